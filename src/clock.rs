@@ -1,0 +1,43 @@
+//! The time of day, handed in: production reads the system's, tests let tokio's paused clock drive it.
+
+use std::{fmt, sync::Arc};
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::time::Instant;
+
+/// Where the time of day comes from.
+#[derive(Clone)]
+pub struct Clock(Arc<dyn Fn() -> Timestamp + Send + Sync>);
+
+impl Clock {
+    /// The system's clock.
+    pub fn system() -> Self {
+        Self(Arc::new(Timestamp::now))
+    }
+
+    /// A clock that reads `start` now and then goes with tokio's, which tests can pause.
+    pub fn with_tokio(start: Timestamp) -> Self {
+        let base = Instant::now();
+        Self(Arc::new(move || {
+            let gone = SignedDuration::try_from(base.elapsed()).unwrap_or(SignedDuration::MAX);
+            start.saturating_add(gone).unwrap_or(Timestamp::MAX)
+        }))
+    }
+
+    /// The time of day.
+    pub fn now(&self) -> Timestamp {
+        (self.0)()
+    }
+
+    /// The instant of tokio's clock at which the time of day will be `at`; now, if that has passed.
+    pub fn instant(&self, at: Timestamp) -> Instant {
+        let ahead = at.duration_since(self.now());
+        Instant::now() + std::time::Duration::try_from(ahead).unwrap_or_default()
+    }
+}
+
+impl fmt::Debug for Clock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Clock({})", self.now())
+    }
+}

@@ -1,0 +1,44 @@
+//! What the webhook can answer, as words; `server/webhook` knows the status codes.
+
+words! {
+    /// The answer to one request.
+    Answer {
+        /// The release will be looked at.
+        Queued = "queued",
+        /// The release waits to be looked at already.
+        Merged = "merged",
+        /// A good event that asks for nothing.
+        Ignored = "ignored",
+        /// These very bytes were accepted before.
+        Duplicate = "duplicate",
+        /// No signature, a wrong one, or an unknown cluster; nobody is told which.
+        Unauthorized = "unauthorized",
+        /// Path, header and metadata name different clusters.
+        Contradiction = "contradiction",
+        /// The key may not speak for this namespace.
+        Scope = "scope",
+        /// Not JSON, or not a Flux event.
+        Malformed = "malformed",
+        /// Too old, or from the future.
+        Stale = "stale",
+        /// More bytes than any Flux event has.
+        TooLarge = "too-large",
+        /// The body did not arrive in time.
+        TooSlow = "too-slow",
+        /// Not a POST.
+        Method = "method",
+        /// Not JSON by its own account.
+        MediaType = "media-type",
+        /// No room in the queue of this cluster.
+        QueueFull = "queue-full",
+        /// The service is stopping.
+        Closing = "closing",
+    }
+}
+
+impl Answer {
+    /// Whether this answer is given only after the sender is known.
+    pub fn knows_cluster(self) -> bool {
+        !matches!(self, Self::Unauthorized | Self::TooLarge | Self::TooSlow | Self::Method | Self::MediaType)
+    }
+}

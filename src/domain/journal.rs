@@ -1,0 +1,80 @@
+//! A bounded record of what happened, for people who look in.
+
+use std::{collections::VecDeque, sync::Mutex};
+
+use jiff::Timestamp;
+
+use super::alert::ReleaseRef;
+
+/// One thing that happened to one release.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// When.
+    pub at: Timestamp,
+    /// To which release.
+    pub release: ReleaseRef,
+    /// `restart`, `wait`, `leave`, `ended` or `error`.
+    pub what: &'static str,
+    /// The word of the decision table, of the episode's end, or of the error.
+    pub why: &'static str,
+    /// The rule that named the cause.
+    pub rule: &'static str,
+    /// Restarts charged so far.
+    pub attempt: u32,
+}
+
+/// The last [`Journal::CAPACITY`] entries, numbered without gaps.
+#[derive(Debug, Default)]
+pub struct Journal(Mutex<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    first: u64,
+    entries: VecDeque<Entry>,
+}
+
+impl Journal {
+    /// How many entries are kept.
+    pub const CAPACITY: usize = 1024;
+
+    /// Adds an entry; the oldest makes room.
+    pub fn push(&self, entry: Entry) {
+        let mut inner = self.lock();
+        if inner.entries.len() == Self::CAPACITY {
+            inner.entries.pop_front();
+            inner.first += 1;
+        }
+        inner.entries.push_back(entry);
+    }
+
+    /// The entries from number `from` on that are still kept, and the number to ask for next.
+    pub fn since(&self, from: u64) -> (Vec<Entry>, u64) {
+        let inner = self.lock();
+        let skip = usize::try_from(from.saturating_sub(inner.first)).unwrap_or(usize::MAX);
+        let entries = inner.entries.iter().skip(skip).cloned().collect();
+        (entries, inner.first + inner.entries.len() as u64)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_oldest_entries_make_room_and_numbers_stay() {
+        let journal = Journal::default();
+        let release = ReleaseRef { cluster: "a".into(), namespace: "n".into(), name: "r".into() };
+        for attempt in 0..1030 {
+            let at = Timestamp::UNIX_EPOCH;
+            journal.push(Entry { at, release: release.clone(), what: "wait", why: "working", rule: "none", attempt });
+        }
+        let (kept, next) = journal.since(0);
+        assert_eq!((kept.len(), kept[0].attempt, next), (1024, 6, 1030));
+        assert_eq!(journal.since(1029).0.len(), 1);
+        assert_eq!(journal.since(next).0.len(), 0);
+    }
+}

@@ -1,0 +1,314 @@
+//! The live HelmRelease, with only the fields that are used (`fluxcd/helm-controller:api/v2`).
+//!
+//! Unknown fields, a missing status and null are all normal: v2beta1 knows no history, a fresh object
+//! has no status at all.
+
+use std::{collections::BTreeMap, fmt};
+
+use serde::{Deserialize, Deserializer, de::DeserializeOwned};
+
+/// The annotation whose changed value wakes Flux.
+pub const REQUESTED_AT: &str = "reconcile.fluxcd.io/requestedAt";
+/// With the same value as [`REQUESTED_AT`]: forget the failures counted so far.
+pub const RESET_AT: &str = "reconcile.fluxcd.io/resetAt";
+
+/// A HelmRelease as the API server holds it.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Release {
+    /// Who it is and what is written on it.
+    #[serde(deserialize_with = "or_default")]
+    pub metadata: Metadata,
+    /// What people asked for.
+    #[serde(deserialize_with = "or_default")]
+    pub spec: Spec,
+    /// What Flux made of it.
+    #[serde(deserialize_with = "or_default")]
+    pub status: Status,
+}
+
+/// The used part of `metadata`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Metadata {
+    /// Identity over time: a re-created object has another.
+    #[serde(deserialize_with = "or_default")]
+    pub uid: String,
+    /// For compare-and-swap.
+    #[serde(deserialize_with = "or_default")]
+    pub resource_version: String,
+    /// Grows with every change of `spec`.
+    pub generation: Option<i64>,
+    /// Set while the object is being deleted.
+    pub deletion_timestamp: Option<String>,
+    /// Flux's requests, people's wishes and our ledger.
+    #[serde(deserialize_with = "or_default")]
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// The used part of `spec`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Spec {
+    /// A person said: hands off.
+    #[serde(deserialize_with = "or_default")]
+    pub suspend: bool,
+}
+
+/// The used part of `status`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Status {
+    /// Ready, Reconciling, Stalled, Released, Remediated, TestSuccess.
+    #[serde(deserialize_with = "or_default")]
+    pub conditions: Vec<Condition>,
+    /// Written one patch after Stalled, so not the number to judge a stall by (FB 1.6 no. 17).
+    pub observed_generation: Option<i64>,
+    /// The generation Flux last tried; absent in v2beta1 and before the first try.
+    pub last_attempted_generation: Option<i64>,
+    /// The chart version Flux last tried.
+    pub last_attempted_revision: Option<String>,
+    /// Digest of the values Flux last tried.
+    pub last_attempted_config_digest: Option<String>,
+    /// The same in v2beta1.
+    pub last_attempted_values_checksum: Option<String>,
+    /// The last [`REQUESTED_AT`] Flux took notice of, whatever it did about it.
+    pub last_handled_reconcile_at: Option<String>,
+    /// Failed attempts since the counters were last reset.
+    #[serde(deserialize_with = "or_default")]
+    pub failures: i64,
+    /// Failed installs, stored ones only.
+    #[serde(deserialize_with = "or_default")]
+    pub install_failures: i64,
+    /// Failed upgrades, stored ones only.
+    #[serde(deserialize_with = "or_default")]
+    pub upgrade_failures: i64,
+    /// Helm revisions Flux made, in no order to rely on.
+    #[serde(deserialize_with = "or_default")]
+    pub history: Vec<Snapshot>,
+}
+
+/// A status condition.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Condition {
+    /// Ready, Stalled ...
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// True, False or Unknown.
+    pub status: Truth,
+    /// CamelCase reason.
+    #[serde(deserialize_with = "or_default")]
+    pub reason: String,
+    /// For people, and for the classifier.
+    #[serde(deserialize_with = "or_default")]
+    pub message: String,
+}
+
+/// The three values of a condition.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[allow(missing_docs)]
+pub enum Truth {
+    True,
+    False,
+    #[default]
+    #[serde(other)]
+    Unknown,
+}
+
+/// One Helm revision in `status.history`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Snapshot {
+    /// Helm's revision number; starts again after an uninstall.
+    pub version: i64,
+    /// Helm's word: `deployed`, `failed`, `superseded`, `uninstalled` ...
+    #[serde(deserialize_with = "or_default")]
+    pub status: String,
+    /// Version of the chart.
+    #[serde(deserialize_with = "or_default")]
+    pub chart_version: String,
+    /// Digest of the values.
+    #[serde(deserialize_with = "or_default")]
+    pub config_digest: String,
+    /// When Helm ran for it.
+    #[serde(deserialize_with = "or_default")]
+    pub last_deployed: String,
+}
+
+/// What a budget counts against: a new one renews it. Generation, attempted chart version and values.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigKey(String);
+
+/// What shows that Flux did something: compared before and after a restart. The handled tokens are no
+/// part of it, for Flux records them even when it does nothing (FB 1.3.2).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Marks(String);
+
+impl Release {
+    /// The condition of that type.
+    pub fn condition(&self, kind: &str) -> Option<&Condition> {
+        self.status.conditions.iter().find(|condition| condition.kind == kind)
+    }
+
+    /// Whether the condition of that type has that value.
+    pub fn is(&self, kind: &str, truth: Truth) -> bool {
+        self.condition(kind).is_some_and(|condition| condition.status == truth)
+    }
+
+    /// An annotation's value.
+    pub fn annotation(&self, key: &str) -> Option<&str> {
+        self.metadata.annotations.get(key).map(String::as_str)
+    }
+
+    /// The messages of the conditions that tell of a failure. Stalled only says that Flux stopped, not
+    /// why, so it speaks only where nothing else does.
+    pub fn failures(&self) -> impl Iterator<Item = &str> {
+        let failed = ["Released", "Ready", "TestSuccess", "Remediated"]
+            .into_iter()
+            .filter_map(|kind| self.condition(kind))
+            .filter(|condition| condition.status == Truth::False);
+        let mut causes = failed.map(|condition| condition.message.as_str()).peekable();
+        let stalled = causes.peek().is_none().then(|| self.condition("Stalled")).flatten();
+        let stalled = stalled.filter(|condition| condition.status == Truth::True);
+        causes.chain(stalled.map(|condition| condition.message.as_str()))
+    }
+
+    /// Whether a token waits that Flux has not taken notice of, ours or somebody's.
+    pub fn token_pending(&self) -> bool {
+        self.annotation(REQUESTED_AT)
+            .is_some_and(|token| self.status.last_handled_reconcile_at.as_deref() != Some(token))
+    }
+
+    /// The configuration Flux last tried.
+    pub fn config_key(&self) -> ConfigKey {
+        let status = &self.status;
+        let digest = status.last_attempted_config_digest.as_deref();
+        let digest = digest.or(status.last_attempted_values_checksum.as_deref()).unwrap_or("-");
+        let short: String = digest.rsplit(':').next().unwrap_or(digest).chars().take(12).collect();
+        let revision: String = status.last_attempted_revision.as_deref().unwrap_or("-").chars().take(80).collect();
+        ConfigKey(format!("{}/{revision}/{short}", self.metadata.generation.unwrap_or_default()))
+    }
+
+    /// Where Flux's own books stand.
+    ///
+    /// Besides version and counters it holds when Helm last ran: after an uninstall remediation the
+    /// version starts again and the counters can read the same as before
+    /// (`recorded/uninstalled-then-reset`).
+    pub fn marks(&self) -> Marks {
+        let status = &self.status;
+        let newest = self.newest();
+        Marks(format!(
+            "v{} ran={} failures={}/{}/{} revision={}",
+            newest.map_or(0, |snapshot| snapshot.version),
+            newest.map_or("-", |snapshot| snapshot.last_deployed.as_str()),
+            status.failures,
+            status.install_failures,
+            status.upgrade_failures,
+            status.last_attempted_revision.as_deref().unwrap_or("-"),
+        ))
+    }
+
+    /// The newest Helm revision; a later run outranks a higher number.
+    pub fn newest(&self) -> Option<&Snapshot> {
+        let history = self.status.history.iter();
+        history.max_by_key(|snapshot| (snapshot.last_deployed.as_str(), snapshot.version))
+    }
+
+    /// Whether the configuration Flux last tried was deployed as a revision newer than `version`. A
+    /// rollback deploys too, but an older configuration. Revisions are compared rather than times, for
+    /// Flux's clock is not ours.
+    pub fn deployed_after(&self, version: i64) -> bool {
+        let status = &self.status;
+        status.history.iter().any(|snapshot| {
+            snapshot.status == "deployed"
+                && snapshot.version > version
+                && Some(snapshot.config_digest.as_str()) == status.last_attempted_config_digest.as_deref()
+                && Some(snapshot.chart_version.as_str()) == status.last_attempted_revision.as_deref()
+        })
+    }
+}
+
+impl Marks {
+    /// The newest revision in marks that were written as text.
+    pub fn version_of(text: &str) -> Option<i64> {
+        text.strip_prefix('v')?.split(' ').next()?.parse().ok()
+    }
+}
+
+fn or_default<'de, D: Deserializer<'de>, T: DeserializeOwned + Default>(de: D) -> Result<T, D::Error> {
+    Option::<T>::deserialize(de).map(Option::unwrap_or_default)
+}
+
+impl fmt::Display for ConfigKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for Marks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn release(json: serde_json::Value) -> Release {
+        serde_json::from_value(json).expect("a release")
+    }
+
+    #[test]
+    fn absent_null_and_unknown_fields_are_normal() {
+        for json in [
+            serde_json::json!({}),
+            serde_json::json!({"metadata": null, "spec": null, "status": null}),
+            serde_json::json!({"metadata": {"annotations": null}, "spec": {"suspend": null, "x": 1},
+                "status": {"conditions": null, "history": null, "failures": null, "inventory": {}}}),
+        ] {
+            let release = release(json);
+            assert_eq!(release.config_key().to_string(), "0/-/-");
+            assert_eq!(release.failures().count(), 0);
+        }
+    }
+
+    #[test]
+    fn the_cause_is_sought_in_every_condition_and_in_stalled_last() {
+        let stalled = serde_json::json!({"type": "Stalled", "status": "True", "message": "gave up"});
+        let released = serde_json::json!({"type": "Released", "status": "False", "message": "cause"});
+        let unknown = serde_json::json!({"type": "Ready", "status": "Unknown", "message": "working"});
+        let both = release(serde_json::json!({"status": {"conditions": [stalled, unknown, released]}}));
+        assert_eq!(both.failures().collect::<Vec<_>>(), ["cause"]);
+        let alone = release(serde_json::json!({"status": {"conditions": [stalled, unknown]}}));
+        assert_eq!(alone.failures().collect::<Vec<_>>(), ["gave up"]);
+    }
+
+    #[test]
+    fn a_rollback_is_no_success_of_the_configuration_that_was_tried() {
+        let history = |digest: &str, status: &str, version: i64| {
+            release(serde_json::json!({"status": {
+                "lastAttemptedConfigDigest": "sha256:new", "lastAttemptedRevision": "1.0.0",
+                "history": [{"version": version, "status": status, "chartVersion": "1.0.0",
+                    "configDigest": digest}]}}))
+        };
+        assert!(history("sha256:new", "deployed", 3).deployed_after(2));
+        assert!(!history("sha256:old", "deployed", 3).deployed_after(2));
+        assert!(!history("sha256:new", "failed", 3).deployed_after(2));
+        assert!(!history("sha256:new", "deployed", 2).deployed_after(2));
+    }
+
+    #[test]
+    fn marks_tell_their_revision() {
+        let marks = release(serde_json::json!({"status": {"history": [{"version": 7}]}})).marks();
+        assert_eq!(Marks::version_of(&marks.to_string()), Some(7));
+        assert_eq!(Marks::version_of("seven"), None);
+    }
+
+    #[test]
+    fn a_condition_may_say_anything() {
+        let odd = serde_json::json!({"status": {"conditions": [{"type": "Ready", "status": "Perhaps"}]}});
+        assert!(release(odd).is("Ready", Truth::Unknown));
+    }
+}

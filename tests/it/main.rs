@@ -1,0 +1,3 @@
+//! The promises of helmreboot, one file each, through the front door.
+
+mod corpus;
