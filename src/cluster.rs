@@ -25,6 +25,8 @@ use crate::{
     metrics::{CallResult, Metrics, Verb},
 };
 
+pub mod connect;
+
 /// The field manager of our patches. Never a name that starts with `kubectl`: kustomize-controller
 /// takes such fields back (FB 3.7).
 pub const FIELD_MANAGER: &str = "helmreboot";

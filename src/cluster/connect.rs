@@ -1,0 +1,50 @@
+//! From configuration to a client. Nothing is sent yet: a cluster that is away must not keep the
+//! service from starting for the others.
+
+use kube::{
+    Client, Config,
+    config::{KubeConfigOptions, Kubeconfig},
+};
+
+use crate::config::clusters::Reach;
+
+/// A client for the API server that `reach` leads to.
+///
+/// # Errors
+/// What is wrong with the kubeconfig, and what to do about it.
+pub async fn connect(reach: &Reach) -> Result<Client, String> {
+    let mut config = config(reach).await?;
+    // Every call is one call: the worker itself decides what is tried again, and when.
+    config.default_retry = false;
+    Client::try_from(config).map_err(|error| format!("no client can be made of it: {error}"))
+}
+
+async fn config(reach: &Reach) -> Result<Config, String> {
+    let from_environment = reach.kubeconfig.is_none() && reach.context.is_none();
+    let service_account = || Config::incluster().map_err(|error| format!("there is no service account here: {error}"));
+    if reach.in_cluster {
+        return service_account();
+    }
+    let kubeconfig = match &reach.kubeconfig {
+        Some(path) => Kubeconfig::read_from(path),
+        None => Kubeconfig::read(),
+    };
+    let kubeconfig = match kubeconfig {
+        Ok(kubeconfig) => kubeconfig,
+        // Neither KUBECONFIG nor ~/.kube/config: in a pod that is how it should be.
+        Err(error) if from_environment => {
+            return service_account().map_err(|account| format!("{account}; nor is there a kubeconfig: {error}; name one with --kubeconfig"));
+        }
+        Err(error) => return Err(format!("the kubeconfig cannot be read: {error}")),
+    };
+    let options = KubeConfigOptions { context: reach.context.clone(), ..KubeConfigOptions::default() };
+    let config = Config::from_custom_kubeconfig(kubeconfig, &options).await;
+    let config = config.map_err(|error| format!("the kubeconfig does not lead to a cluster: {error}; check its contexts"))?;
+    if config.auth_info.exec.is_some() && !reach.allow_exec {
+        return Err("the kubeconfig runs a program to log in; use a token or certificate, or allow it with --insecure-kubeconfig-exec".into());
+    }
+    if config.accept_invalid_certs && !reach.allow_insecure_tls {
+        return Err("the kubeconfig does not check the server's certificate; add certificate-authority-data, or allow it with --insecure-kubeconfig-tls".into());
+    }
+    Ok(config)
+}

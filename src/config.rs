@@ -1,0 +1,202 @@
+//! The configuration: one value, read once, before a port is bound. Every fault is reported in one go,
+//! with its place and what to write instead.
+
+use std::{collections::BTreeMap, fmt, path::Path, sync::Arc};
+
+use jiff::SignedDuration;
+
+use crate::domain::{classify::Class, policy::{Backoff, Mode, Policy}};
+
+pub mod clusters;
+pub mod fields;
+pub mod parse;
+pub mod settings;
+
+use clusters::ClusterConfig;
+use fields::Fields;
+use settings::Setting;
+
+/// Something in the configuration that cannot stay as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// Flag, environment variable, or file and path in it.
+    pub place: String,
+    /// What is wrong, and what to write instead. Never holds a secret.
+    pub problem: String,
+}
+
+/// Everything `serve` is told.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where alerts come in, as `host:port`; an empty host is every interface.
+    pub webhook_address: String,
+    /// Where metrics are served.
+    pub metrics_address: String,
+    /// Where probes are answered.
+    pub probe_address: String,
+    /// The least severe level that is logged.
+    pub log_level: tracing::level_filters::LevelFilter,
+    /// How log lines look.
+    pub log_format: LogFormat,
+    /// What may be done to releases.
+    pub policy: Policy,
+    /// The clusters, at least one.
+    pub clusters: Vec<ClusterConfig>,
+    /// Releases that may wait, for each cluster.
+    pub queue_capacity: usize,
+    /// The oldest event that is taken.
+    pub max_event_age: SignedDuration,
+    /// How far an event may be in the future.
+    pub max_event_ahead: SignedDuration,
+    /// Accepted for compatibility: every replica acts, and compare-and-swap keeps two from acting twice.
+    pub leader_elect: bool,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    Text,
+}
+
+/// Flags as they were given, by their name.
+pub type Flags = BTreeMap<&'static str, String>;
+
+/// Reads all sources.
+pub(crate) struct Sources<'a> {
+    flags: &'a Flags,
+    env: &'a dyn Fn(&str) -> Option<String>,
+    file: Fields,
+    faults: Vec<Fault>,
+}
+
+impl Config {
+    /// Reads flags, then the environment, then the file that `--config` names, then defaults.
+    ///
+    /// # Errors
+    /// All faults at once.
+    pub fn load(flags: &Flags, env: &dyn Fn(&str) -> Option<String>) -> Result<Self, Vec<Fault>> {
+        let mut sources = Sources { flags, env, file: Fields::default(), faults: Vec::new() };
+        sources.read_file();
+        let config = sources.config();
+        sources.faults.extend(sources.file.unknown());
+        if sources.faults.is_empty() { Ok(config) } else { Err(sources.faults) }
+    }
+}
+
+impl Sources<'_> {
+    fn read_file(&mut self) {
+        let Some((path, place)) = self.given(&settings::CONFIG) else { return };
+        match Fields::read(Path::new(&path)) {
+            Ok(fields) => self.file = fields,
+            Err(problem) => self.fault(place, problem),
+        }
+    }
+
+    /// Names every field, so that a setting cannot be forgotten here.
+    fn config(&mut self) -> Config {
+        use settings as s;
+        let duration_at_most = |most: SignedDuration| move |text: &str| parse::duration(text, most);
+        let hour = SignedDuration::from_hours(1);
+        let year = SignedDuration::from_hours(24 * 365);
+        Config {
+            webhook_address: self.read(&s::WEBHOOK_BIND_ADDRESS, parse::address),
+            metrics_address: self.read(&s::METRICS_BIND_ADDRESS, parse::address),
+            probe_address: self.read(&s::HEALTH_PROBE_BIND_ADDRESS, parse::address),
+            log_level: self.read(&s::LOG_LEVEL, parse::level),
+            log_format: self.read(&s::LOG_FORMAT, |text| match text {
+                "json" => Ok(LogFormat::Json),
+                "text" => Ok(LogFormat::Text),
+                _ => Err("write json or text".into()),
+            }),
+            policy: Policy {
+                mode: self.read(&s::MODE, |text| match text {
+                    "observe" => Ok(Mode::Observe),
+                    "act" => Ok(Mode::Act),
+                    _ => Err("write observe or act".into()),
+                }),
+                limit: self.read(&s::LIMIT, |text| parse::number(text, 0..=100)),
+                backoff: Backoff {
+                    duration: self.read(&s::BACKOFF_DURATION, duration_at_most(year)),
+                    factor: self.read(&s::BACKOFF_FACTOR, |text| parse::number(text, 1.0..=10.0)),
+                    max_duration: self.read(&s::BACKOFF_MAX_DURATION, duration_at_most(year)),
+                    jitter: self.read(&s::JITTER, parse::share),
+                },
+                unknown: self.read(&s::UNKNOWN, |text| match text {
+                    "permanent" => Ok(Class::Permanent),
+                    "transient" => Ok(Class::Transient),
+                    _ => Err("write permanent or transient".into()),
+                }),
+                after_rollback: self.read(&s::AFTER_ROLLBACK, parse::boolean),
+                after_uninstall: self.read(&s::AFTER_UNINSTALL, parse::boolean),
+                allow_after_rollback: self.read(&s::ALLOW_AFTER_ROLLBACK, parse::boolean),
+                legacy_annotation: self.read(&s::LEGACY_ANNOTATION, parse::boolean),
+            },
+            clusters: clusters::read(self),
+            queue_capacity: self.read(&s::QUEUE_CAPACITY, |text| parse::number(text, 1..=1_000_000)),
+            max_event_age: self.read(&s::MAX_EVENT_AGE, duration_at_most(year)),
+            max_event_ahead: self.read(&s::MAX_EVENT_AHEAD, duration_at_most(hour)),
+            leader_elect: self.read(&s::LEADER_ELECT, parse::boolean),
+        }
+    }
+
+    /// The value of a setting, or its default; a fault where it does not parse.
+    fn read<T>(&mut self, setting: &Setting, parse: impl Fn(&str) -> Result<T, String>) -> T {
+        if let Some((text, place)) = self.given(setting) {
+            match parse(text.trim()) {
+                Ok(value) => return value,
+                Err(instead) => self.fault(place, format!("{text:?} does not do; {instead}")),
+            }
+        }
+        parse(setting.default).expect("every default parses, as a test shows")
+    }
+
+    /// What was given for a setting and where: flag, environment, file. An empty variable is none.
+    fn given(&mut self, setting: &Setting) -> Option<(String, String)> {
+        let in_file = setting.path.and_then(|path| {
+            let place = self.file.place(path);
+            match self.file.take_scalar(path) {
+                Ok(value) => value.map(|value| (value, place)),
+                Err(problem) => {
+                    self.fault(place, problem);
+                    None
+                }
+            }
+        });
+        if let Some(value) = self.flags.get(setting.flag) {
+            return Some((value.clone(), format!("--{}", setting.flag)));
+        }
+        self.variable(setting.env).map(|value| (value, setting.env.to_owned())).or(in_file)
+    }
+
+    fn variable(&self, name: &str) -> Option<String> {
+        (self.env)(name).filter(|value| !value.is_empty())
+    }
+
+    fn fault(&mut self, place: impl Into<String>, problem: impl Into<String>) {
+        self.faults.push(Fault { place: place.into(), problem: problem.into() });
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.place, self.problem)
+    }
+}
+
+/// A name that may stand in a URL path, a header and a metric label.
+pub(crate) fn cluster_name(name: &str) -> Result<Arc<str>, String> {
+    let good = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'.';
+    let edges = name.as_bytes().first().zip(name.as_bytes().last());
+    let framed = edges.is_some_and(|(first, last)| first.is_ascii_alphanumeric() && last.is_ascii_alphanumeric());
+    if name.len() <= 63 && framed && name.bytes().all(good) {
+        Ok(Arc::from(name))
+    } else {
+        Err("write up to 63 lower-case letters, digits, - and .".into())
+    }
+}
+
+#[cfg(test)]
+mod tests;

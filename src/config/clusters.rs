@@ -1,0 +1,270 @@
+//! The clusters of the configuration: their names, their keys, and how to reach them.
+
+use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
+
+use serde_json::Value;
+
+use super::{Fault, Sources, cluster_name, fields::Fields, parse, settings};
+use crate::domain::signature::{Key, Keys, Secret};
+
+/// One cluster as configured.
+#[derive(Clone, Debug)]
+pub struct ClusterConfig {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Where its keys come from, at least one.
+    pub keys: Vec<KeySource>,
+    /// The way to its API server.
+    pub reach: Reach,
+    /// Where it is configured, for people.
+    pub place: String,
+}
+
+/// One key and the namespaces it may speak for.
+#[derive(Clone, Debug)]
+pub struct KeySource {
+    from: Origin,
+    namespaces: Option<BTreeSet<String>>,
+}
+
+#[derive(Clone, Debug)]
+enum Origin {
+    Value(Secret),
+    File(PathBuf),
+}
+
+/// The way to an API server.
+#[derive(Clone, Debug, Default)]
+pub struct Reach {
+    /// A kubeconfig; without one, what the environment offers.
+    pub kubeconfig: Option<PathBuf>,
+    /// A context in it, instead of the current one.
+    pub context: Option<String>,
+    /// Nothing but the pod's service account.
+    pub in_cluster: bool,
+    /// Allow kubeconfigs that run a program to log in.
+    pub allow_exec: bool,
+    /// Allow kubeconfigs that do not check certificates.
+    pub allow_insecure_tls: bool,
+}
+
+impl ClusterConfig {
+    /// Reads the keys as they are now.
+    ///
+    /// # Errors
+    /// A file that cannot be read or holds no key.
+    pub fn read_keys(&self) -> Result<Keys, String> {
+        self.keys.iter().map(KeySource::read).collect::<Result<_, _>>().map(Keys::new)
+    }
+
+    /// Whether any key can change while the service runs.
+    pub fn has_key_files(&self) -> bool {
+        self.keys.iter().any(|key| matches!(key.from, Origin::File(_)))
+    }
+}
+
+impl KeySource {
+    /// A key that was given as it is.
+    pub fn value(secret: Secret) -> Self {
+        Self { from: Origin::Value(secret), namespaces: None }
+    }
+
+    fn read(&self) -> Result<Key, String> {
+        let secret = match &self.from {
+            Origin::Value(secret) => secret.clone(),
+            Origin::File(path) => {
+                let bytes = std::fs::read(path).map_err(|error| {
+                    format!("cannot read the key file {}: {error}; write the path of a file that holds the key", path.display())
+                })?;
+                Secret::new(bytes).map_err(|_| format!("the key file {} is empty; put the key into it", path.display()))?
+            }
+        };
+        Ok(Key::new(secret, self.namespaces.clone()))
+    }
+}
+
+/// Reads the list, or the single cluster that flags and environment describe.
+pub(super) fn read(sources: &mut Sources<'_>) -> Vec<ClusterConfig> {
+    let place = sources.file.place("clusters");
+    let list = sources.file.take_list("clusters").unwrap_or_else(|problem| {
+        sources.fault(&place, problem);
+        Vec::new()
+    });
+    let allow_exec = sources.read(&settings::INSECURE_KUBECONFIG_EXEC, parse::boolean);
+    let allow_insecure_tls = sources.read(&settings::INSECURE_KUBECONFIG_TLS, parse::boolean);
+    let single = single(sources, list.is_empty());
+    let mut clusters = Vec::new();
+    if list.is_empty() {
+        clusters.extend(single);
+    }
+    for (index, value) in list.into_iter().enumerate() {
+        clusters.extend(listed(sources, format!("{place}[{index}]"), value));
+    }
+    for cluster in &mut clusters {
+        cluster.reach.allow_exec = allow_exec;
+        cluster.reach.allow_insecure_tls = allow_insecure_tls;
+    }
+    check_apart(&mut sources.faults, &clusters);
+    clusters
+}
+
+/// The only cluster, from flags and environment. Beside a list of clusters these must not be given.
+fn single(sources: &mut Sources<'_>, only: bool) -> Option<ClusterConfig> {
+    let mut text = |setting| sources.given(setting);
+    let named = text(&settings::CLUSTER_NAME);
+    let file = text(&settings::TOKEN_FILE);
+    let kubeconfig = text(&settings::KUBECONFIG);
+    let context = text(&settings::CONTEXT);
+    let token = sources.variable(settings::TOKEN_ENV).map(|token| (token, settings::TOKEN_ENV.to_owned()));
+    if !only {
+        for (_, place) in [named, file, kubeconfig, context, token].into_iter().flatten() {
+            sources.fault(place, "is for a single cluster; write it into the entry under clusters, or take the list away");
+        }
+        return None;
+    }
+    let (name, place) = named.unwrap_or_else(|| (settings::CLUSTER_NAME.default.into(), "clusterName".into()));
+    let name = cluster_name(&name).map_err(|instead| sources.fault(place, format!("{name:?} does not do; {instead}"))).ok();
+    let mut keys = Vec::new();
+    if let Some((path, _)) = &file {
+        keys.push(KeySource { from: Origin::File(path.into()), namespaces: None });
+    }
+    if let Some((token, place)) = &token {
+        match Secret::new(token) {
+            Ok(secret) => keys.push(KeySource::value(secret)),
+            Err(error) => sources.fault(place, format!("{error}; put the token of the Provider's Secret into it")),
+        }
+    }
+    if file.is_none() && token.is_none() {
+        let problem = "no key is configured; set HELMREBOOT_TOKEN, --token-file, or clusters in the file of --config";
+        sources.fault(settings::TOKEN_ENV, problem);
+    }
+    let reach = Reach {
+        kubeconfig: kubeconfig.map(|(path, _)| path.into()),
+        context: context.map(|(context, _)| context),
+        ..Reach::default()
+    };
+    let place = file.or(token).map_or_else(|| settings::TOKEN_ENV.to_owned(), |(_, place)| place);
+    Some(ClusterConfig { name: name?, keys, reach, place })
+}
+
+/// An entry of the list.
+fn listed(sources: &mut Sources<'_>, place: String, value: Value) -> Option<ClusterConfig> {
+    let mut fields = match Fields::of(place.clone(), value) {
+        Ok(fields) => fields,
+        Err(problem) => {
+            sources.fault(place, problem);
+            return None;
+        }
+    };
+    let name = scalar(sources, &mut fields, "name");
+    let name = match name.as_deref().map(cluster_name) {
+        Some(Ok(name)) => Some(name),
+        Some(Err(instead)) => {
+            sources.fault(fields.place("name"), instead);
+            None
+        }
+        None => {
+            sources.fault(fields.place("name"), "is missing; write the cluster's name, as metadata.cluster says it");
+            None
+        }
+    };
+    let keys = keys(sources, &mut fields);
+    let kubeconfig = scalar(sources, &mut fields, "kubeconfig");
+    let context = scalar(sources, &mut fields, "context");
+    let in_cluster = scalar(sources, &mut fields, "inCluster");
+    let in_cluster = in_cluster.map_or(Ok(false), |text| parse::boolean(&text)).unwrap_or_else(|instead| {
+        sources.fault(fields.place("inCluster"), instead);
+        false
+    });
+    if in_cluster && (kubeconfig.is_some() || context.is_some()) {
+        sources.fault(fields.place("inCluster"), "contradicts kubeconfig and context; keep one way to the cluster");
+    }
+    let known = "there is no such field; a cluster has name, keys, kubeconfig, context and inCluster";
+    sources.faults.extend(fields.unknown().into_iter().map(|fault| Fault { problem: known.into(), ..fault }));
+    let reach = Reach { kubeconfig: kubeconfig.map(PathBuf::from), context, in_cluster, ..Reach::default() };
+    Some(ClusterConfig { name: name?, keys, reach, place })
+}
+
+fn keys(sources: &mut Sources<'_>, cluster: &mut Fields) -> Vec<KeySource> {
+    let place = cluster.place("keys");
+    let list = cluster.take_list("keys").unwrap_or_else(|problem| {
+        sources.fault(&place, problem);
+        Vec::new()
+    });
+    if list.is_empty() {
+        sources.fault(&place, "is missing; write at least one of `- file: path` or `- env: NAME`");
+    }
+    let each = list.into_iter().enumerate();
+    each.filter_map(|(index, value)| key(sources, format!("{place}[{index}]"), value)).collect()
+}
+
+fn key(sources: &mut Sources<'_>, place: String, value: Value) -> Option<KeySource> {
+    let mut fields = Fields::of(place.clone(), value).map_err(|problem| sources.fault(&place, problem)).ok()?;
+    let (file, env) = (scalar(sources, &mut fields, "file"), scalar(sources, &mut fields, "env"));
+    let listed = fields.take_list("namespaces").unwrap_or_else(|problem| {
+        sources.fault(fields.place("namespaces"), problem);
+        Vec::new()
+    });
+    let namespaces: BTreeSet<String> = listed.iter().filter_map(Value::as_str).map(str::to_owned).collect();
+    if namespaces.len() != listed.len() {
+        sources.fault(fields.place("namespaces"), "is not a list of different names; write each namespace once");
+    }
+    let known = "there is no such field; a key has file or env, and namespaces";
+    sources.faults.extend(fields.unknown().into_iter().map(|fault| Fault { problem: known.into(), ..fault }));
+    let namespaces = (!namespaces.is_empty()).then_some(namespaces);
+    let from = match (file, env) {
+        (Some(file), None) => Origin::File(file.into()),
+        (None, Some(env)) => match Secret::new(sources.variable(&env).unwrap_or_default()) {
+            Ok(secret) => Origin::Value(secret),
+            Err(_) => {
+                sources.fault(fields.place("env"), format!("the environment variable {env} is not set or empty; put the key into it"));
+                return None;
+            }
+        },
+        _ => {
+            sources.fault(place, "needs exactly one of file and env; the key itself does not belong into this file");
+            return None;
+        }
+    };
+    Some(KeySource { from, namespaces })
+}
+
+fn scalar(sources: &mut Sources<'_>, fields: &mut Fields, name: &str) -> Option<String> {
+    fields.take_scalar(name).unwrap_or_else(|problem| {
+        sources.fault(fields.place(name), problem);
+        None
+    })
+}
+
+/// Names and keys must tell clusters apart: with one key for two, either could speak for the other.
+fn check_apart(faults: &mut Vec<Fault>, clusters: &[ClusterConfig]) {
+    let mut fault = |place: &str, problem: String| faults.push(Fault { place: place.to_owned(), problem });
+    let mut known: Vec<(&ClusterConfig, Keys)> = Vec::new();
+    for cluster in clusters {
+        if known.iter().any(|(other, _)| other.name == cluster.name) {
+            fault(&cluster.place, format!("the name {} is taken by another cluster; give each its own", cluster.name));
+        }
+        let keys = match cluster.read_keys() {
+            Ok(keys) => keys,
+            Err(problem) => {
+                fault(&cluster.place, problem);
+                continue;
+            }
+        };
+        for (other, theirs) in &known {
+            if shared(&keys, theirs) {
+                let problem = format!("has the same key as {}; give each cluster its own", other.place);
+                fault(&cluster.place, problem);
+            }
+        }
+        if keys.iter().enumerate().any(|(index, key)| keys.iter().take(index).any(|other| key.same_secret(other))) {
+            fault(&cluster.place, "lists the same key twice; keep one, with all its namespaces".into());
+        }
+        known.push((cluster, keys));
+    }
+}
+
+/// Whether any key is in both.
+pub(crate) fn shared(ours: &Keys, theirs: &Keys) -> bool {
+    ours.iter().any(|key| theirs.iter().any(|other| key.same_secret(other)))
+}

@@ -1,0 +1,55 @@
+//! Single values out of text. An error says what to write instead.
+
+use std::{ops::RangeInclusive, str::FromStr};
+
+use jiff::SignedDuration;
+use tracing::level_filters::LevelFilter;
+
+/// `host:port`, or Go's `:port` for every interface.
+pub(super) fn address(text: &str) -> Result<String, String> {
+    let instead = || "write host:port, or :port for every interface".to_owned();
+    let (host, port) = text.rsplit_once(':').ok_or_else(instead)?;
+    let bare_v6 = host.contains(':') && !(host.starts_with('[') && host.ends_with(']'));
+    if bare_v6 || host.chars().any(char::is_whitespace) || port.parse::<u16>().is_err() {
+        return Err(instead());
+    }
+    Ok(text.to_owned())
+}
+
+/// Go's and YAML's spellings of a truth value.
+pub(super) fn boolean(text: &str) -> Result<bool, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "t" | "1" | "yes" => Ok(true),
+        "false" | "f" | "0" | "no" => Ok(false),
+        _ => Err("write true or false".into()),
+    }
+}
+
+/// A number within bounds.
+pub(super) fn number<T: FromStr + PartialOrd + std::fmt::Display>(text: &str, bounds: RangeInclusive<T>) -> Result<T, String> {
+    let number = text.parse().ok().filter(|number| bounds.contains(number));
+    number.ok_or_else(|| format!("write a number from {} to {}", bounds.start(), bounds.end()))
+}
+
+/// `10%` or `0.1`.
+pub(super) fn share(text: &str) -> Result<f64, String> {
+    let share = match text.strip_suffix('%') {
+        Some(percent) => percent.trim().parse().map(|percent: f64| percent / 100.0),
+        None => text.parse(),
+    };
+    share.ok().filter(|share| (0.0..=1.0).contains(share)).ok_or_else(|| "write a share such as 10% or 0.1, at most 100%".into())
+}
+
+/// A duration such as `90s`, `1m30s` or `6h`; above nothing, and at most `most`.
+pub(super) fn duration(text: &str, most: SignedDuration) -> Result<SignedDuration, String> {
+    let duration = text.parse().ok().filter(|duration| *duration > SignedDuration::ZERO && *duration <= most);
+    duration.ok_or_else(|| format!("write a duration such as 90s, 1m30s or 6h, at most {most:#}"))
+}
+
+/// The name of a log level.
+pub(super) fn level(text: &str) -> Result<LevelFilter, String> {
+    match text {
+        "error" | "warn" | "info" | "debug" | "trace" => text.parse().map_err(|_| String::new()),
+        _ => Err("write error, warn, info, debug or trace".into()),
+    }
+}

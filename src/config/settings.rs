@@ -1,0 +1,59 @@
+//! Every setting, once: the flag, the environment variable, the place in the YAML file, the default
+//! and the help text. Flags, `--help`, the reader and the README's table all come from here.
+
+/// One setting with a single value.
+#[derive(Clone, Copy, Debug)]
+pub struct Setting {
+    /// Long flag, without dashes.
+    pub flag: &'static str,
+    /// Environment variable.
+    pub env: &'static str,
+    /// Dotted path in the file; `None` where the file cannot say it.
+    pub path: Option<&'static str>,
+    /// The value where none is given; empty for none at all.
+    pub default: &'static str,
+    /// One line for `--help` and the README.
+    pub help: &'static str,
+}
+
+macro_rules! settings {
+    ($($name:ident = $flag:literal, $env:literal, $path:expr, $default:literal, $help:literal;)+) => {
+        $(#[doc = $help] pub const $name: Setting =
+            Setting { flag: $flag, env: $env, path: $path, default: $default, help: $help };)+
+        /// All of them, in the order people read them.
+        pub const ALL: &[Setting] = &[$($name),+];
+    };
+}
+
+settings! {
+    CONFIG = "config", "HELMREBOOT_CONFIG", None, "", "YAML file with any of the settings below, and with clusters";
+    WEBHOOK_BIND_ADDRESS = "webhook-bind-address", "WEBHOOK_BIND_ADDRESS", Some("webhookBindAddress"), ":9292", "where alerts come in";
+    METRICS_BIND_ADDRESS = "metrics-bind-address", "METRICS_BIND_ADDRESS", Some("metricsBindAddress"), ":8080", "where /metrics is served";
+    HEALTH_PROBE_BIND_ADDRESS = "health-probe-bind-address", "HEALTH_PROBE_BIND_ADDRESS", Some("healthProbeBindAddress"), ":8081", "where /healthz and /readyz are answered";
+    CLUSTER_NAME = "cluster-name", "HELMREBOOT_CLUSTER", Some("clusterName"), "default", "name of the only cluster, where the file lists none; alerts that carry metadata.cluster must carry this";
+    TOKEN_FILE = "token-file", "HELMREBOOT_TOKEN_FILE", Some("tokenFile"), "", "file with the only cluster's key, re-read when it changes; HELMREBOOT_TOKEN holds a key itself";
+    KUBECONFIG = "kubeconfig", "HELMREBOOT_KUBECONFIG", Some("kubeconfig"), "", "kubeconfig of the only cluster; without it KUBECONFIG, ~/.kube/config or the service account";
+    CONTEXT = "context", "HELMREBOOT_CONTEXT", Some("context"), "", "context in that kubeconfig, instead of the current one";
+    INSECURE_KUBECONFIG_EXEC = "insecure-kubeconfig-exec", "INSECURE_KUBECONFIG_EXEC", Some("insecureKubeconfigExec"), "false", "allow kubeconfigs that run a program to log in";
+    INSECURE_KUBECONFIG_TLS = "insecure-kubeconfig-tls", "INSECURE_KUBECONFIG_TLS", Some("insecureKubeconfigTls"), "false", "allow kubeconfigs that do not check the API server's certificate";
+    MODE = "mode", "HELMREBOOT_MODE", Some("mode"), "act", "act, or observe: decide and report everything, write nothing";
+    LIMIT = "limit", "HELMREBOOT_LIMIT", Some("policy.limit"), "5", "restarts for one configuration of a release";
+    BACKOFF_DURATION = "backoff-duration", "HELMREBOOT_BACKOFF_DURATION", Some("policy.backoff.duration"), "1m", "wait after the first restart";
+    BACKOFF_FACTOR = "backoff-factor", "HELMREBOOT_BACKOFF_FACTOR", Some("policy.backoff.factor"), "2", "by how much each further wait is longer";
+    BACKOFF_MAX_DURATION = "backoff-max-duration", "HELMREBOOT_BACKOFF_MAX_DURATION", Some("policy.backoff.maxDuration"), "1h", "the longest wait";
+    JITTER = "jitter", "HELMREBOOT_JITTER", Some("policy.jitter"), "10%", "share by which a wait may be longer, so that releases do not return together";
+    UNKNOWN = "unknown", "HELMREBOOT_UNKNOWN", Some("policy.unknown"), "permanent", "what a cause that no rule knows counts as: permanent or transient";
+    AFTER_ROLLBACK = "after-rollback", "HELMREBOOT_AFTER_ROLLBACK", Some("policy.afterRollback"), "false", "restart once although Flux rolled back; deploys what failed again";
+    ALLOW_AFTER_ROLLBACK = "allow-after-rollback", "HELMREBOOT_ALLOW_AFTER_ROLLBACK", Some("policy.allowAfterRollback"), "true", "let the annotation helmreboot.io/after-rollback ask for that";
+    AFTER_UNINSTALL = "after-uninstall", "HELMREBOOT_AFTER_UNINSTALL", Some("policy.afterUninstall"), "false", "restart once although Flux uninstalled; installs what failed again";
+    LEGACY_ANNOTATION = "legacy-annotation", "HELMREBOOT_LEGACY_ANNOTATION", Some("policy.legacyAnnotation"), "true", "also write fluxcd.io/reconcileAt, as the first helmreboot did";
+    QUEUE_CAPACITY = "queue-capacity", "HELMREBOOT_QUEUE_CAPACITY", Some("queueCapacity"), "4096", "releases that may wait, for each cluster; more are answered 503";
+    MAX_EVENT_AGE = "max-event-age", "HELMREBOOT_MAX_EVENT_AGE", Some("maxEventAge"), "15m", "the oldest event that is taken";
+    MAX_EVENT_AHEAD = "max-event-ahead", "HELMREBOOT_MAX_EVENT_AHEAD", Some("maxEventAhead"), "5m", "how far an event's clock may be ahead";
+    LEADER_ELECT = "leader-elect", "LEADER_ELECT", Some("leaderElect"), "false", "accepted for compatibility; every replica acts, and none acts twice";
+    LOG_LEVEL = "log-level", "LOG_LEVEL", Some("logLevel"), "info", "error, warn, info, debug or trace";
+    LOG_FORMAT = "log-format", "LOG_FORMAT", Some("logFormat"), "json", "json or text";
+}
+
+/// The variable that holds the only cluster's key itself. There is no flag: command lines are public.
+pub const TOKEN_ENV: &str = "HELMREBOOT_TOKEN";

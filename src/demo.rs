@@ -1,0 +1,2 @@
+//! The embedded clusters.
+pub mod fake_cluster;

@@ -1,0 +1,332 @@
+//! An in-memory Kubernetes API: an axum [`Router`] that `kube::Client` takes for a server.
+//!
+//! It keeps the manners of the real one that matter to us, and never kinder ones
+//! (`tests/it/fake_cluster.rs` holds it to them): compare-and-swap on `resourceVersion`, a patch that
+//! changes nothing writes nothing, spec changes raise `generation`, `status` has a door of its own,
+//! finalizers hold deletion up, watches from the past expire, lists come in pages.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use axum::{
+    Router,
+    body::{Body, to_bytes},
+    extract::State as Extract,
+    response::{IntoResponse, Response},
+};
+use http::{Method, Request, StatusCode, header};
+use kube::Client;
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+use crate::{clock::Clock, domain::alert::HELM_GROUP};
+
+mod answer;
+mod path;
+mod store;
+mod stream;
+
+pub use answer::Refusal;
+use path::Path;
+pub use store::Key;
+use store::Store;
+
+/// A Kubernetes API server that serves HelmReleases. Clones share it.
+#[derive(Clone, Debug)]
+pub struct FakeCluster {
+    inner: Arc<Mutex<Inner>>,
+    /// Tells watches that something was written; the value is the newest resource version.
+    written: watch::Sender<u64>,
+    clock: Clock,
+}
+
+#[derive(Debug)]
+struct Inner {
+    store: Store,
+    versions: Vec<&'static str>,
+    requests: Vec<Call>,
+    faults: Vec<Fault>,
+    /// Raised to end all watches.
+    cut: u64,
+}
+
+/// A request as the API server got it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Call {
+    /// `get`, `list`, `watch`, `create`, `patch`, `delete` or `discover`.
+    pub verb: &'static str,
+    /// Path and query.
+    pub uri: String,
+    /// The body, null where there is none.
+    pub body: Value,
+}
+
+/// A switch: what happens to calls instead of, or before, what they ask for.
+#[derive(Clone, Copy, Debug)]
+pub struct Fault {
+    /// The verb it strikes; `None` is every one.
+    pub verb: Option<&'static str>,
+    /// How many calls it strikes.
+    pub times: u32,
+    /// What happens.
+    pub kind: FaultKind,
+}
+
+/// What a fault does.
+#[derive(Clone, Copy, Debug)]
+pub enum FaultKind {
+    /// The call is refused with this status: 403, 429, 500, 503 ...
+    Refuse(u16),
+    /// The call takes that long, then goes on.
+    Slow(Duration),
+    /// The call is carried out, and its answer lost.
+    LoseAnswer,
+    /// Somebody else writes the object just before the call: a stale `resourceVersion`.
+    WriteBefore,
+}
+
+impl FakeCluster {
+    /// An empty cluster with today's Flux API.
+    pub fn new(clock: Clock) -> Self {
+        Self::serving(&["v2"], clock)
+    }
+
+    /// An empty cluster that serves these versions of HelmRelease.
+    pub fn serving(versions: &[&'static str], clock: Clock) -> Self {
+        let inner = Inner {
+            store: Store::default(),
+            versions: versions.to_vec(),
+            requests: Vec::new(),
+            faults: Vec::new(),
+            cut: 0,
+        };
+        Self { inner: Arc::new(Mutex::new(inner)), written: watch::Sender::new(0), clock }
+    }
+
+    /// The API as a service.
+    pub fn router(&self) -> Router {
+        Router::new().fallback(handle).with_state(self.clone())
+    }
+
+    /// A client of it, without a socket. Needs a tokio runtime.
+    pub fn client(&self) -> Client {
+        Client::new(self.router(), "default")
+    }
+
+    /// The object as stored.
+    pub fn get(&self, key: &Key) -> Option<Value> {
+        self.lock().store.get(key).cloned()
+    }
+
+    /// Every version of the object so far, as a watch would have seen them.
+    pub fn versions_of(&self, key: &Key) -> Vec<Value> {
+        self.lock().store.versions_of(key)
+    }
+
+    /// All objects.
+    pub fn keys(&self) -> Vec<Key> {
+        self.lock().store.keys()
+    }
+
+    /// Creates, or merges into, an object as `kubectl apply` would: everything but status.
+    pub fn apply(&self, key: &Key, patch: &Value) {
+        let now = self.clock.now();
+        self.write(|store| {
+            if store.get(key).is_some() {
+                store.patch(key, patch, false, now)
+            } else {
+                let mut object = json!({"metadata": {"name": key.name, "namespace": key.namespace}});
+                json_patch::merge(&mut object, patch);
+                store.create(key, object, now)
+            }
+        });
+    }
+
+    /// Changes the status, as the controller does.
+    pub fn write_status(&self, key: &Key, status: &Value) {
+        let now = self.clock.now();
+        self.write(|store| store.replace_status(key, status, now));
+    }
+
+    /// Asks for deletion; finalizers hold it up.
+    pub fn delete(&self, key: &Key) {
+        let now = self.clock.now();
+        self.write(|store| store.delete(key, now));
+    }
+
+    /// Sets a switch.
+    pub fn fault(&self, fault: Fault) {
+        self.lock().faults.push(fault);
+    }
+
+    /// Takes all switches back.
+    pub fn no_faults(&self) {
+        self.lock().faults.clear();
+    }
+
+    /// Serves other API versions from now on, as after an upgrade of Flux.
+    pub fn serve_versions(&self, versions: &[&'static str]) {
+        self.lock().versions = versions.to_vec();
+    }
+
+    /// Forgets old versions: watches and pages from before expire.
+    pub fn compact(&self) {
+        self.lock().store.compact();
+    }
+
+    /// Ends all watches.
+    pub fn cut_watches(&self) {
+        self.lock().cut += 1;
+        self.written.send_modify(|_| {});
+    }
+
+    /// The calls that came in over the API so far.
+    pub fn calls(&self) -> Vec<Call> {
+        self.lock().requests.clone()
+    }
+
+    /// Wakes up after each write.
+    pub fn writes(&self) -> watch::Receiver<u64> {
+        self.written.subscribe()
+    }
+
+    fn write(&self, change: impl FnOnce(&mut Store) -> Result<Value, Refusal>) -> Option<Value> {
+        let (written, newest) = {
+            let mut inner = self.lock();
+            (change(&mut inner.store).ok(), inner.store.newest())
+        };
+        self.written.send_replace(newest);
+        written
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The faults that strike this call, each used up by one.
+    fn strike(&self, verb: &'static str) -> Vec<FaultKind> {
+        let mut inner = self.lock();
+        let mut struck = Vec::new();
+        for fault in &mut inner.faults {
+            if fault.times > 0 && fault.verb.is_none_or(|wanted| wanted == verb) {
+                fault.times -= 1;
+                struck.push(fault.kind);
+            }
+        }
+        inner.faults.retain(|fault| fault.times > 0);
+        struck
+    }
+}
+
+async fn handle(Extract(cluster): Extract<FakeCluster>, request: Request<Body>) -> Response {
+    let (parts, body) = request.into_parts();
+    let Ok(bytes) = to_bytes(body, 3 << 20).await else { return Refusal::too_large().into_response() };
+    let Some(path) = Path::parse(&parts.uri) else { return Refusal::no_such_path().into_response() };
+    let verb = path.verb(&parts.method);
+    let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
+    let call = Call { verb, uri: parts.uri.to_string(), body: body.clone() };
+    cluster.lock().requests.push(call);
+
+    let faults = cluster.strike(verb);
+    for fault in &faults {
+        match fault {
+            FaultKind::Slow(delay) => tokio::time::sleep(*delay).await,
+            FaultKind::Refuse(code) => return Refusal::fault(*code).into_response(),
+            FaultKind::WriteBefore => {
+                let touched = json!({"metadata": {"labels": {"touched": cluster.lock().store.newest().to_string()}}});
+                path.key().map(|key| cluster.apply(&key, &touched));
+            }
+            FaultKind::LoseAnswer => {}
+        }
+    }
+    let json_body = bytes.is_empty() || body.is_object();
+    let content = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let answer = if json_body {
+        cluster.answer(&path, &parts.method, content, body)
+    } else {
+        Err(Refusal::bad_request("the body of the request is not a JSON object"))
+    };
+    if faults.iter().any(|fault| matches!(fault, FaultKind::LoseAnswer)) {
+        return Refusal::fault(504).into_response();
+    }
+    answer.unwrap_or_else(IntoResponse::into_response)
+}
+
+impl FakeCluster {
+    fn answer(&self, path: &Path, method: &Method, content: &str, body: Value) -> Result<Response, Refusal> {
+        if let Some(discovered) = self.discover(path) {
+            return discovered;
+        }
+        if path.group != HELM_GROUP || path.plural != "helmreleases" || !self.serves(&path.version) {
+            return Err(Refusal::no_such_path());
+        }
+        let now = self.clock.now();
+        let version = path.version.as_str();
+        match (method, path.key()) {
+            (&Method::GET, Some(key)) => {
+                let object = self.get(&key).ok_or_else(|| Refusal::not_found(&key))?;
+                Ok(json_response(StatusCode::OK, &store::in_version(object, version)))
+            }
+            (&Method::GET, None) if path.flag("watch") => stream::watch(self, path),
+            (&Method::GET, None) => {
+                let page = self.lock().store.list(path)?;
+                Ok(json_response(StatusCode::OK, &page))
+            }
+            (&Method::PATCH, Some(key)) => {
+                if content != "application/merge-patch+json" {
+                    return Err(Refusal::unsupported_patch(content));
+                }
+                let on_status = path.subresource.as_deref() == Some("status");
+                let patched = self.change(|store| store.patch(&key, &body, on_status, now))?;
+                Ok(json_response(StatusCode::OK, &store::in_version(patched, version)))
+            }
+            (&Method::POST, None) => {
+                let name = body["metadata"]["name"].as_str().ok_or_else(|| Refusal::bad_request("name or generateName is required"))?;
+                let namespace = path.namespace.clone().ok_or_else(Refusal::no_such_path)?;
+                let key = Key { namespace, name: name.to_owned() };
+                let created = self.change(|store| store.create(&key, body.clone(), now))?;
+                Ok(json_response(StatusCode::CREATED, &store::in_version(created, version)))
+            }
+            (&Method::DELETE, Some(key)) => {
+                let deleted = self.change(|store| store.delete(&key, now))?;
+                Ok(json_response(StatusCode::OK, &store::in_version(deleted, version)))
+            }
+            _ => Err(Refusal::method_not_allowed()),
+        }
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Store) -> Result<Value, Refusal>) -> Result<Value, Refusal> {
+        let (changed, newest) = {
+            let mut inner = self.lock();
+            (change(&mut inner.store), inner.store.newest())
+        };
+        self.written.send_replace(newest);
+        changed
+    }
+
+    fn serves(&self, version: &str) -> bool {
+        self.lock().versions.contains(&version)
+    }
+
+    /// `/apis/{group}`, which says what versions there are.
+    fn discover(&self, path: &Path) -> Option<Result<Response, Refusal>> {
+        if !path.plural.is_empty() {
+            return None;
+        }
+        let versions = self.lock().versions.clone();
+        let names = |version: &&str| json!({"groupVersion": format!("{HELM_GROUP}/{version}"), "version": version});
+        let all: Vec<_> = versions.iter().map(names).collect();
+        if path.group != HELM_GROUP || !path.version.is_empty() || all.is_empty() {
+            return Some(Err(Refusal::no_such_path()));
+        }
+        let group = json!({"kind": "APIGroup", "apiVersion": "v1", "name": HELM_GROUP,
+            "versions": all, "preferredVersion": all[0]});
+        Some(Ok(json_response(StatusCode::OK, &group)))
+    }
+}
+
+fn json_response(status: StatusCode, value: &Value) -> Response {
+    (status, [(header::CONTENT_TYPE, "application/json")], value.to_string()).into_response()
+}

@@ -1,0 +1,34 @@
+//! HTTP: who may ask what, and what they are answered. Never sees Kubernetes.
+
+use std::{io, net::TcpListener, time::Duration};
+
+use axum::Router;
+use axum_server::Handle;
+use hyper_util::rt::TokioTimer;
+
+pub mod admin;
+pub mod problem;
+pub mod webhook;
+
+/// How long a client may take to send its request line and headers: port scanners and slow attackers
+/// hold a connection no longer than that.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The most bytes of request line and headers; beyond that hyper answers 431 by itself.
+/// notification-controller sends less than 1 KiB.
+const HEADER_LIMIT: usize = 32 * 1024;
+
+/// Serves `router` on an already bound listener until `handle` says stop.
+///
+/// # Errors
+/// The listener breaks.
+pub async fn serve(listener: TcpListener, router: Router, handle: Handle<std::net::SocketAddr>) -> io::Result<()> {
+    let mut server = axum_server::from_tcp(listener)?.handle(handle).first_request_timeout(HEADER_TIMEOUT);
+    server
+        .http_builder()
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .max_buf_size(HEADER_LIMIT);
+    server.serve(router.into_make_service()).await
+}

@@ -1,0 +1,250 @@
+//! `POST /webhook` and `POST /webhook/{cluster}`: verify the raw bytes, then parse, then queue, then
+//! answer. No Kubernetes call happens inside a request.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    body::Body,
+    extract::{FromRequest, State},
+    response::{IntoResponse, Response},
+    routing::any,
+};
+use bytes::Bytes;
+use http::{Method, Request, StatusCode, header};
+use jiff::SignedDuration;
+use serde_json::json;
+use tokio::time::Instant;
+use tower_http::catch_panic::CatchPanicLayer;
+
+use super::problem::Problem;
+use crate::{
+    clock::Clock,
+    domain::{
+        alert::{BadField, Event, Failure, Ignored, Meaning},
+        answer::Answer,
+        classify::Classifier,
+        signature::Tag,
+    },
+    metrics::{Metrics, NO_CLUSTER},
+    queue::{Admission, Pending},
+    registry::{Member, Registry},
+};
+
+mod body;
+mod claim;
+mod quiet;
+pub use quiet::Quiet;
+
+/// The path of the webhook.
+pub const PATH: &str = "/webhook";
+/// The header that names the cluster where the path does not.
+pub const CLUSTER_HEADER: &str = "X-Helmreboot-Cluster";
+/// The cluster of an alert that names none.
+pub const DEFAULT_CLUSTER: &str = "default";
+
+/// What the webhook needs.
+#[derive(Clone, Debug)]
+pub struct Webhook {
+    /// Who may speak.
+    pub clusters: Arc<Registry>,
+    /// What a message is worth.
+    pub classifier: Arc<Classifier>,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// What time it is.
+    pub clock: Clock,
+    /// From the alert to the first look.
+    pub settle: Duration,
+    /// The oldest event that is taken.
+    pub max_age: SignedDuration,
+    /// How far an event may be in the future.
+    pub max_ahead: SignedDuration,
+    /// Keeps refusals from filling the log.
+    pub quiet: Arc<Quiet>,
+}
+
+/// An event whose sender is known, with the cluster it speaks for.
+struct SignedAlert {
+    member: Arc<Member>,
+    event: Event,
+    tag: Tag,
+    /// Whether the signing key may speak for the event's namespace.
+    in_scope: bool,
+}
+
+/// A refusal, before or after the sender is known.
+struct Rejection {
+    answer: Answer,
+    cluster: Option<Arc<str>>,
+    detail: String,
+}
+
+/// The webhook's routes.
+pub fn router(webhook: Webhook) -> Router {
+    Router::new()
+        .route(PATH, any(receive))
+        .route(&format!("{PATH}/{{cluster}}"), any(receive))
+        .fallback(|| async { Problem::new(StatusCode::NOT_FOUND, "alerts go to POST /webhook or /webhook/{cluster}") })
+        .layer(CatchPanicLayer::custom(|_| {
+            Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "an error in helmreboot; please report it").into_response()
+        }))
+        .with_state(webhook)
+}
+
+async fn receive(State(webhook): State<Webhook>, request: Request<Body>) -> Response {
+    match SignedAlert::from_request(request, &webhook).await.and_then(|alert| webhook.take(alert)) {
+        Ok(response) => response,
+        Err(rejection) => {
+            let cluster = rejection.cluster.as_deref().unwrap_or(NO_CLUSTER);
+            webhook.metrics.answered(cluster, rejection.answer, 1);
+            webhook.quiet.log(&rejection, cluster, webhook.clock.now());
+            rejection.into_response()
+        }
+    }
+}
+
+impl FromRequest<Webhook> for SignedAlert {
+    type Rejection = Rejection;
+
+    async fn from_request(request: Request<Body>, webhook: &Webhook) -> Result<Self, Rejection> {
+        if request.method() != Method::POST {
+            return Err(Rejection::early(Answer::Method, "only POST is answered here"));
+        }
+        let (parts, body) = request.into_parts();
+        if !body::is_json(&parts.headers) {
+            return Err(Rejection::early(Answer::MediaType, "send application/json, as Flux does"));
+        }
+        let bytes = body::read(&parts.headers, body).await?;
+        let claim = claim::of(&parts, &bytes);
+        let unauthorized = || {
+            let known = webhook.clusters.get(&claim.cluster).is_some();
+            let hint = if known { "the signature does not match" } else { "no such cluster is configured" };
+            Rejection::early(Answer::Unauthorized, hint)
+        };
+        let member = webhook.clusters.get(&claim.cluster);
+        let keys = member.map(|member| member.keys());
+        let verified = keys.as_deref().unwrap_or(webhook.clusters.decoy()).verify(&bytes, claim.signature);
+        let (Some(member), Some((key, tag))) = (member, verified) else { return Err(unauthorized()) };
+
+        let reject = |answer, detail: String| Rejection { answer, cluster: Some(Arc::clone(&member.name)), detail };
+        let event = parse(&bytes).map_err(|detail| reject(Answer::Malformed, detail))?;
+        if claim.contradicted || event.cluster().is_some_and(|said| said != &*member.name) {
+            let detail = "path, X-Helmreboot-Cluster and metadata.cluster name different clusters";
+            return Err(reject(Answer::Contradiction, detail.into()));
+        }
+        let in_scope = event.involved_object.namespace.as_deref().is_some_and(|namespace| key.covers(namespace));
+        Ok(Self { member: Arc::clone(member), event, tag, in_scope: in_scope || key.namespaces.is_none() })
+    }
+}
+
+impl Webhook {
+    /// What a verified event leads to.
+    fn take(&self, alert: SignedAlert) -> Result<Response, Rejection> {
+        let SignedAlert { member, event, tag, in_scope } = alert;
+        let reject = |answer, detail: String| Rejection { answer, cluster: Some(Arc::clone(&member.name)), detail };
+        if !in_scope {
+            return Err(reject(Answer::Scope, "this key may not speak for that namespace".into()));
+        }
+        let now = self.clock.now();
+        if let Some(at) = event.timestamp {
+            let age = now.duration_since(at);
+            if age > self.max_age || -age > self.max_ahead {
+                let detail = format!("the event's timestamp is {} s away from the time here; check both clocks", age.as_secs());
+                return Err(reject(Answer::Stale, detail));
+            }
+        }
+        let window = self.max_age.saturating_add(self.max_ahead);
+        if member.seen(&tag, now, window) {
+            return Ok(self.accepted(&member, Answer::Duplicate, json!({})));
+        }
+        let meaning = event.meaning(&member.name);
+        let meaning = meaning.map_err(|BadField(path)| reject(Answer::Malformed, format!("the event's field {path} cannot be right")))?;
+        let response = match meaning {
+            Meaning::Ignored(why) => self.ignore(&member, why),
+            Meaning::Failure(failure) => self.queue(&member, failure, &event)?,
+        };
+        member.remember(tag, now);
+        Ok(response)
+    }
+
+    fn ignore(&self, member: &Arc<Member>, why: Ignored) -> Response {
+        self.metrics.ignored(&member.name, why);
+        self.accepted(member, Answer::Ignored, json!({"why": why.as_str()}))
+    }
+
+    fn queue(&self, member: &Arc<Member>, failure: Failure, event: &Event) -> Result<Response, Rejection> {
+        let reject = |answer, detail: &str| {
+            Err(Rejection { answer, cluster: Some(Arc::clone(&member.name)), detail: detail.into() })
+        };
+        let details = json!({"namespace": &failure.release.namespace, "name": &failure.release.name});
+        let pending = Pending::new(failure, self.classifier.message(&event.message));
+        match member.queue.offer(pending, Instant::now() + self.settle) {
+            Admission::Queued => Ok(self.accepted(member, Answer::Queued, details)),
+            Admission::Merged => Ok(self.accepted(member, Answer::Merged, details)),
+            Admission::Full => reject(Answer::QueueFull, "the queue of this cluster is full"),
+            Admission::Closed => reject(Answer::Closing, "shutting down"),
+        }
+    }
+
+    fn accepted(&self, member: &Arc<Member>, answer: Answer, details: serde_json::Value) -> Response {
+        self.metrics.answered(&member.name, answer, 1);
+        tracing::debug!(cluster = %member.name, result = answer.as_str(), %details, "alert {}", answer.as_str());
+        let mut body = json!({"status": answer.as_str(), "cluster": &*member.name});
+        json_patch::merge(&mut body, &details);
+        (StatusCode::ACCEPTED, [(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response()
+    }
+}
+
+/// Parses a verified body. The detail names the field and never repeats what stood in it.
+fn parse(bytes: &Bytes) -> Result<Event, String> {
+    let mut json = serde_json::Deserializer::from_slice(bytes);
+    let event = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        let (path, inner) = (error.path().to_string(), error.inner());
+        if !inner.is_data() {
+            return "the body is not JSON".to_owned();
+        }
+        let said = inner.to_string();
+        match said.strip_prefix("missing field `").and_then(|rest| rest.split('`').next()) {
+            Some(field) if path == "." => format!("not a Flux event: the field {field} is missing"),
+            Some(field) => format!("not a Flux event: the field {path}.{field} is missing"),
+            None if path == "." => "not a Flux event: the body is not an object".to_owned(),
+            None => format!("not a Flux event: the field {path} has the wrong type or form"),
+        }
+    })?;
+    json.end().map_err(|_| "the body is not one JSON document".to_owned())?;
+    Ok(event)
+}
+
+impl Rejection {
+    fn early(answer: Answer, detail: impl Into<String>) -> Self {
+        Self { answer, cluster: None, detail: detail.into() }
+    }
+}
+
+impl IntoResponse for Rejection {
+    fn into_response(self) -> Response {
+        let status = match self.answer {
+            Answer::Unauthorized => {
+                // One and the same body, whatever was wrong; the log says more.
+                let detail = "X-Signature is missing or does not match; check the Secret's key `token` and the cluster's name";
+                return Problem::new(StatusCode::UNAUTHORIZED, detail).into_response();
+            }
+            Answer::Contradiction | Answer::Scope => StatusCode::FORBIDDEN,
+            Answer::Malformed | Answer::Stale => StatusCode::BAD_REQUEST,
+            Answer::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Answer::TooSlow => StatusCode::REQUEST_TIMEOUT,
+            Answer::MediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Answer::Method => {
+                return Problem::new(StatusCode::METHOD_NOT_ALLOWED, self.detail).with(header::ALLOW, "POST").into_response();
+            }
+            Answer::QueueFull | Answer::Closing => {
+                // More than the 2 s of notification-controller's first wait would eat its 15 s.
+                let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, self.detail);
+                return problem.with(header::RETRY_AFTER, "2").into_response();
+            }
+            Answer::Queued | Answer::Merged | Answer::Ignored | Answer::Duplicate => StatusCode::ACCEPTED,
+        };
+        Problem::new(status, self.detail).into_response()
+    }
+}

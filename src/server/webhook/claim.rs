@@ -1,0 +1,54 @@
+//! Which cluster a request claims to speak for. The claim only picks the keys that the signature is
+//! then checked with, so nobody can speak for a cluster whose key they do not hold.
+
+use std::borrow::Cow;
+
+use http::request::Parts;
+use serde::Deserialize;
+
+use super::{CLUSTER_HEADER, DEFAULT_CLUSTER, PATH};
+use crate::domain::{alert::CLUSTER_KEYS, signature::SIGNATURE_HEADER};
+
+/// A claim that nothing has been checked of.
+pub(super) struct Claim<'a> {
+    /// Path, else header, else `metadata.cluster`, else `default`.
+    pub(super) cluster: Cow<'a, str>,
+    /// Path and header both name one, and not the same.
+    pub(super) contradicted: bool,
+    /// The value of `X-Signature`, empty if there is none.
+    pub(super) signature: &'a [u8],
+}
+
+/// The one part of an unverified body that is looked at. Borrows, so that nothing is allocated that
+/// grows with what a stranger sent.
+#[derive(Deserialize)]
+struct Peek<'a> {
+    #[serde(borrow, default)]
+    metadata: Option<PeekMetadata<'a>>,
+}
+
+#[derive(Deserialize)]
+struct PeekMetadata<'a> {
+    #[serde(borrow, default)]
+    cluster: Option<Cow<'a, str>>,
+    #[serde(borrow, default, rename = "event.toolkit.fluxcd.io/cluster")]
+    event_cluster: Option<Cow<'a, str>>,
+    #[serde(borrow, default, rename = "helm.toolkit.fluxcd.io/cluster")]
+    helm_cluster: Option<Cow<'a, str>>,
+}
+
+pub(super) fn of<'a>(parts: &'a Parts, body: &'a [u8]) -> Claim<'a> {
+    let path = parts.uri.path().strip_prefix(PATH).unwrap_or_default().trim_start_matches('/');
+    let header = parts.headers.get(CLUSTER_HEADER).map(|value| value.to_str().unwrap_or("\u{fffd}"));
+    let contradicted = !path.is_empty() && header.is_some_and(|header| header != path);
+    let named = Some(path).filter(|path| !path.is_empty()).or(header).map(Cow::Borrowed);
+    let cluster = named.or_else(|| in_body(body)).unwrap_or(Cow::Borrowed(DEFAULT_CLUSTER));
+    let signature = parts.headers.get(SIGNATURE_HEADER).map_or(&[][..], |value| value.as_bytes());
+    Claim { cluster, contradicted, signature }
+}
+
+fn in_body(body: &[u8]) -> Option<Cow<'_, str>> {
+    const { assert!(CLUSTER_KEYS.len() == 3, "Peek reads the same keys as Event::cluster") };
+    let metadata = serde_json::from_slice::<Peek<'_>>(body).ok()?.metadata?;
+    metadata.cluster.or(metadata.event_cluster).or(metadata.helm_cluster)
+}

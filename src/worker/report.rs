@@ -1,0 +1,156 @@
+//! What a worker tells: one log line and one journal entry for each outcome, and no outcome twice.
+
+use std::{
+    collections::{HashSet, VecDeque},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use tracing::{debug, info, warn};
+
+use super::Shared;
+use crate::{
+    cluster::Error,
+    domain::{
+        alert::ReleaseRef,
+        classify::Verdict,
+        decide::{Decision, Why},
+        journal::Entry,
+        ledger::{self, Action, Ended},
+        release::Release,
+    },
+    queue::Pending,
+};
+
+/// How many told outcomes are remembered for each cluster.
+const REMEMBERED: usize = 4096;
+
+/// Tells outcomes, once.
+pub(super) struct Reports {
+    cluster: Arc<str>,
+    shared: Shared,
+    told: Mutex<Told>,
+}
+
+#[derive(Default)]
+struct Told {
+    known: HashSet<(ReleaseRef, Why, String)>,
+    order: VecDeque<(ReleaseRef, Why, String)>,
+}
+
+impl Reports {
+    pub(super) fn new(cluster: Arc<str>, shared: Shared) -> Self {
+        Self { cluster, shared, told: Mutex::default() }
+    }
+
+    /// A decision that writes nothing. Waits are told when their reason changes; what is left alone is
+    /// told once for each configuration of the release.
+    pub(super) fn decision(
+        &self,
+        pending: &mut Pending,
+        release: Option<&Release>,
+        verdict: Verdict,
+        decision: &Decision,
+    ) {
+        let why = decision.why();
+        if pending.last.replace(why) == Some(why) {
+            return;
+        }
+        let attempts = release.map_or(0, |release| ledger::standing(release).attempts);
+        self.journal(pending, decision.as_str(), why.as_str(), verdict.rule, attempts);
+        let (namespace, name) = (&pending.failure.release.namespace, &pending.failure.release.name);
+        let (why, rule, cluster) = (why.as_str(), verdict.rule, &self.cluster);
+        let key = release.map(|release| release.config_key().to_string()).unwrap_or_default();
+        let news = matches!(decision, Decision::Leave { .. }) && self.first_time(pending, decision.why(), key);
+        match decision.why() {
+            _ if !news => {
+                debug!(%cluster, %namespace, %name, decision = decision.as_str(), why, rule, "{} {cluster}/{namespace}/{name}: {why}", decision.as_str());
+            }
+            Why::BudgetSpent => {
+                warn!(%cluster, %namespace, %name, why, rule, attempts, "gave up on {cluster}/{namespace}/{name}: {attempts} restarts did not help against {rule}");
+            }
+            Why::Permanent | Why::UnknownCause | Why::RolledBack | Why::Uninstalled => {
+                warn!(%cluster, %namespace, %name, why, rule, "left {cluster}/{namespace}/{name} alone: {why} ({rule}), a person has to look at it");
+            }
+            _ => info!(%cluster, %namespace, %name, why, rule, "left {cluster}/{namespace}/{name} alone: {why}"),
+        }
+    }
+
+    pub(super) fn restarted(&self, pending: &mut Pending, verdict: Verdict, action: Action, attempt: u32, limit: u32) {
+        pending.last = None;
+        self.journal(pending, "restart", action.as_str(), verdict.rule, attempt);
+        let ReleaseRef { cluster, namespace, name } = &pending.failure.release;
+        let (action, rule) = (action.as_str(), verdict.rule);
+        info!(%cluster, %namespace, %name, action, rule, attempt, limit, "restarted {cluster}/{namespace}/{name} ({action}, {attempt} of {limit}): {rule}");
+    }
+
+    pub(super) fn would_restart(
+        &self,
+        pending: &mut Pending,
+        release: &Release,
+        verdict: Verdict,
+        action: Action,
+        attempt: u32,
+    ) {
+        let why = if action == Action::Reset { Why::Stalled } else { Why::IdleFailed };
+        let key = release.config_key().to_string();
+        if self.first_time(pending, why, key) {
+            self.journal(pending, "observe", action.as_str(), verdict.rule, attempt);
+            let ReleaseRef { cluster, namespace, name } = &pending.failure.release;
+            let (action, rule) = (action.as_str(), verdict.rule);
+            info!(%cluster, %namespace, %name, action, rule, attempt, "would restart {cluster}/{namespace}/{name} ({action}): {rule}; mode is observe");
+        }
+    }
+
+    pub(super) fn ended(&self, pending: &Pending, release: &Release, verdict: Verdict, end: Ended) {
+        let attempts = ledger::standing(release).attempts;
+        let rule = release.annotation(ledger::CAUSE).unwrap_or(verdict.rule);
+        self.journal(pending, "ended", end.as_str(), verdict.rule, attempts);
+        let ReleaseRef { cluster, namespace, name } = &pending.failure.release;
+        let result = end.as_str();
+        match end {
+            Ended::Recovered => info!(%cluster, %namespace, %name, result, rule, "{cluster}/{namespace}/{name} recovered after its restart"),
+            Ended::Superseded => info!(%cluster, %namespace, %name, result, rule, "the restart of {cluster}/{namespace}/{name} was overtaken by a change"),
+            Ended::FailedAgain => info!(%cluster, %namespace, %name, result, rule, "{cluster}/{namespace}/{name} failed again after its restart"),
+            Ended::Swallowed => warn!(%cluster, %namespace, %name, result, rule, "Flux took the restart of {cluster}/{namespace}/{name} and did nothing: a dependency or source was not ready"),
+        }
+    }
+
+    pub(super) fn long_wait(&self, pending: &Pending) {
+        let ReleaseRef { cluster, namespace, name } = &pending.failure.release;
+        let why = pending.last.map_or("working", Why::as_str);
+        let minutes = pending.since.elapsed().as_secs() / 60;
+        warn!(%cluster, %namespace, %name, why, minutes, "{cluster}/{namespace}/{name} is waited for since {minutes} minutes ({why}); is helm-controller running?");
+    }
+
+    pub(super) fn error(&self, pending: &Pending, error: &Error) {
+        self.journal(pending, "error", error.result().as_str(), pending.verdict.rule, 0);
+        let ReleaseRef { cluster, namespace, name } = &pending.failure.release;
+        let (kind, tries) = (error.result().as_str(), pending.errors);
+        // Once loud, then quiet: a cluster that is gone would fill the log with its releases.
+        if tries == 1 {
+            warn!(%cluster, %namespace, %name, kind, tries, "cannot work on {cluster}/{namespace}/{name}, will try again: {error}");
+        } else {
+            debug!(%cluster, %namespace, %name, kind, tries, "still cannot work on {cluster}/{namespace}/{name}: {error}");
+        }
+    }
+
+    fn journal(&self, pending: &Pending, what: &'static str, why: &'static str, rule: &'static str, attempt: u32) {
+        let (at, release) = (self.shared.clock.now(), pending.failure.release.clone());
+        self.shared.journal.push(Entry { at, release, what, why, rule, attempt });
+    }
+
+    fn first_time(&self, pending: &Pending, why: Why, key: String) -> bool {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let told_now = (pending.failure.release.clone(), why, key);
+        if !told.known.insert(told_now.clone()) {
+            return false;
+        }
+        told.order.push_back(told_now);
+        if told.order.len() > REMEMBERED
+            && let Some(oldest) = told.order.pop_front()
+        {
+            told.known.remove(&oldest);
+        }
+        true
+    }
+}
