@@ -1,2 +1,3 @@
 //! The embedded clusters.
 pub mod fake_cluster;
+pub mod fake_flux;

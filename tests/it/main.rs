@@ -1,3 +1,5 @@
 //! The promises of helmreboot, one file each, through the front door.
 
 mod corpus;
+mod fake_flux;
+mod stories;

@@ -1,0 +1,164 @@
+//! A helm-controller and a notification-controller, reduced to what they were seen to do
+//! (`tests/fixtures/stories`; `tests/it/fake_flux.rs` holds this to them): tokens, counters, stalls,
+//! remediation, swallowed resets, and alerts that come before the status.
+//!
+//! Its one chart is the recorded one: `spec.values.mode` says how it behaves.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use serde_json::Value;
+use tokio::{sync::Notify, task::JoinSet, time::Instant};
+
+use super::fake_cluster::{FakeCluster, Key};
+use crate::{clock::Clock, domain::release::REQUESTED_AT};
+
+mod chart;
+mod notify;
+mod object;
+mod reconcile;
+
+pub use chart::Era;
+use chart::Helm;
+pub use notify::{Alert, Notifier, Target, Transport, over_http};
+
+/// The controllers of one cluster. Clones share them.
+#[derive(Clone)]
+pub struct FakeFlux {
+    cluster: FakeCluster,
+    notifier: Notifier,
+    clock: Clock,
+    era: Era,
+    /// How many times faster than the recorded Flux everything goes.
+    speed: f64,
+    world: Arc<Mutex<World>>,
+}
+
+/// What is true outside of Flux.
+#[derive(Debug, Default)]
+struct World {
+    /// Releases whose cause of failure has gone away.
+    healed: BTreeSet<Key>,
+    /// Dependencies that are not ready, by `namespace/name`.
+    unready: BTreeSet<Key>,
+    /// What Helm has stored.
+    storage: BTreeMap<Key, Helm>,
+}
+
+/// What a reconciliation asks for next.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Requeue {
+    /// Nothing until something changes: done, or stalled.
+    Never,
+    /// Again after that time.
+    After(Duration),
+    /// Again after the controller's own growing back-off.
+    Backoff,
+    /// The same, after the 10 s in which the controller waits for its cache.
+    BackoffAfterAction,
+}
+
+/// `--min-retry-delay` of helm-controller.
+const MIN_RETRY_DELAY: Duration = Duration::from_millis(750);
+/// `--max-retry-delay` of helm-controller.
+const MAX_RETRY_DELAY: Duration = Duration::from_mins(15);
+/// How long the controller waits for its cache after an action.
+const CACHE_WAIT: Duration = Duration::from_secs(10);
+
+impl FakeFlux {
+    /// Controllers for a cluster; alerts go out through `notifier`.
+    pub fn new(cluster: FakeCluster, notifier: Notifier, clock: Clock, era: Era, speed: f64) -> Self {
+        Self { cluster, notifier, clock, era, speed, world: Arc::default() }
+    }
+
+    /// The cause of the release's failure goes away.
+    pub fn heal(&self, key: &Key) {
+        self.world().healed.insert(key.clone());
+    }
+
+    /// The cause comes back.
+    pub fn ail(&self, key: &Key) {
+        self.world().healed.remove(key);
+    }
+
+    /// A dependency is ready, or not.
+    pub fn set_ready(&self, key: &Key, ready: bool) {
+        let mut world = self.world();
+        if ready { world.unready.remove(key) } else { world.unready.insert(key.clone()) };
+    }
+
+    /// The alerts that went out.
+    pub fn alerts(&self) -> Vec<Alert> {
+        self.notifier.alerts()
+    }
+
+    /// Reconciles until it is dropped.
+    pub async fn run(self) {
+        let mut known: BTreeMap<Key, (String, Arc<Notify>)> = BTreeMap::new();
+        let mut tasks = JoinSet::new();
+        let mut writes = self.cluster.writes();
+        loop {
+            writes.borrow_and_update();
+            for key in self.cluster.keys() {
+                let Some(object) = self.cluster.get(&key) else { continue };
+                let mark = waking(&object);
+                match known.get_mut(&key) {
+                    Some((old, _)) if *old == mark => {}
+                    Some((old, wake)) => {
+                        *old = mark;
+                        wake.notify_one();
+                    }
+                    None => {
+                        let wake = Arc::new(Notify::new());
+                        wake.notify_one();
+                        tasks.spawn(self.clone().work(key.clone(), Arc::clone(&wake)));
+                        known.insert(key, (mark, wake));
+                    }
+                }
+            }
+            if writes.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// The work queue of one release: what comes during a reconciliation is kept, not lost.
+    async fn work(self, key: Key, wake: Arc<Notify>) {
+        let mut timer: Option<Instant> = None;
+        let mut failures = 0;
+        loop {
+            tokio::select! {
+                biased;
+                () = wake.notified() => {}
+                () = tokio::time::sleep_until(timer.unwrap_or_else(Instant::now)), if timer.is_some() => {}
+            }
+            let requeue = self.reconcile(&key).await;
+            failures = if matches!(requeue, Requeue::Backoff | Requeue::BackoffAfterAction) { failures + 1 } else { 0 };
+            let backoff = || (MIN_RETRY_DELAY * 2_u32.pow((failures - 1).min(20))).min(MAX_RETRY_DELAY);
+            let delay = match requeue {
+                Requeue::Never => None,
+                Requeue::After(delay) => Some(delay),
+                Requeue::Backoff => Some(backoff()),
+                Requeue::BackoffAfterAction => Some(CACHE_WAIT + backoff()),
+            };
+            timer = delay.map(|delay| Instant::now() + delay.div_f64(self.speed));
+        }
+    }
+
+    async fn sleep(&self, duration: Duration) {
+        tokio::time::sleep(duration.div_f64(self.speed)).await;
+    }
+
+    fn world(&self) -> MutexGuard<'_, World> {
+        self.world.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What wakes helm-controller up: a new generation, deletion, or a changed value of `requestedAt`.
+fn waking(object: &Value) -> String {
+    let metadata = &object["metadata"];
+    format!("{}|{}|{}", metadata["generation"], metadata["deletionTimestamp"], metadata["annotations"][REQUESTED_AT])
+}
