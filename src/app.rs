@@ -21,12 +21,19 @@ use tokio::{
 use crate::{
     clock::Clock,
     cluster::Cluster,
-    config::{Config, clusters::{ClusterConfig, shared}},
+    config::{
+        Config,
+        clusters::{ClusterConfig, shared},
+    },
     domain::{classify::Classifier, journal::Journal, policy::Policy, signature::Keys},
     metrics::Metrics,
     queue::Queue,
     registry::{Member, Registry},
-    server::{self, admin::{self, Readiness}, webhook::{self, Webhook}},
+    server::{
+        self,
+        admin::{self, Readiness},
+        webhook::{self, Webhook},
+    },
     worker::{Pace, Shared, Worker},
 };
 
@@ -109,7 +116,13 @@ impl Default for Options {
 impl App {
     /// Wires everything together. Nothing runs yet.
     pub fn new(options: Options, entrances: Vec<Entrance>, clock: Clock) -> Self {
-        let Options { policy, queue_capacity, max_event_age, max_event_ahead, pace } = options;
+        let Options {
+            policy,
+            queue_capacity,
+            max_event_age,
+            max_event_ahead,
+            pace,
+        } = options;
         let settle = pace.settle;
         let metrics = Metrics::default();
         let classifier = Arc::new(Classifier::default());
@@ -122,7 +135,12 @@ impl App {
             pace: Arc::new(pace),
         };
         let (mut members, mut workers, mut clusters) = (Vec::new(), Vec::new(), Vec::new());
-        for Entrance { config, keys, client } in entrances {
+        for Entrance {
+            config,
+            keys,
+            client,
+        } in entrances
+        {
             let queue = Arc::new(Queue::new(queue_capacity));
             let cluster = Cluster::new(Arc::clone(&config.name), client, metrics.clone());
             workers.push(Worker::new(cluster, Arc::clone(&queue), shared.clone()));
@@ -141,7 +159,15 @@ impl App {
             max_ahead: max_event_ahead,
             quiet: Arc::default(),
         };
-        Self { registry, shared, series, readiness: Readiness::default(), webhook, workers, clusters }
+        Self {
+            registry,
+            shared,
+            series,
+            readiness: Readiness::default(),
+            webhook,
+            workers,
+            clusters,
+        }
     }
 
     /// The webhook's routes.
@@ -151,7 +177,11 @@ impl App {
 
     /// `/metrics`.
     pub fn metrics(&self) -> Router {
-        admin::metrics(Arc::clone(&self.series), self.shared.metrics.clone(), Arc::clone(&self.registry))
+        admin::metrics(
+            Arc::clone(&self.series),
+            self.shared.metrics.clone(),
+            Arc::clone(&self.registry),
+        )
     }
 
     /// `/healthz` and `/readyz`.
@@ -179,15 +209,26 @@ impl App {
     ///
     /// # Errors
     /// A listener or a task breaks, or a second signal cuts the work off.
-    pub async fn run(mut self, listeners: Listeners, mut signals: mpsc::Receiver<&'static str>) -> anyhow::Result<()> {
-        let Listeners { webhook, metrics, probes } = listeners;
+    pub async fn run(
+        mut self,
+        listeners: Listeners,
+        mut signals: mpsc::Receiver<&'static str>,
+    ) -> anyhow::Result<()> {
+        let Listeners {
+            webhook,
+            metrics,
+            probes,
+        } = listeners;
         let (stop_webhook, stop_admin) = (Handle::new(), Handle::new());
         let mut servers = JoinSet::new();
         servers.spawn(server::serve(webhook, self.webhook(), stop_webhook.clone()));
         servers.spawn(server::serve(metrics, self.metrics(), stop_admin.clone()));
         servers.spawn(server::serve(probes, self.probes(), stop_admin.clone()));
         let mut workers: JoinSet<()> = self.take_workers().into_iter().map(Worker::run).collect();
-        let keys = tokio::spawn(refresh_keys(Arc::clone(&self.registry), std::mem::take(&mut self.clusters)));
+        let keys = tokio::spawn(refresh_keys(
+            Arc::clone(&self.registry),
+            std::mem::take(&mut self.clusters),
+        ));
 
         self.readiness.set(true);
         let signal = tokio::select! {
@@ -219,7 +260,10 @@ impl App {
 }
 
 /// What a task that should never end died of.
-fn broken(what: &str, ended: Result<Option<std::io::Error>, tokio::task::JoinError>) -> anyhow::Error {
+fn broken(
+    what: &str,
+    ended: Result<Option<std::io::Error>, tokio::task::JoinError>,
+) -> anyhow::Error {
     match ended {
         Ok(Some(error)) => anyhow!(error).context(format!("{what} broke")),
         Ok(None) => anyhow!("{what} ended by itself; please report it"),
@@ -229,14 +273,19 @@ fn broken(what: &str, ended: Result<Option<std::io::Error>, tokio::task::JoinErr
 
 /// Reads key files again and again. What cannot be used is reported, and the old keys stay in force.
 async fn refresh_keys(registry: Arc<Registry>, clusters: Vec<ClusterConfig>) {
-    let clusters: Vec<_> = clusters.into_iter().filter(ClusterConfig::has_key_files).collect();
+    let clusters: Vec<_> = clusters
+        .into_iter()
+        .filter(ClusterConfig::has_key_files)
+        .collect();
     let mut ticks = interval(KEY_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut last_problem = String::new();
     while !clusters.is_empty() {
         ticks.tick().await;
         for config in &clusters {
-            let Some(member) = registry.get(&config.name) else { continue };
+            let Some(member) = registry.get(&config.name) else {
+                continue;
+            };
             match renewed(config, member, &registry) {
                 Ok(Some(keys)) => {
                     member.set_keys(keys);
@@ -254,15 +303,26 @@ async fn refresh_keys(registry: Arc<Registry>, clusters: Vec<ClusterConfig>) {
 }
 
 /// The keys of a cluster, if they differ from those in force.
-fn renewed(config: &ClusterConfig, member: &Member, registry: &Registry) -> Result<Option<Keys>, String> {
+fn renewed(
+    config: &ClusterConfig,
+    member: &Member,
+    registry: &Registry,
+) -> Result<Option<Keys>, String> {
     let (new, old) = (config.read_keys()?, member.keys());
-    let same = new.iter().count() == old.iter().count() && new.iter().zip(old.iter()).all(|(new, old)| new.same_secret(old));
+    let same = new.iter().count() == old.iter().count()
+        && new
+            .iter()
+            .zip(old.iter())
+            .all(|(new, old)| new.same_secret(old));
     if same {
         return Ok(None);
     }
     let others = registry.members().filter(|other| other.name != member.name);
     match others.into_iter().find(|other| shared(&new, &other.keys())) {
-        Some(other) => Err(format!("{} has the same key; give each cluster its own", other.name)),
+        Some(other) => Err(format!(
+            "{} has the same key; give each cluster its own",
+            other.name
+        )),
         None => Ok(Some(new)),
     }
 }
@@ -273,15 +333,19 @@ fn renewed(config: &ClusterConfig, member: &Member, registry: &Registry) -> Resu
 /// The address cannot be bound.
 pub fn bind(address: &str) -> anyhow::Result<TcpListener> {
     let listener = match address.strip_prefix(':') {
-        Some(port) => TcpListener::bind(format!("[::]:{port}")).or_else(|_| TcpListener::bind(format!("0.0.0.0:{port}"))),
+        Some(port) => TcpListener::bind(format!("[::]:{port}"))
+            .or_else(|_| TcpListener::bind(format!("0.0.0.0:{port}"))),
         None => TcpListener::bind(address),
     };
-    let listener = listener.with_context(|| format!("cannot listen on {address}; is another program there?"))?;
+    let listener = listener
+        .with_context(|| format!("cannot listen on {address}; is another program there?"))?;
     listener.set_nonblocking(true)?;
     Ok(listener)
 }
 
 /// Where a listener ended up, for port 0.
 pub fn address_of(listener: &TcpListener) -> SocketAddr {
-    listener.local_addr().unwrap_or_else(|_| SocketAddr::from(([0, 0, 0, 0], 0)))
+    listener
+        .local_addr()
+        .unwrap_or_else(|_| SocketAddr::from(([0, 0, 0, 0], 0)))
 }

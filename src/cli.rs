@@ -2,7 +2,13 @@
 
 use clap::{Arg, ArgMatches, Command, builder::NonEmptyStringValueParser};
 
-use crate::config::{Flags, settings::{self, Setting}};
+use crate::{
+    config::{
+        Flags,
+        settings::{self, Setting},
+    },
+    demo::Wish,
+};
 
 pub mod serve;
 
@@ -22,6 +28,26 @@ pub fn command() -> Command {
                 .after_help("HELMREBOOT_TOKEN holds the only cluster's key. Flags come before variables, variables before the file.")
                 .args(settings::ALL.iter().map(flag)),
         )
+        .subcommand(
+            Command::new("demo")
+                .about("Run the real service against two embedded clusters and tell what happens; needs nothing")
+                .arg(
+                    Arg::new("speed")
+                        .long("speed")
+                        .value_name("FACTOR")
+                        .help("How many times faster to tell the story, from 0.5 to 20")
+                        .default_value("1")
+                        .value_parser(speed),
+                )
+                .arg(
+                    Arg::new("output")
+                        .long("output")
+                        .value_name("FORMAT")
+                        .help("text, or json for one document at the end")
+                        .default_value("text")
+                        .value_parser(["text", "json"]),
+                ),
+        )
 }
 
 /// The flag of a setting. Values stay text here: all faults are reported together later.
@@ -30,17 +56,47 @@ fn flag(setting: &Setting) -> Arg {
     if !setting.default.is_empty() {
         help = format!("{help} [default: {}]", setting.default);
     }
-    let arg = Arg::new(setting.flag).long(setting.flag).help(help).value_parser(NonEmptyStringValueParser::new());
+    let arg = Arg::new(setting.flag)
+        .long(setting.flag)
+        .help(help)
+        .value_parser(NonEmptyStringValueParser::new());
     if matches!(setting.default, "true" | "false") {
         // As in Go: --flag and --flag=false.
-        arg.num_args(0..=1).require_equals(true).default_missing_value("true").value_name("BOOL")
+        arg.num_args(0..=1)
+            .require_equals(true)
+            .default_missing_value("true")
+            .value_name("BOOL")
     } else {
         arg.value_name("VALUE")
     }
 }
 
+fn speed(text: &str) -> Result<f64, String> {
+    let speed = text
+        .parse()
+        .ok()
+        .filter(|speed| (0.5..=20.0).contains(speed));
+    speed.ok_or_else(|| "write a number from 0.5 to 20".into())
+}
+
+/// What `demo` was asked for.
+pub fn wish(matches: &ArgMatches) -> Wish {
+    let speed = matches.get_one("speed").copied().unwrap_or(1.0);
+    Wish {
+        speed,
+        json: matches
+            .get_one::<String>("output")
+            .is_some_and(|format| format == "json"),
+    }
+}
+
 /// The settings that were given as flags.
 pub fn flags(matches: &ArgMatches) -> Flags {
-    let given = |setting: &Setting| Some((setting.flag, matches.get_one::<String>(setting.flag)?.clone()));
+    let given = |setting: &Setting| {
+        Some((
+            setting.flag,
+            matches.get_one::<String>(setting.flag)?.clone(),
+        ))
+    };
     settings::ALL.iter().filter_map(given).collect()
 }

@@ -61,10 +61,14 @@ pub enum Error {
     #[error("the API server refuses: {0}; grant get and patch on helmreleases.{HELM_GROUP}")]
     Forbidden(String),
     /// The patch is refused for what it holds: somebody has to change an admission policy.
-    #[error("the API server rejects the annotations: {0}; see which admission policy or webhook holds them back")]
+    #[error(
+        "the API server rejects the annotations: {0}; see which admission policy or webhook holds them back"
+    )]
     Rejected(String),
     /// No HelmRelease API here: somebody has to install Flux, or to point us elsewhere.
-    #[error("this cluster serves no HelmRelease API that is known here (v2, v2beta2, v2beta1); is Flux installed?")]
+    #[error(
+        "this cluster serves no HelmRelease API that is known here (v2, v2beta2, v2beta1); is Flux installed?"
+    )]
     Unsupported,
     /// The answer makes no sense: perhaps not an API server.
     #[error("the API server's answer cannot be read: {0}")]
@@ -94,14 +98,22 @@ impl Error {
 
     /// Whether time alone may mend it; otherwise a person has to.
     pub fn passes(&self) -> bool {
-        matches!(self, Self::Conflict | Self::Throttled | Self::Unavailable(_))
+        matches!(
+            self,
+            Self::Conflict | Self::Throttled | Self::Unavailable(_)
+        )
     }
 }
 
 impl Cluster {
     /// A cluster behind any client: a real API server's, or a service without a socket.
     pub fn new(name: Arc<str>, client: Client, metrics: Metrics) -> Self {
-        Self { name, client, version: Arc::default(), metrics }
+        Self {
+            name,
+            client,
+            version: Arc::default(),
+            metrics,
+        }
     }
 
     /// The live release.
@@ -119,14 +131,24 @@ impl Cluster {
     /// # Errors
     /// See [`Error`]; [`Error::Conflict`] if the object has changed since. After
     /// [`Error::Unavailable`] the patch may have been applied: observe again.
-    pub async fn annotate(&self, release: &ReleaseRef, seen: &Release, changes: &Changes) -> Result<(), Error> {
+    pub async fn annotate(
+        &self,
+        release: &ReleaseRef,
+        seen: &Release,
+        changes: &Changes,
+    ) -> Result<(), Error> {
         let patch = Patch::Merge(json!({"metadata": {
             "resourceVersion": seen.metadata.resource_version,
             "annotations": changes,
         }}));
-        let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
+        let params = PatchParams {
+            field_manager: Some(FIELD_MANAGER.into()),
+            ..PatchParams::default()
+        };
         let build = |path: String| Request::new(path).patch(&release.name, &params, &patch);
-        self.on_release(Verb::Patch, release, build).await.map(|IgnoredAny| ())
+        self.on_release(Verb::Patch, release, build)
+            .await
+            .map(|IgnoredAny| ())
     }
 
     /// Calls the API in the version this cluster serves. A path that is not there means that Flux was
@@ -139,7 +161,10 @@ impl Cluster {
     ) -> Result<T, Error> {
         for rediscovered in [false, true] {
             let version = self.version(rediscovered).await?;
-            let path = format!("/apis/{HELM_GROUP}/{version}/namespaces/{}/helmreleases", release.namespace);
+            let path = format!(
+                "/apis/{HELM_GROUP}/{version}/namespaces/{}/helmreleases",
+                release.namespace
+            );
             let request = build(path).map_err(|error| Error::Unreadable(error.to_string()))?;
             match self.call(verb, request).await {
                 Err(Failed::NoSuchPath) if !rediscovered => {}
@@ -161,20 +186,35 @@ impl Cluster {
         let request = request.map_err(|error| Error::Unreadable(error.to_string()))?;
         let group: APIGroup = match self.call(Verb::Discover, request).await {
             Ok(group) => group,
-            Err(Failed::NoSuchPath | Failed::Error(Error::Forbidden(_) | Error::Gone)) => return Ok(VERSIONS[0]),
+            Err(Failed::NoSuchPath | Failed::Error(Error::Forbidden(_) | Error::Gone)) => {
+                return Ok(VERSIONS[0]);
+            }
             Err(Failed::Error(error)) => return Err(error),
         };
-        let served = |version: &&&str| group.versions.iter().any(|served| served.version == **version);
+        let served = |version: &&&str| {
+            group
+                .versions
+                .iter()
+                .any(|served| served.version == **version)
+        };
         let version = VERSIONS.iter().find(served).ok_or(Error::Unsupported)?;
         *self.version.lock().unwrap_or_else(PoisonError::into_inner) = Some(version);
         Ok(version)
     }
 
-    async fn call<T: DeserializeOwned>(&self, verb: Verb, request: http::Request<Vec<u8>>) -> Result<T, Failed> {
+    async fn call<T: DeserializeOwned>(
+        &self,
+        verb: Verb,
+        request: http::Request<Vec<u8>>,
+    ) -> Result<T, Failed> {
         let timer = self.metrics.kubernetes_request(&self.name, verb);
         let answer = match tokio::time::timeout(CALL_TIMEOUT, self.client.request(request)).await {
             Ok(answer) => answer.map_err(Failed::from),
-            Err(_) => Err(Error::Unavailable(format!("no answer within {} s", CALL_TIMEOUT.as_secs())).into()),
+            Err(_) => Err(Error::Unavailable(format!(
+                "no answer within {} s",
+                CALL_TIMEOUT.as_secs()
+            ))
+            .into()),
         };
         timer.done(match &answer {
             Ok(_) => CallResult::Ok,
@@ -205,7 +245,10 @@ impl From<kube::Error> for Failed {
             other => return Error::Unavailable(chain(&other)).into(),
         };
         // An object that is missing is named in the answer; a path that is missing is not.
-        let names_object = status.details.as_ref().is_some_and(|details| !details.name.is_empty())
+        let names_object = status
+            .details
+            .as_ref()
+            .is_some_and(|details| !details.name.is_empty())
             || status.message.contains("\" not found");
         let message = status.message.chars().take(300).collect();
         Self::Error(match status.code {

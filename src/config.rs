@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, fmt, path::Path, sync::Arc};
 
 use jiff::SignedDuration;
 
-use crate::domain::{classify::Class, policy::{Backoff, Mode, Policy}};
+use crate::domain::{
+    classify::Class,
+    policy::{Backoff, Mode, Policy},
+};
 
 pub mod clusters;
 pub mod fields;
@@ -78,17 +81,28 @@ impl Config {
     /// # Errors
     /// All faults at once.
     pub fn load(flags: &Flags, env: &dyn Fn(&str) -> Option<String>) -> Result<Self, Vec<Fault>> {
-        let mut sources = Sources { flags, env, file: Fields::default(), faults: Vec::new() };
+        let mut sources = Sources {
+            flags,
+            env,
+            file: Fields::default(),
+            faults: Vec::new(),
+        };
         sources.read_file();
         let config = sources.config();
         sources.faults.extend(sources.file.unknown());
-        if sources.faults.is_empty() { Ok(config) } else { Err(sources.faults) }
+        if sources.faults.is_empty() {
+            Ok(config)
+        } else {
+            Err(sources.faults)
+        }
     }
 }
 
 impl Sources<'_> {
     fn read_file(&mut self) {
-        let Some((path, place)) = self.given(&settings::CONFIG) else { return };
+        let Some((path, place)) = self.given(&settings::CONFIG) else {
+            return;
+        };
         match Fields::read(Path::new(&path)) {
             Ok(fields) => self.file = fields,
             Err(problem) => self.fault(place, problem),
@@ -135,7 +149,9 @@ impl Sources<'_> {
                 legacy_annotation: self.read(&s::LEGACY_ANNOTATION, parse::boolean),
             },
             clusters: clusters::read(self),
-            queue_capacity: self.read(&s::QUEUE_CAPACITY, |text| parse::number(text, 1..=1_000_000)),
+            queue_capacity: self.read(&s::QUEUE_CAPACITY, |text| {
+                parse::number(text, 1..=1_000_000)
+            }),
             max_event_age: self.read(&s::MAX_EVENT_AGE, duration_at_most(year)),
             max_event_ahead: self.read(&s::MAX_EVENT_AHEAD, duration_at_most(hour)),
             leader_elect: self.read(&s::LEADER_ELECT, parse::boolean),
@@ -168,7 +184,9 @@ impl Sources<'_> {
         if let Some(value) = self.flags.get(setting.flag) {
             return Some((value.clone(), format!("--{}", setting.flag)));
         }
-        self.variable(setting.env).map(|value| (value, setting.env.to_owned())).or(in_file)
+        self.variable(setting.env)
+            .map(|value| (value, setting.env.to_owned()))
+            .or(in_file)
     }
 
     fn variable(&self, name: &str) -> Option<String> {
@@ -176,7 +194,10 @@ impl Sources<'_> {
     }
 
     fn fault(&mut self, place: impl Into<String>, problem: impl Into<String>) {
-        self.faults.push(Fault { place: place.into(), problem: problem.into() });
+        self.faults.push(Fault {
+            place: place.into(),
+            problem: problem.into(),
+        });
     }
 }
 
@@ -188,9 +209,12 @@ impl fmt::Display for Fault {
 
 /// A name that may stand in a URL path, a header and a metric label.
 pub(crate) fn cluster_name(name: &str) -> Result<Arc<str>, String> {
-    let good = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'.';
+    let good = |byte: u8| {
+        byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'.'
+    };
     let edges = name.as_bytes().first().zip(name.as_bytes().last());
-    let framed = edges.is_some_and(|(first, last)| first.is_ascii_alphanumeric() && last.is_ascii_alphanumeric());
+    let framed = edges
+        .is_some_and(|(first, last)| first.is_ascii_alphanumeric() && last.is_ascii_alphanumeric());
     if name.len() <= 63 && framed && name.bytes().all(good) {
         Ok(Arc::from(name))
     } else {

@@ -1,3 +1,217 @@
-//! The embedded clusters.
+//! `helmreboot demo`: the real service against two embedded clusters, told as it happens.
+//!
+//! Everything but the clusters is real: alerts are signed and come over HTTP, decisions are made and
+//! written as they would be in production. The tests use the same house.
+
+use std::{fmt::Write as _, sync::Arc, time::Duration};
+
+use anyhow::Context;
+use jiff::SignedDuration;
+use tokio::{sync::mpsc, task::JoinHandle};
+
+use crate::{
+    app::{App, Entrance, Listeners, Options, address_of, bind},
+    clock::Clock,
+    config::clusters::{ClusterConfig, KeySource, Reach},
+    domain::{
+        journal::Journal,
+        policy::{Backoff, Policy},
+        signature::{Key as SigningKey, Secret},
+    },
+    server::webhook,
+    worker::Pace,
+};
+
 pub mod fake_cluster;
 pub mod fake_flux;
+pub mod story;
+mod tell;
+
+use fake_cluster::FakeCluster;
+use fake_flux::{Era, FakeFlux, Notifier, Target, over_http};
+use tell::Teller;
+
+/// How many times faster than life the story goes at `--speed 1`: Flux's own waits are up to 30 s.
+const HURRY: f64 = 4.0;
+
+/// How the demo was asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Wish {
+    /// 1 tells the story in about half a minute; more is faster.
+    pub speed: f64,
+    /// One JSON document at the end instead of a story.
+    pub json: bool,
+}
+
+/// One embedded cluster with its controllers.
+pub(crate) struct Spoke {
+    name: &'static str,
+    cluster: FakeCluster,
+    flux: FakeFlux,
+    key: SigningKey,
+    address: String,
+}
+
+/// Runs the demo. True if all came out as told.
+///
+/// # Errors
+/// No port can be had on the loopback address.
+pub async fn run(wish: Wish) -> anyhow::Result<bool> {
+    let speed = wish.speed * HURRY;
+    let clock = Clock::system();
+    let listeners = Listeners {
+        webhook: bind("127.0.0.1:0")?,
+        metrics: bind("127.0.0.1:0")?,
+        probes: bind("127.0.0.1:0")?,
+    };
+    let base = format!("http://{}{}", address_of(&listeners.webhook), webhook::PATH);
+    let metrics = format!("http://{}/metrics", address_of(&listeners.metrics));
+    let (mut spokes, mut entrances) = (Vec::new(), Vec::new());
+    for name in story::CLUSTERS {
+        let secret = Secret::new(format!("the demo's key of {name}")).context("a key")?;
+        let cluster = FakeCluster::new(clock.clone());
+        let config = ClusterConfig {
+            name: Arc::from(name),
+            keys: vec![KeySource::value(secret.clone())],
+            reach: Reach::default(),
+            place: "demo".into(),
+        };
+        let keys = config.read_keys().map_err(anyhow::Error::msg)?;
+        entrances.push(Entrance {
+            config,
+            keys,
+            client: cluster.client(),
+        });
+        let key = SigningKey::new(secret, None);
+        let address = format!("{base}/{name}");
+        let target = Target {
+            address: address.clone(),
+            key: key.clone(),
+            cluster: name.into(),
+            info: false,
+            transport: over_http(),
+        };
+        let flux = FakeFlux::new(
+            cluster.clone(),
+            Notifier::new(Some(target), speed),
+            clock.clone(),
+            Era::Current,
+            speed,
+        );
+        spokes.push(Spoke {
+            name,
+            cluster,
+            flux,
+            key,
+            address,
+        });
+    }
+    let app = App::new(options(speed), entrances, clock);
+    let journal = app.journal();
+    let (stop, signals) = mpsc::channel(1);
+    let service = tokio::spawn(app.run(listeners, signals));
+    let controllers: Vec<_> = spokes
+        .iter()
+        .map(|spoke| tokio::spawn(spoke.flux.clone().run()))
+        .collect();
+
+    let mut teller = Teller::new(wish.json);
+    teller.say(&format!(
+        "helmreboot takes alerts at {base}/{{cluster}} and serves {metrics}.\n\
+         Two embedded clusters run Flux; time goes {speed:.0} times as fast as in life.\n"
+    ));
+    let outcome = story::play(&spokes, &journal, &mut teller, speed).await;
+    finish(stop, service, controllers).await?;
+    let good = outcome.iter().all(|end| end.as_told);
+    teller.end(&outcome, good);
+    Ok(good)
+}
+
+/// The usual settings, as much faster as the story; three restarts instead of five.
+fn options(speed: f64) -> Options {
+    let seconds = |seconds: f64| SignedDuration::from_secs_f64(seconds / speed);
+    let backoff = Backoff {
+        duration: seconds(8.0),
+        factor: 2.0,
+        max_duration: seconds(60.0),
+        jitter: 0.1,
+    };
+    let policy = Policy {
+        limit: 3,
+        backoff,
+        ..Policy::default()
+    };
+    Options {
+        policy,
+        pace: Pace::default().faster(speed),
+        ..Options::default()
+    }
+}
+
+async fn finish(
+    stop: mpsc::Sender<&'static str>,
+    service: JoinHandle<anyhow::Result<()>>,
+    controllers: Vec<JoinHandle<()>>,
+) -> anyhow::Result<()> {
+    let _ = stop.send("the end of the demo").await;
+    service.await.context("the service panicked")??;
+    controllers.iter().for_each(JoinHandle::abort);
+    Ok(())
+}
+
+/// Waits a little between two looks at the clusters.
+pub(crate) async fn breathe(speed: f64) {
+    tokio::time::sleep(
+        Duration::from_millis(120)
+            .div_f64(speed)
+            .max(Duration::from_millis(5)),
+    )
+    .await;
+}
+
+/// The words of the journal that people read here.
+pub(crate) fn words(entry: &crate::domain::journal::Entry) -> String {
+    let mut text = String::new();
+    let _ = match (entry.what, entry.why) {
+        ("restart", action) => write!(
+            text,
+            "restarts it ({action}, attempt {}): {}",
+            entry.attempt, entry.rule
+        ),
+        ("ended", "recovered") => write!(text, "sees it recovered"),
+        ("ended", "swallowed") => write!(
+            text,
+            "notices that Flux swallowed the token: nothing was tried"
+        ),
+        ("ended", end) => write!(text, "sees how the restart ended: {end}"),
+        ("wait", "backoff") => write!(text, "waits before the next restart: backoff"),
+        ("wait", why) => write!(text, "waits: {why}"),
+        ("leave", "budget-spent") => write!(
+            text,
+            "gives up after {} restarts: budget-spent",
+            entry.attempt
+        ),
+        ("leave", "permanent") => write!(text, "leaves it alone: permanent ({})", entry.rule),
+        ("leave", why) => write!(text, "leaves it alone: {why}"),
+        (what, why) => write!(text, "{what}: {why}"),
+    };
+    text
+}
+
+/// What the journal says last about a release: how it ended for helmreboot.
+pub(crate) fn last_word(
+    journal: &Journal,
+    cluster: &str,
+    namespace: &str,
+    name: &str,
+) -> Option<&'static str> {
+    let (entries, _) = journal.since(0);
+    let ours = entries.iter().filter(|entry| {
+        &*entry.release.cluster == cluster
+            && &*entry.release.namespace == namespace
+            && &*entry.release.name == name
+    });
+    ours.filter(|entry| entry.what == "leave")
+        .next_back()
+        .map(|entry| entry.why)
+}

@@ -2,7 +2,10 @@
 
 use std::process::ExitCode;
 
-use helmreboot::cli::{self, EX_USAGE, serve::Misconfigured};
+use helmreboot::{
+    cli::{self, EX_USAGE, serve::Misconfigured},
+    demo,
+};
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -11,15 +14,33 @@ async fn main() -> ExitCode {
         Err(error) => {
             // Help and version are no errors, and go to standard output.
             let _ = error.print();
-            return if error.use_stderr() { ExitCode::from(EX_USAGE) } else { ExitCode::SUCCESS };
+            return if error.use_stderr() {
+                ExitCode::from(EX_USAGE)
+            } else {
+                ExitCode::SUCCESS
+            };
         }
     };
     let outcome = match matches.subcommand() {
         Some(("serve", matches)) => cli::serve::serve(&cli::flags(matches)).await,
+        Some(("demo", matches)) => {
+            let wish = cli::wish(matches);
+            demo::run(wish).await.map(|as_told| {
+                if as_told {
+                    ExitCode::SUCCESS
+                } else {
+                    ExitCode::FAILURE
+                }
+            })
+        }
         _ => return ExitCode::from(EX_USAGE),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("helmreboot: {error:#}");
-        if error.is::<Misconfigured>() { ExitCode::from(EX_USAGE) } else { ExitCode::FAILURE }
+        if error.is::<Misconfigured>() {
+            ExitCode::from(EX_USAGE)
+        } else {
+            ExitCode::FAILURE
+        }
     })
 }

@@ -5,7 +5,13 @@ use std::{hash::Hash, sync::Arc};
 
 use prometheus_client::{
     encoding::{EncodeLabelSet, text},
-    metrics::{counter::Counter, family::{Family, MetricConstructor}, gauge::Gauge, histogram::Histogram, info::Info},
+    metrics::{
+        counter::Counter,
+        family::{Family, MetricConstructor},
+        gauge::Gauge,
+        histogram::Histogram,
+        info::Info,
+    },
     registry::Registry,
 };
 use tokio::time::Instant;
@@ -117,7 +123,9 @@ pub struct Metrics {
 const CONTROLLER: &str = "helmrelease";
 
 fn call_seconds() -> Histogram {
-    Histogram::new([0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0])
+    Histogram::new([
+        0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+    ])
 }
 
 fn delay_seconds() -> Histogram {
@@ -153,21 +161,77 @@ impl Metrics {
         let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         let own = registry.sub_registry_with_prefix("helmreboot");
         own.register("build", "The running version", version);
-        own.register("alerts", "Requests at the webhook, by what they were answered", self.alerts.clone());
-        own.register("alerts_ignored", "Good alerts that ask for nothing, by why", self.ignored.clone());
-        own.register("verdicts", "Causes of failures looked at, by class and rule", self.verdicts.clone());
-        own.register("decisions", "Decisions, by the row of the table that held", self.decisions.clone());
-        own.register("restarts", "Restarts written, by how Flux was asked", self.restarts.clone());
-        own.register("restart_ends", "Restarts whose end was seen, by how they ended", self.ends.clone());
-        own.register("gave_up", "Releases given up after their last restart", self.gave_up.clone());
-        own.register("alert_to_restart_seconds", "From the alert to the restart it led to", self.delay.clone());
-        own.register("queue_entries", "Releases that are waited for or worked on", self.queue.clone());
-        own.register("kubernetes_requests", "Calls to API servers, by result", self.requests.clone());
-        own.register("kubernetes_request_seconds", "How long calls took", self.request_seconds.clone());
+        own.register(
+            "alerts",
+            "Requests at the webhook, by what they were answered",
+            self.alerts.clone(),
+        );
+        own.register(
+            "alerts_ignored",
+            "Good alerts that ask for nothing, by why",
+            self.ignored.clone(),
+        );
+        own.register(
+            "verdicts",
+            "Causes of failures looked at, by class and rule",
+            self.verdicts.clone(),
+        );
+        own.register(
+            "decisions",
+            "Decisions, by the row of the table that held",
+            self.decisions.clone(),
+        );
+        own.register(
+            "restarts",
+            "Restarts written, by how Flux was asked",
+            self.restarts.clone(),
+        );
+        own.register(
+            "restart_ends",
+            "Restarts whose end was seen, by how they ended",
+            self.ends.clone(),
+        );
+        own.register(
+            "gave_up",
+            "Releases given up after their last restart",
+            self.gave_up.clone(),
+        );
+        own.register(
+            "alert_to_restart_seconds",
+            "From the alert to the restart it led to",
+            self.delay.clone(),
+        );
+        own.register(
+            "queue_entries",
+            "Releases that are waited for or worked on",
+            self.queue.clone(),
+        );
+        own.register(
+            "kubernetes_requests",
+            "Calls to API servers, by result",
+            self.requests.clone(),
+        );
+        own.register(
+            "kubernetes_request_seconds",
+            "How long calls took",
+            self.request_seconds.clone(),
+        );
         let seed = registry.sub_registry_with_prefix("controller_runtime");
-        seed.register("reconcile", "Looks at releases, by result", self.reconciles.clone());
-        seed.register("reconcile_errors", "Looks that failed", self.reconcile_errors.clone());
-        seed.register("reconcile_time_seconds", "How long a look took", self.reconcile_seconds.clone());
+        seed.register(
+            "reconcile",
+            "Looks at releases, by result",
+            self.reconciles.clone(),
+        );
+        seed.register(
+            "reconcile_errors",
+            "Looks that failed",
+            self.reconcile_errors.clone(),
+        );
+        seed.register(
+            "reconcile_time_seconds",
+            "How long a look took",
+            self.reconcile_seconds.clone(),
+        );
         self.touch(clusters);
         registry
     }
@@ -175,9 +239,18 @@ impl Metrics {
     /// Creates each series that can ever appear, at 0.
     fn touch<'a>(&self, clusters: impl IntoIterator<Item = &'a Arc<str>>) {
         for class in Class::ALL.iter().copied() {
-            let rules = BUILT_IN.iter().filter(|rule| rule.class == class).map(|rule| rule.name);
+            let rules = BUILT_IN
+                .iter()
+                .filter(|rule| rule.class == class)
+                .map(|rule| rule.name);
             for rule in rules.chain((class == Class::Unknown).then_some(Verdict::NO_RULE)) {
-                appear(&self.verdicts, &VerdictLabels { class: class.as_str(), rule });
+                appear(
+                    &self.verdicts,
+                    &VerdictLabels {
+                        class: class.as_str(),
+                        rule,
+                    },
+                );
             }
         }
         for answer in Answer::ALL {
@@ -186,8 +259,18 @@ impl Metrics {
         for result in Reconciled::ALL {
             appear(&self.reconciles, &reconcile_labels(*result));
         }
-        appear(&self.reconcile_errors, &ControllerLabels { controller: CONTROLLER });
-        appear(&self.reconcile_seconds, &ControllerLabels { controller: CONTROLLER });
+        appear(
+            &self.reconcile_errors,
+            &ControllerLabels {
+                controller: CONTROLLER,
+            },
+        );
+        appear(
+            &self.reconcile_seconds,
+            &ControllerLabels {
+                controller: CONTROLLER,
+            },
+        );
         for cluster in clusters {
             self.touch_cluster(cluster);
         }
@@ -198,25 +281,51 @@ impl Metrics {
             self.answered(cluster, *answer, 0);
         }
         for why in Ignored::ALL {
-            appear(&self.ignored, &IgnoredLabels { cluster: Arc::clone(cluster), why: why.as_str() });
+            appear(
+                &self.ignored,
+                &IgnoredLabels {
+                    cluster: Arc::clone(cluster),
+                    why: why.as_str(),
+                },
+            );
         }
         for why in Why::ALL {
             let decision = why.decides();
             appear(&self.decisions, &decision_labels(cluster, decision, *why));
         }
         for action in Action::ALL {
-            appear(&self.restarts, &RestartLabels { cluster: Arc::clone(cluster), action: action.as_str() });
+            appear(
+                &self.restarts,
+                &RestartLabels {
+                    cluster: Arc::clone(cluster),
+                    action: action.as_str(),
+                },
+            );
         }
         for end in Ended::ALL {
-            appear(&self.ends, &EndLabels { cluster: Arc::clone(cluster), result: end.as_str() });
+            appear(
+                &self.ends,
+                &EndLabels {
+                    cluster: Arc::clone(cluster),
+                    result: end.as_str(),
+                },
+            );
         }
         for verb in Verb::ALL {
             for result in CallResult::ALL {
                 appear(&self.requests, &request_labels(cluster, *verb, *result));
             }
-            appear(&self.request_seconds, &VerbLabels { cluster: Arc::clone(cluster), verb: verb.as_str() });
+            appear(
+                &self.request_seconds,
+                &VerbLabels {
+                    cluster: Arc::clone(cluster),
+                    verb: verb.as_str(),
+                },
+            );
         }
-        let labels = ClusterLabels { cluster: Arc::clone(cluster) };
+        let labels = ClusterLabels {
+            cluster: Arc::clone(cluster),
+        };
         appear(&self.gave_up, &labels);
         appear(&self.delay, &labels);
         appear(&self.queue, &labels);
@@ -224,52 +333,95 @@ impl Metrics {
 
     /// A request at the webhook was answered.
     pub fn answered(&self, cluster: &str, answer: Answer, times: u64) {
-        let labels = AlertLabels { cluster: Arc::from(cluster), result: answer.as_str() };
+        let labels = AlertLabels {
+            cluster: Arc::from(cluster),
+            result: answer.as_str(),
+        };
         self.alerts.get_or_create(&labels).inc_by(times);
     }
 
     /// A good alert asks for nothing.
     pub fn ignored(&self, cluster: &Arc<str>, why: Ignored) {
-        self.ignored.get_or_create(&IgnoredLabels { cluster: Arc::clone(cluster), why: why.as_str() }).inc();
+        self.ignored
+            .get_or_create(&IgnoredLabels {
+                cluster: Arc::clone(cluster),
+                why: why.as_str(),
+            })
+            .inc();
     }
 
     /// A cause was classified and a decision made.
     pub fn decided(&self, cluster: &Arc<str>, verdict: Verdict, decision: &Decision) {
-        self.verdicts.get_or_create(&VerdictLabels { class: verdict.class.as_str(), rule: verdict.rule }).inc();
-        self.decisions.get_or_create(&decision_labels(cluster, decision.as_str(), decision.why())).inc();
+        self.verdicts
+            .get_or_create(&VerdictLabels {
+                class: verdict.class.as_str(),
+                rule: verdict.rule,
+            })
+            .inc();
+        self.decisions
+            .get_or_create(&decision_labels(cluster, decision.as_str(), decision.why()))
+            .inc();
     }
 
     /// A restart was written, so long after the alert.
     pub fn restarted(&self, cluster: &Arc<str>, action: Action, announced: Instant) {
-        self.restarts.get_or_create(&RestartLabels { cluster: Arc::clone(cluster), action: action.as_str() }).inc();
-        let delay = self.delay.get_or_create(&ClusterLabels { cluster: Arc::clone(cluster) });
+        self.restarts
+            .get_or_create(&RestartLabels {
+                cluster: Arc::clone(cluster),
+                action: action.as_str(),
+            })
+            .inc();
+        let delay = self.delay.get_or_create(&ClusterLabels {
+            cluster: Arc::clone(cluster),
+        });
         delay.observe(announced.elapsed().as_secs_f64());
     }
 
     /// The end of an episode was seen.
     pub fn ended(&self, cluster: &Arc<str>, end: Ended) {
-        self.ends.get_or_create(&EndLabels { cluster: Arc::clone(cluster), result: end.as_str() }).inc();
+        self.ends
+            .get_or_create(&EndLabels {
+                cluster: Arc::clone(cluster),
+                result: end.as_str(),
+            })
+            .inc();
     }
 
     /// A release was given up.
     pub fn gave_up(&self, cluster: &Arc<str>) {
-        self.gave_up.get_or_create(&ClusterLabels { cluster: Arc::clone(cluster) }).inc();
+        self.gave_up
+            .get_or_create(&ClusterLabels {
+                cluster: Arc::clone(cluster),
+            })
+            .inc();
     }
 
     /// The length of a queue.
     pub fn queue_entries(&self, cluster: &Arc<str>, entries: usize) {
         let entries = i64::try_from(entries).unwrap_or(i64::MAX);
-        self.queue.get_or_create(&ClusterLabels { cluster: Arc::clone(cluster) }).set(entries);
+        self.queue
+            .get_or_create(&ClusterLabels {
+                cluster: Arc::clone(cluster),
+            })
+            .set(entries);
     }
 
     /// A look at a release begins.
     pub fn reconcile(&self) -> ReconcileTimer<'_> {
-        ReconcileTimer { metrics: self, start: Instant::now() }
+        ReconcileTimer {
+            metrics: self,
+            start: Instant::now(),
+        }
     }
 
     /// A call to an API server begins.
     pub fn kubernetes_request<'a>(&'a self, cluster: &'a Arc<str>, verb: Verb) -> RequestTimer<'a> {
-        RequestTimer { metrics: self, cluster, verb, start: Instant::now() }
+        RequestTimer {
+            metrics: self,
+            cluster,
+            verb,
+            start: Instant::now(),
+        }
     }
 }
 
@@ -283,12 +435,20 @@ pub struct ReconcileTimer<'a> {
 impl ReconcileTimer<'_> {
     /// The look is over.
     pub fn done(self, result: Reconciled) {
-        let labels = ControllerLabels { controller: CONTROLLER };
-        self.metrics.reconciles.get_or_create(&reconcile_labels(result)).inc();
+        let labels = ControllerLabels {
+            controller: CONTROLLER,
+        };
+        self.metrics
+            .reconciles
+            .get_or_create(&reconcile_labels(result))
+            .inc();
         if result == Reconciled::Error {
             self.metrics.reconcile_errors.get_or_create(&labels).inc();
         }
-        self.metrics.reconcile_seconds.get_or_create(&labels).observe(self.start.elapsed().as_secs_f64());
+        self.metrics
+            .reconcile_seconds
+            .get_or_create(&labels)
+            .observe(self.start.elapsed().as_secs_f64());
     }
 }
 
@@ -304,8 +464,14 @@ pub struct RequestTimer<'a> {
 impl RequestTimer<'_> {
     /// The call is over.
     pub fn done(self, result: CallResult) {
-        let labels = VerbLabels { cluster: Arc::clone(self.cluster), verb: self.verb.as_str() };
-        self.metrics.requests.get_or_create(&request_labels(self.cluster, self.verb, result)).inc();
+        let labels = VerbLabels {
+            cluster: Arc::clone(self.cluster),
+            verb: self.verb.as_str(),
+        };
+        self.metrics
+            .requests
+            .get_or_create(&request_labels(self.cluster, self.verb, result))
+            .inc();
         let seconds = self.metrics.request_seconds.get_or_create(&labels);
         seconds.observe(self.start.elapsed().as_secs_f64());
     }
@@ -317,15 +483,26 @@ fn appear<S: Clone + Hash + Eq, M, C: MetricConstructor<M>>(family: &Family<S, M
 }
 
 fn reconcile_labels(result: Reconciled) -> ReconcileLabels {
-    ReconcileLabels { controller: CONTROLLER, result: result.as_str() }
+    ReconcileLabels {
+        controller: CONTROLLER,
+        result: result.as_str(),
+    }
 }
 
 fn request_labels(cluster: &Arc<str>, verb: Verb, result: CallResult) -> RequestLabels {
-    RequestLabels { cluster: Arc::clone(cluster), verb: verb.as_str(), result: result.as_str() }
+    RequestLabels {
+        cluster: Arc::clone(cluster),
+        verb: verb.as_str(),
+        result: result.as_str(),
+    }
 }
 
 fn decision_labels(cluster: &Arc<str>, decision: &'static str, why: Why) -> DecisionLabels {
-    DecisionLabels { cluster: Arc::clone(cluster), decision, why: why.as_str() }
+    DecisionLabels {
+        cluster: Arc::clone(cluster),
+        decision,
+        why: why.as_str(),
+    }
 }
 
 /// The OpenMetrics text of a registry.

@@ -69,7 +69,10 @@ struct Inner {
 
 #[derive(Debug)]
 enum Slot {
-    Waiting { pending: Pending, at: (Instant, u64) },
+    Waiting {
+        pending: Pending,
+        at: (Instant, u64),
+    },
     /// Being looked at; what arrives meanwhile waits here.
     Busy { next: Option<(Pending, Instant)> },
 }
@@ -78,7 +81,16 @@ impl Pending {
     /// A failure that was just announced.
     pub fn new(failure: Failure, verdict: Verdict) -> Self {
         let since = Instant::now();
-        Self { failure, verdict, since, looks: 0, errors: 0, episode: None, last: None, reported_long: false }
+        Self {
+            failure,
+            verdict,
+            since,
+            looks: 0,
+            errors: 0,
+            episode: None,
+            last: None,
+            reported_long: false,
+        }
     }
 
     /// Takes over what a newer announcement of the same release says. The running episode goes on.
@@ -91,7 +103,11 @@ impl Pending {
 impl Queue {
     /// A queue for at most `capacity` releases.
     pub fn new(capacity: usize) -> Self {
-        Self { inner: Mutex::default(), wake: Notify::new(), capacity }
+        Self {
+            inner: Mutex::default(),
+            wake: Notify::new(),
+            capacity,
+        }
     }
 
     /// Offers a release, due at `due`. One that waits already comes due no later than before.
@@ -132,7 +148,10 @@ impl Queue {
     /// Puts back an entry taken with [`Self::next`].
     pub fn again(&self, mut pending: Pending, mut due: Instant) {
         let mut inner = self.lock();
-        if let Some(Slot::Busy { next: Some((newer, at)) }) = inner.entries.remove(&pending.failure.release) {
+        if let Some(Slot::Busy {
+            next: Some((newer, at)),
+        }) = inner.entries.remove(&pending.failure.release)
+        {
             pending.renew(newer);
             due = due.min(at);
         }
@@ -144,7 +163,10 @@ impl Queue {
     /// Drops an entry taken with [`Self::next`], unless it was announced again meanwhile.
     pub fn done(&self, pending: Pending) {
         let mut inner = self.lock();
-        if let Some(Slot::Busy { next: Some((newer, at)) }) = inner.entries.remove(&pending.failure.release) {
+        if let Some(Slot::Busy {
+            next: Some((newer, at)),
+        }) = inner.entries.remove(&pending.failure.release)
+        {
             inner.insert(newer, at);
             drop(inner);
             self.wake.notify_one();
@@ -181,7 +203,10 @@ impl Inner {
         match self.entries.entry(pending.failure.release.clone()) {
             hash_map::Entry::Occupied(mut slot) => {
                 match slot.get_mut() {
-                    Slot::Waiting { pending: waiting, at } => {
+                    Slot::Waiting {
+                        pending: waiting,
+                        at,
+                    } => {
                         waiting.renew(pending);
                         if due < at.0
                             && let Some(release) = self.due.remove(at)
@@ -209,7 +234,10 @@ impl Inner {
         let at = (due, self.arrivals);
         self.arrivals += 1;
         self.due.insert(at, pending.failure.release.clone());
-        self.entries.insert(pending.failure.release.clone(), Slot::Waiting { pending, at });
+        self.entries.insert(
+            pending.failure.release.clone(),
+            Slot::Waiting { pending, at },
+        );
     }
 
     fn take_first(&mut self) -> Option<Pending> {
@@ -228,7 +256,11 @@ mod tests {
     use super::*;
 
     fn pending(name: &str) -> Pending {
-        let release = ReleaseRef { cluster: "a".into(), namespace: "apps".into(), name: name.into() };
+        let release = ReleaseRef {
+            cluster: "a".into(),
+            namespace: "apps".into(),
+            name: name.into(),
+        };
         Pending::new(Failure { release, uid: None }, Verdict::UNKNOWN)
     }
 
@@ -243,7 +275,10 @@ mod tests {
             assert_eq!(queue.offer(pending(name), soon(due)), Admission::Queued);
         }
         for name in ["first", "second", "late"] {
-            assert_eq!(&*queue.next().await.expect("an entry").failure.release.name, name);
+            assert_eq!(
+                &*queue.next().await.expect("an entry").failure.release.name,
+                name
+            );
         }
     }
 

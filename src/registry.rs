@@ -43,9 +43,15 @@ const REMEMBERED_BODIES: usize = 8192;
 impl Registry {
     /// The clusters, their keys and queues.
     pub fn new(members: impl IntoIterator<Item = Member>) -> Self {
-        let members = members.into_iter().map(|member| (Arc::clone(&member.name), Arc::new(member)));
-        let decoy = Secret::new("an unknown cluster costs as much time as a known one").expect("not empty");
-        Self { members: members.collect(), decoy: Keys::new(vec![Key::new(decoy, None)]) }
+        let members = members
+            .into_iter()
+            .map(|member| (Arc::clone(&member.name), Arc::new(member)));
+        let decoy =
+            Secret::new("an unknown cluster costs as much time as a known one").expect("not empty");
+        Self {
+            members: members.collect(),
+            decoy: Keys::new(vec![Key::new(decoy, None)]),
+        }
     }
 
     /// The cluster of that name.
@@ -72,7 +78,12 @@ impl Registry {
 impl Member {
     /// A cluster with its keys and queue.
     pub fn new(name: Arc<str>, keys: Keys, queue: Arc<Queue>) -> Self {
-        Self { name, queue, keys: RwLock::new(Arc::new(keys)), seen: Mutex::default() }
+        Self {
+            name,
+            queue,
+            keys: RwLock::new(Arc::new(keys)),
+            seen: Mutex::default(),
+        }
     }
 
     /// The keys in force.
@@ -88,7 +99,11 @@ impl Member {
     /// Whether a body with this signature was accepted within `window`.
     pub fn seen(&self, tag: &Tag, now: Timestamp, window: SignedDuration) -> bool {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        while seen.order.front().is_some_and(|(at, _)| now.duration_since(*at) > window) {
+        while seen
+            .order
+            .front()
+            .is_some_and(|(at, _)| now.duration_since(*at) > window)
+        {
             seen.forget_oldest();
         }
         seen.known.contains(tag)

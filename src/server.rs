@@ -22,8 +22,14 @@ const HEADER_LIMIT: usize = 32 * 1024;
 ///
 /// # Errors
 /// The listener breaks.
-pub async fn serve(listener: TcpListener, router: Router, handle: Handle<std::net::SocketAddr>) -> io::Result<()> {
-    let mut server = axum_server::from_tcp(listener)?.handle(handle).first_request_timeout(HEADER_TIMEOUT);
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    handle: Handle<std::net::SocketAddr>,
+) -> io::Result<()> {
+    let mut server = axum_server::from_tcp(listener)?
+        .handle(handle)
+        .first_request_timeout(HEADER_TIMEOUT);
     server
         .http_builder()
         .http1()

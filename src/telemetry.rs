@@ -14,12 +14,25 @@ use crate::config::LogFormat;
 /// Logs to standard error: our own lines from `level` on, libraries' only from warnings on, because
 /// what they say at lower levels may hold what we would never print.
 pub fn init(level: LevelFilter, format: LogFormat) {
-    let ours: Directive = format!("helmreboot={level}").parse().expect("a crate and a level make a directive");
-    let filter = EnvFilter::default().add_directive(LevelFilter::WARN.into()).add_directive(ours);
-    let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    let lines = fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    let ours: Directive = format!("helmreboot={level}")
+        .parse()
+        .expect("a crate and a level make a directive");
+    let filter = EnvFilter::default()
+        .add_directive(LevelFilter::WARN.into())
+        .add_directive(ours);
+    let colours = std::io::stderr().is_terminal()
+        && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let lines = fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_target(false);
     match format {
-        LogFormat::Json => lines.json().flatten_event(true).with_current_span(false).with_span_list(false).init(),
+        LogFormat::Json => lines
+            .json()
+            .flatten_event(true)
+            .with_current_span(false)
+            .with_span_list(false)
+            .init(),
         LogFormat::Text => lines.with_ansi(colours).init(),
     }
 }
@@ -30,7 +43,10 @@ pub fn init(level: LevelFilter, format: LogFormat) {
 /// The operating system refuses handlers.
 pub fn signals() -> std::io::Result<mpsc::Receiver<&'static str>> {
     let (sender, receiver) = mpsc::channel(4);
-    for (kind, name) in [(SignalKind::terminate(), "SIGTERM"), (SignalKind::interrupt(), "SIGINT")] {
+    for (kind, name) in [
+        (SignalKind::terminate(), "SIGTERM"),
+        (SignalKind::interrupt(), "SIGINT"),
+    ] {
         let mut signals = signal(kind)?;
         let sender = sender.clone();
         tokio::spawn(async move {

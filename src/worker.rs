@@ -69,7 +69,11 @@ impl Pace {
 
     fn look(&self, taken: u32) -> Duration {
         let index = usize::try_from(taken.saturating_sub(1)).unwrap_or(usize::MAX);
-        self.looks.get(index).or(self.looks.last()).copied().unwrap_or(self.settle)
+        self.looks
+            .get(index)
+            .or(self.looks.last())
+            .copied()
+            .unwrap_or(self.settle)
     }
 }
 
@@ -108,7 +112,12 @@ impl Worker {
     /// A worker for the queue of one cluster.
     pub fn new(cluster: Cluster, queue: Arc<Queue>, shared: Shared) -> Self {
         let reports = Reports::new(Arc::clone(&cluster.name), shared.clone());
-        Self { cluster, queue, shared, reports }
+        Self {
+            cluster,
+            queue,
+            shared,
+            reports,
+        }
     }
 
     /// Works until the queue is closed and nothing in it is due.
@@ -146,7 +155,11 @@ impl Worker {
                 pending.errors += 1;
                 self.reports.error(&pending, &error);
                 let pace = &self.shared.pace;
-                let wait = if error.passes() { pace.look(pending.errors) } else { pace.look(pending.errors + 3) };
+                let wait = if error.passes() {
+                    pace.look(pending.errors)
+                } else {
+                    pace.look(pending.errors + 3)
+                };
                 let wait = if pending.errors > 8 { pace.slow } else { wait };
                 self.queue.again(pending, Instant::now() + wait);
             }
@@ -172,10 +185,19 @@ impl Worker {
 
     /// Decides about what was observed, and carries it out.
     async fn act(&self, pending: &mut Pending, observed: Option<&Release>) -> Result<Next, Error> {
-        let Shared { classifier, policy, clock, metrics, .. } = &self.shared;
+        let Shared {
+            classifier,
+            policy,
+            clock,
+            metrics,
+            ..
+        } = &self.shared;
         let now = clock.now();
-        let trigger =
-            Trigger { alerted: true, uid: pending.failure.uid.clone(), settled: pending.looks > 1 };
+        let trigger = Trigger {
+            alerted: true,
+            uid: pending.failure.uid.clone(),
+            settled: pending.looks > 1,
+        };
         let said = observed.and_then(|release| classifier.release(release));
         let verdict = said.unwrap_or(pending.verdict);
         let decision = decide(&trigger, verdict, observed, policy, now);
@@ -184,25 +206,44 @@ impl Worker {
         }
         metrics.decided(&self.cluster.name, verdict, &decision);
         match (&decision, observed) {
-            (Decision::Restart { action, attempt, .. }, Some(release)) => {
+            (
+                Decision::Restart {
+                    action, attempt, ..
+                },
+                Some(release),
+            ) => {
                 if policy.mode == Mode::Observe {
-                    self.reports.would_restart(pending, release, verdict, *action, *attempt);
+                    self.reports
+                        .would_restart(pending, release, verdict, *action, *attempt);
                     return Ok(Next::Done);
                 }
-                self.restart(pending, release, verdict, *action, *attempt).await?;
+                self.restart(pending, release, verdict, *action, *attempt)
+                    .await?;
                 Ok(self.wait(pending, None))
             }
             (Decision::Wait { until, .. }, _) => {
                 self.reports.decision(pending, observed, verdict, &decision);
                 Ok(self.wait(pending, until.map(|until| clock.instant(until))))
             }
-            (Decision::Leave { why: Why::BudgetSpent }, Some(release)) => {
+            (
+                Decision::Leave {
+                    why: Why::BudgetSpent,
+                },
+                Some(release),
+            ) => {
                 self.give_up(pending, release, verdict, &decision).await?;
                 Ok(Next::Done)
             }
             _ => {
                 self.reports.decision(pending, observed, verdict, &decision);
-                Ok(Next::Done)
+                // What we began we follow to its end: a token sent while a dependency was away is
+                // swallowed, and no alert ever says so (FB 1.6 no. 7).
+                let flux_goes_on = matches!(decision.why(), Why::FluxRetries | Why::Prerequisites);
+                Ok(if flux_goes_on && pending.episode.is_some() {
+                    self.wait(pending, None)
+                } else {
+                    Next::Done
+                })
             }
         }
     }
@@ -215,17 +256,25 @@ impl Worker {
         action: Action,
         attempt: u32,
     ) -> Result<(), Error> {
-        let Shared { policy, clock, metrics, .. } = &self.shared;
+        let Shared {
+            policy,
+            clock,
+            metrics,
+            ..
+        } = &self.shared;
         let legacy = policy.legacy_annotation;
         let changes = ledger::restart(release, action, attempt, verdict.rule, legacy, clock.now());
-        self.cluster.annotate(&pending.failure.release, release, &changes).await?;
+        self.cluster
+            .annotate(&pending.failure.release, release, &changes)
+            .await?;
         metrics.restarted(&self.cluster.name, action, pending.since);
         pending.episode = changes.get(ledger::TOKEN).cloned().flatten();
         // The next wait begins anew: it is Flux's turn now.
         pending.looks = 1;
         pending.since = Instant::now();
         pending.reported_long = false;
-        self.reports.restarted(pending, verdict, action, attempt, policy.limit_for(release));
+        self.reports
+            .restarted(pending, verdict, action, attempt, policy.limit_for(release));
         Ok(())
     }
 
@@ -237,15 +286,23 @@ impl Worker {
         verdict: Verdict,
         decision: &Decision,
     ) -> Result<(), Error> {
-        let Shared { policy, clock, metrics, .. } = &self.shared;
+        let Shared {
+            policy,
+            clock,
+            metrics,
+            ..
+        } = &self.shared;
         let standing = ledger::standing(release);
         let note = !standing.gave_up && standing.attempts > 0 && policy.mode == Mode::Act;
         if note {
             let changes = ledger::give_up(standing.attempts, verdict.rule, clock.now());
-            self.cluster.annotate(&pending.failure.release, release, &changes).await?;
+            self.cluster
+                .annotate(&pending.failure.release, release, &changes)
+                .await?;
             metrics.gave_up(&self.cluster.name);
         }
-        self.reports.decision(pending, Some(release), verdict, decision);
+        self.reports
+            .decision(pending, Some(release), verdict, decision);
         Ok(())
     }
 
@@ -254,7 +311,9 @@ impl Worker {
         if let Some(token) = ledger::running(release) {
             pending.episode.get_or_insert_with(|| token.to_owned());
         }
-        let Some(token) = &pending.episode else { return };
+        let Some(token) = &pending.episode else {
+            return;
+        };
         if let Some(end) = ledger::ended(release, token) {
             pending.episode = None;
             self.shared.metrics.ended(&self.cluster.name, end);
@@ -275,6 +334,13 @@ impl Worker {
             pending.reported_long = true;
             self.reports.long_wait(pending);
         }
-        Next::At(Instant::now() + if long { pace.slow } else { pace.look(pending.looks) })
+        Next::At(
+            Instant::now()
+                + if long {
+                    pace.slow
+                } else {
+                    pace.look(pending.looks)
+                },
+        )
     }
 }

@@ -21,7 +21,9 @@ pub async fn connect(reach: &Reach) -> Result<Client, String> {
 
 async fn config(reach: &Reach) -> Result<Config, String> {
     let from_environment = reach.kubeconfig.is_none() && reach.context.is_none();
-    let service_account = || Config::incluster().map_err(|error| format!("there is no service account here: {error}"));
+    let service_account = || {
+        Config::incluster().map_err(|error| format!("there is no service account here: {error}"))
+    };
     if reach.in_cluster {
         return service_account();
     }
@@ -33,13 +35,20 @@ async fn config(reach: &Reach) -> Result<Config, String> {
         Ok(kubeconfig) => kubeconfig,
         // Neither KUBECONFIG nor ~/.kube/config: in a pod that is how it should be.
         Err(error) if from_environment => {
-            return service_account().map_err(|account| format!("{account}; nor is there a kubeconfig: {error}; name one with --kubeconfig"));
+            return service_account().map_err(|account| {
+                format!("{account}; nor is there a kubeconfig: {error}; name one with --kubeconfig")
+            });
         }
         Err(error) => return Err(format!("the kubeconfig cannot be read: {error}")),
     };
-    let options = KubeConfigOptions { context: reach.context.clone(), ..KubeConfigOptions::default() };
+    let options = KubeConfigOptions {
+        context: reach.context.clone(),
+        ..KubeConfigOptions::default()
+    };
     let config = Config::from_custom_kubeconfig(kubeconfig, &options).await;
-    let config = config.map_err(|error| format!("the kubeconfig does not lead to a cluster: {error}; check its contexts"))?;
+    let config = config.map_err(|error| {
+        format!("the kubeconfig does not lead to a cluster: {error}; check its contexts")
+    })?;
     if config.auth_info.exec.is_some() && !reach.allow_exec {
         return Err("the kubeconfig runs a program to log in; use a token or certificate, or allow it with --insecure-kubeconfig-exec".into());
     }

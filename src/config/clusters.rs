@@ -54,19 +54,28 @@ impl ClusterConfig {
     /// # Errors
     /// A file that cannot be read or holds no key.
     pub fn read_keys(&self) -> Result<Keys, String> {
-        self.keys.iter().map(KeySource::read).collect::<Result<_, _>>().map(Keys::new)
+        self.keys
+            .iter()
+            .map(KeySource::read)
+            .collect::<Result<_, _>>()
+            .map(Keys::new)
     }
 
     /// Whether any key can change while the service runs.
     pub fn has_key_files(&self) -> bool {
-        self.keys.iter().any(|key| matches!(key.from, Origin::File(_)))
+        self.keys
+            .iter()
+            .any(|key| matches!(key.from, Origin::File(_)))
     }
 }
 
 impl KeySource {
     /// A key that was given as it is.
     pub fn value(secret: Secret) -> Self {
-        Self { from: Origin::Value(secret), namespaces: None }
+        Self {
+            from: Origin::Value(secret),
+            namespaces: None,
+        }
     }
 
     fn read(&self) -> Result<Key, String> {
@@ -76,7 +85,12 @@ impl KeySource {
                 let bytes = std::fs::read(path).map_err(|error| {
                     format!("cannot read the key file {}: {error}; write the path of a file that holds the key", path.display())
                 })?;
-                Secret::new(bytes).map_err(|_| format!("the key file {} is empty; put the key into it", path.display()))?
+                Secret::new(bytes).map_err(|_| {
+                    format!(
+                        "the key file {} is empty; put the key into it",
+                        path.display()
+                    )
+                })?
             }
         };
         Ok(Key::new(secret, self.namespaces.clone()))
@@ -86,10 +100,13 @@ impl KeySource {
 /// Reads the list, or the single cluster that flags and environment describe.
 pub(super) fn read(sources: &mut Sources<'_>) -> Vec<ClusterConfig> {
     let place = sources.file.place("clusters");
-    let list = sources.file.take_list("clusters").unwrap_or_else(|problem| {
-        sources.fault(&place, problem);
-        Vec::new()
-    });
+    let list = sources
+        .file
+        .take_list("clusters")
+        .unwrap_or_else(|problem| {
+            sources.fault(&place, problem);
+            Vec::new()
+        });
     let allow_exec = sources.read(&settings::INSECURE_KUBECONFIG_EXEC, parse::boolean);
     let allow_insecure_tls = sources.read(&settings::INSECURE_KUBECONFIG_TLS, parse::boolean);
     let single = single(sources, list.is_empty());
@@ -115,23 +132,37 @@ fn single(sources: &mut Sources<'_>, only: bool) -> Option<ClusterConfig> {
     let file = text(&settings::TOKEN_FILE);
     let kubeconfig = text(&settings::KUBECONFIG);
     let context = text(&settings::CONTEXT);
-    let token = sources.variable(settings::TOKEN_ENV).map(|token| (token, settings::TOKEN_ENV.to_owned()));
+    let token = sources
+        .variable(settings::TOKEN_ENV)
+        .map(|token| (token, settings::TOKEN_ENV.to_owned()));
     if !only {
-        for (_, place) in [named, file, kubeconfig, context, token].into_iter().flatten() {
+        for (_, place) in [named, file, kubeconfig, context, token]
+            .into_iter()
+            .flatten()
+        {
             sources.fault(place, "is for a single cluster; write it into the entry under clusters, or take the list away");
         }
         return None;
     }
-    let (name, place) = named.unwrap_or_else(|| (settings::CLUSTER_NAME.default.into(), "clusterName".into()));
-    let name = cluster_name(&name).map_err(|instead| sources.fault(place, format!("{name:?} does not do; {instead}"))).ok();
+    let (name, place) =
+        named.unwrap_or_else(|| (settings::CLUSTER_NAME.default.into(), "clusterName".into()));
+    let name = cluster_name(&name)
+        .map_err(|instead| sources.fault(place, format!("{name:?} does not do; {instead}")))
+        .ok();
     let mut keys = Vec::new();
     if let Some((path, _)) = &file {
-        keys.push(KeySource { from: Origin::File(path.into()), namespaces: None });
+        keys.push(KeySource {
+            from: Origin::File(path.into()),
+            namespaces: None,
+        });
     }
     if let Some((token, place)) = &token {
         match Secret::new(token) {
             Ok(secret) => keys.push(KeySource::value(secret)),
-            Err(error) => sources.fault(place, format!("{error}; put the token of the Provider's Secret into it")),
+            Err(error) => sources.fault(
+                place,
+                format!("{error}; put the token of the Provider's Secret into it"),
+            ),
         }
     }
     if file.is_none() && token.is_none() {
@@ -143,8 +174,15 @@ fn single(sources: &mut Sources<'_>, only: bool) -> Option<ClusterConfig> {
         context: context.map(|(context, _)| context),
         ..Reach::default()
     };
-    let place = file.or(token).map_or_else(|| settings::TOKEN_ENV.to_owned(), |(_, place)| place);
-    Some(ClusterConfig { name: name?, keys, reach, place })
+    let place = file
+        .or(token)
+        .map_or_else(|| settings::TOKEN_ENV.to_owned(), |(_, place)| place);
+    Some(ClusterConfig {
+        name: name?,
+        keys,
+        reach,
+        place,
+    })
 }
 
 /// An entry of the list.
@@ -164,7 +202,10 @@ fn listed(sources: &mut Sources<'_>, place: String, value: Value) -> Option<Clus
             None
         }
         None => {
-            sources.fault(fields.place("name"), "is missing; write the cluster's name, as metadata.cluster says it");
+            sources.fault(
+                fields.place("name"),
+                "is missing; write the cluster's name, as metadata.cluster says it",
+            );
             None
         }
     };
@@ -172,17 +213,38 @@ fn listed(sources: &mut Sources<'_>, place: String, value: Value) -> Option<Clus
     let kubeconfig = scalar(sources, &mut fields, "kubeconfig");
     let context = scalar(sources, &mut fields, "context");
     let in_cluster = scalar(sources, &mut fields, "inCluster");
-    let in_cluster = in_cluster.map_or(Ok(false), |text| parse::boolean(&text)).unwrap_or_else(|instead| {
-        sources.fault(fields.place("inCluster"), instead);
-        false
-    });
+    let in_cluster = in_cluster
+        .map_or(Ok(false), |text| parse::boolean(&text))
+        .unwrap_or_else(|instead| {
+            sources.fault(fields.place("inCluster"), instead);
+            false
+        });
     if in_cluster && (kubeconfig.is_some() || context.is_some()) {
-        sources.fault(fields.place("inCluster"), "contradicts kubeconfig and context; keep one way to the cluster");
+        sources.fault(
+            fields.place("inCluster"),
+            "contradicts kubeconfig and context; keep one way to the cluster",
+        );
     }
-    let known = "there is no such field; a cluster has name, keys, kubeconfig, context and inCluster";
-    sources.faults.extend(fields.unknown().into_iter().map(|fault| Fault { problem: known.into(), ..fault }));
-    let reach = Reach { kubeconfig: kubeconfig.map(PathBuf::from), context, in_cluster, ..Reach::default() };
-    Some(ClusterConfig { name: name?, keys, reach, place })
+    let known =
+        "there is no such field; a cluster has name, keys, kubeconfig, context and inCluster";
+    sources
+        .faults
+        .extend(fields.unknown().into_iter().map(|fault| Fault {
+            problem: known.into(),
+            ..fault
+        }));
+    let reach = Reach {
+        kubeconfig: kubeconfig.map(PathBuf::from),
+        context,
+        in_cluster,
+        ..Reach::default()
+    };
+    Some(ClusterConfig {
+        name: name?,
+        keys,
+        reach,
+        place,
+    })
 }
 
 fn keys(sources: &mut Sources<'_>, cluster: &mut Fields) -> Vec<KeySource> {
@@ -192,37 +254,63 @@ fn keys(sources: &mut Sources<'_>, cluster: &mut Fields) -> Vec<KeySource> {
         Vec::new()
     });
     if list.is_empty() {
-        sources.fault(&place, "is missing; write at least one of `- file: path` or `- env: NAME`");
+        sources.fault(
+            &place,
+            "is missing; write at least one of `- file: path` or `- env: NAME`",
+        );
     }
     let each = list.into_iter().enumerate();
-    each.filter_map(|(index, value)| key(sources, format!("{place}[{index}]"), value)).collect()
+    each.filter_map(|(index, value)| key(sources, format!("{place}[{index}]"), value))
+        .collect()
 }
 
 fn key(sources: &mut Sources<'_>, place: String, value: Value) -> Option<KeySource> {
-    let mut fields = Fields::of(place.clone(), value).map_err(|problem| sources.fault(&place, problem)).ok()?;
-    let (file, env) = (scalar(sources, &mut fields, "file"), scalar(sources, &mut fields, "env"));
+    let mut fields = Fields::of(place.clone(), value)
+        .map_err(|problem| sources.fault(&place, problem))
+        .ok()?;
+    let (file, env) = (
+        scalar(sources, &mut fields, "file"),
+        scalar(sources, &mut fields, "env"),
+    );
     let listed = fields.take_list("namespaces").unwrap_or_else(|problem| {
         sources.fault(fields.place("namespaces"), problem);
         Vec::new()
     });
-    let namespaces: BTreeSet<String> = listed.iter().filter_map(Value::as_str).map(str::to_owned).collect();
+    let namespaces: BTreeSet<String> = listed
+        .iter()
+        .filter_map(Value::as_str)
+        .map(str::to_owned)
+        .collect();
     if namespaces.len() != listed.len() {
-        sources.fault(fields.place("namespaces"), "is not a list of different names; write each namespace once");
+        sources.fault(
+            fields.place("namespaces"),
+            "is not a list of different names; write each namespace once",
+        );
     }
     let known = "there is no such field; a key has file or env, and namespaces";
-    sources.faults.extend(fields.unknown().into_iter().map(|fault| Fault { problem: known.into(), ..fault }));
+    sources
+        .faults
+        .extend(fields.unknown().into_iter().map(|fault| Fault {
+            problem: known.into(),
+            ..fault
+        }));
     let namespaces = (!namespaces.is_empty()).then_some(namespaces);
     let from = match (file, env) {
         (Some(file), None) => Origin::File(file.into()),
-        (None, Some(env)) => match Secret::new(sources.variable(&env).unwrap_or_default()) {
-            Ok(secret) => Origin::Value(secret),
-            Err(_) => {
-                sources.fault(fields.place("env"), format!("the environment variable {env} is not set or empty; put the key into it"));
-                return None;
+        (None, Some(env)) => {
+            match Secret::new(sources.variable(&env).unwrap_or_default()) {
+                Ok(secret) => Origin::Value(secret),
+                Err(_) => {
+                    sources.fault(fields.place("env"), format!("the environment variable {env} is not set or empty; put the key into it"));
+                    return None;
+                }
             }
-        },
+        }
         _ => {
-            sources.fault(place, "needs exactly one of file and env; the key itself does not belong into this file");
+            sources.fault(
+                place,
+                "needs exactly one of file and env; the key itself does not belong into this file",
+            );
             return None;
         }
     };
@@ -238,11 +326,22 @@ fn scalar(sources: &mut Sources<'_>, fields: &mut Fields, name: &str) -> Option<
 
 /// Names and keys must tell clusters apart: with one key for two, either could speak for the other.
 fn check_apart(faults: &mut Vec<Fault>, clusters: &[ClusterConfig]) {
-    let mut fault = |place: &str, problem: String| faults.push(Fault { place: place.to_owned(), problem });
+    let mut fault = |place: &str, problem: String| {
+        faults.push(Fault {
+            place: place.to_owned(),
+            problem,
+        })
+    };
     let mut known: Vec<(&ClusterConfig, Keys)> = Vec::new();
     for cluster in clusters {
         if known.iter().any(|(other, _)| other.name == cluster.name) {
-            fault(&cluster.place, format!("the name {} is taken by another cluster; give each its own", cluster.name));
+            fault(
+                &cluster.place,
+                format!(
+                    "the name {} is taken by another cluster; give each its own",
+                    cluster.name
+                ),
+            );
         }
         let keys = match cluster.read_keys() {
             Ok(keys) => keys,
@@ -253,12 +352,22 @@ fn check_apart(faults: &mut Vec<Fault>, clusters: &[ClusterConfig]) {
         };
         for (other, theirs) in &known {
             if shared(&keys, theirs) {
-                let problem = format!("has the same key as {}; give each cluster its own", other.place);
+                let problem = format!(
+                    "has the same key as {}; give each cluster its own",
+                    other.place
+                );
                 fault(&cluster.place, problem);
             }
         }
-        if keys.iter().enumerate().any(|(index, key)| keys.iter().take(index).any(|other| key.same_secret(other))) {
-            fault(&cluster.place, "lists the same key twice; keep one, with all its namespaces".into());
+        if keys
+            .iter()
+            .enumerate()
+            .any(|(index, key)| keys.iter().take(index).any(|other| key.same_secret(other)))
+        {
+            fault(
+                &cluster.place,
+                "lists the same key twice; keep one, with all its namespaces".into(),
+            );
         }
         known.push((cluster, keys));
     }
@@ -266,5 +375,6 @@ fn check_apart(faults: &mut Vec<Fault>, clusters: &[ClusterConfig]) {
 
 /// Whether any key is in both.
 pub(crate) fn shared(ours: &Keys, theirs: &Keys) -> bool {
-    ours.iter().any(|key| theirs.iter().any(|other| key.same_secret(other)))
+    ours.iter()
+        .any(|key| theirs.iter().any(|other| key.same_secret(other)))
 }

@@ -16,13 +16,23 @@ pub(crate) struct Fields {
 impl Fields {
     /// Reads a file. An empty one has no fields.
     pub(super) fn read(path: &Path) -> Result<Self, String> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| format!("cannot read {}: {error}; write the path of a YAML file", path.display()))?;
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            format!(
+                "cannot read {}: {error}; write the path of a YAML file",
+                path.display()
+            )
+        })?;
         let parsed: Result<Value, _> = serde_saphyr::from_str(&text);
         match parsed {
-            Ok(Value::Object(map)) => Ok(Self { prefix: format!("{}: ", path.display()), map }),
+            Ok(Value::Object(map)) => Ok(Self {
+                prefix: format!("{}: ", path.display()),
+                map,
+            }),
             Ok(Value::Null) => Ok(Self::default()),
-            Ok(_) => Err(format!("{} is not a mapping; write `setting: value` lines", path.display())),
+            Ok(_) => Err(format!(
+                "{} is not a mapping; write `setting: value` lines",
+                path.display()
+            )),
             // The first line only: the rest repeats the text around the fault, which may hold a secret.
             Err(error) => {
                 let error = error.to_string();
@@ -35,7 +45,10 @@ impl Fields {
     /// A mapping inside a file.
     pub(super) fn of(prefix: String, value: Value) -> Result<Self, String> {
         match value {
-            Value::Object(map) => Ok(Self { prefix: format!("{prefix}."), map }),
+            Value::Object(map) => Ok(Self {
+                prefix: format!("{prefix}."),
+                map,
+            }),
             _ => Err("is not a mapping; write `name: value` lines".into()),
         }
     }
@@ -88,13 +101,21 @@ fn unknown_in(map: &Map<String, Value>, prefix: &str, path: &str, faults: &mut V
     for (key, value) in map {
         let full = format!("{path}{key}");
         let section = settings::ALL.iter().filter_map(|setting| setting.path);
-        let section = section.into_iter().any(|known| known.starts_with(&format!("{full}.")));
+        let section = section
+            .into_iter()
+            .any(|known| known.starts_with(&format!("{full}.")));
         match value {
-            Value::Object(inner) if section => unknown_in(inner, prefix, &format!("{full}."), faults),
+            Value::Object(inner) if section => {
+                unknown_in(inner, prefix, &format!("{full}."), faults)
+            }
             Value::Null if section => {}
             _ => {
-                let problem = "there is no such setting; see helmreboot serve --help for the names".to_owned();
-                faults.push(Fault { place: format!("{prefix}{full}"), problem });
+                let problem = "there is no such setting; see helmreboot serve --help for the names"
+                    .to_owned();
+                faults.push(Fault {
+                    place: format!("{prefix}{full}"),
+                    problem,
+                });
             }
         }
     }

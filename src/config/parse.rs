@@ -26,7 +26,10 @@ pub(super) fn boolean(text: &str) -> Result<bool, String> {
 }
 
 /// A number within bounds.
-pub(super) fn number<T: FromStr + PartialOrd + std::fmt::Display>(text: &str, bounds: RangeInclusive<T>) -> Result<T, String> {
+pub(super) fn number<T: FromStr + PartialOrd + std::fmt::Display>(
+    text: &str,
+    bounds: RangeInclusive<T>,
+) -> Result<T, String> {
     let number = text.parse().ok().filter(|number| bounds.contains(number));
     number.ok_or_else(|| format!("write a number from {} to {}", bounds.start(), bounds.end()))
 }
@@ -37,12 +40,18 @@ pub(super) fn share(text: &str) -> Result<f64, String> {
         Some(percent) => percent.trim().parse().map(|percent: f64| percent / 100.0),
         None => text.parse(),
     };
-    share.ok().filter(|share| (0.0..=1.0).contains(share)).ok_or_else(|| "write a share such as 10% or 0.1, at most 100%".into())
+    share
+        .ok()
+        .filter(|share| (0.0..=1.0).contains(share))
+        .ok_or_else(|| "write a share such as 10% or 0.1, at most 100%".into())
 }
 
 /// A duration such as `90s`, `1m30s` or `6h`; above nothing, and at most `most`.
 pub(super) fn duration(text: &str, most: SignedDuration) -> Result<SignedDuration, String> {
-    let duration = text.parse().ok().filter(|duration| *duration > SignedDuration::ZERO && *duration <= most);
+    let duration = text
+        .parse()
+        .ok()
+        .filter(|duration| *duration > SignedDuration::ZERO && *duration <= most);
     duration.ok_or_else(|| format!("write a duration such as 90s, 1m30s or 6h, at most {most:#}"))
 }
 

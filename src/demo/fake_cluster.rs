@@ -102,7 +102,11 @@ impl FakeCluster {
             faults: Vec::new(),
             cut: 0,
         };
-        Self { inner: Arc::new(Mutex::new(inner)), written: watch::Sender::new(0), clock }
+        Self {
+            inner: Arc::new(Mutex::new(inner)),
+            written: watch::Sender::new(0),
+            clock,
+        }
     }
 
     /// The API as a service.
@@ -137,7 +141,8 @@ impl FakeCluster {
             if store.get(key).is_some() {
                 store.patch(key, patch, false, now)
             } else {
-                let mut object = json!({"metadata": {"name": key.name, "namespace": key.namespace}});
+                let mut object =
+                    json!({"metadata": {"name": key.name, "namespace": key.namespace}});
                 json_patch::merge(&mut object, patch);
                 store.create(key, object, now)
             }
@@ -222,11 +227,19 @@ impl FakeCluster {
 
 async fn handle(Extract(cluster): Extract<FakeCluster>, request: Request<Body>) -> Response {
     let (parts, body) = request.into_parts();
-    let Ok(bytes) = to_bytes(body, 3 << 20).await else { return Refusal::too_large().into_response() };
-    let Some(path) = Path::parse(&parts.uri) else { return Refusal::no_such_path().into_response() };
+    let Ok(bytes) = to_bytes(body, 3 << 20).await else {
+        return Refusal::too_large().into_response();
+    };
+    let Some(path) = Path::parse(&parts.uri) else {
+        return Refusal::no_such_path().into_response();
+    };
     let verb = path.verb(&parts.method);
     let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
-    let call = Call { verb, uri: parts.uri.to_string(), body: body.clone() };
+    let call = Call {
+        verb,
+        uri: parts.uri.to_string(),
+        body: body.clone(),
+    };
     cluster.lock().requests.push(call);
 
     let faults = cluster.strike(verb);
@@ -242,24 +255,40 @@ async fn handle(Extract(cluster): Extract<FakeCluster>, request: Request<Body>) 
         }
     }
     let json_body = bytes.is_empty() || body.is_object();
-    let content = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let content = parts
+        .headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
     let answer = if json_body {
         cluster.answer(&path, &parts.method, content, body)
     } else {
-        Err(Refusal::bad_request("the body of the request is not a JSON object"))
+        Err(Refusal::bad_request(
+            "the body of the request is not a JSON object",
+        ))
     };
-    if faults.iter().any(|fault| matches!(fault, FaultKind::LoseAnswer)) {
+    if faults
+        .iter()
+        .any(|fault| matches!(fault, FaultKind::LoseAnswer))
+    {
         return Refusal::fault(504).into_response();
     }
     answer.unwrap_or_else(IntoResponse::into_response)
 }
 
 impl FakeCluster {
-    fn answer(&self, path: &Path, method: &Method, content: &str, body: Value) -> Result<Response, Refusal> {
+    fn answer(
+        &self,
+        path: &Path,
+        method: &Method,
+        content: &str,
+        body: Value,
+    ) -> Result<Response, Refusal> {
         if let Some(discovered) = self.discover(path) {
             return discovered;
         }
-        if path.group != HELM_GROUP || path.plural != "helmreleases" || !self.serves(&path.version) {
+        if path.group != HELM_GROUP || path.plural != "helmreleases" || !self.serves(&path.version)
+        {
             return Err(Refusal::no_such_path());
         }
         let now = self.clock.now();
@@ -267,7 +296,10 @@ impl FakeCluster {
         match (method, path.key()) {
             (&Method::GET, Some(key)) => {
                 let object = self.get(&key).ok_or_else(|| Refusal::not_found(&key))?;
-                Ok(json_response(StatusCode::OK, &store::in_version(object, version)))
+                Ok(json_response(
+                    StatusCode::OK,
+                    &store::in_version(object, version),
+                ))
             }
             (&Method::GET, None) if path.flag("watch") => stream::watch(self, path),
             (&Method::GET, None) => {
@@ -280,24 +312,41 @@ impl FakeCluster {
                 }
                 let on_status = path.subresource.as_deref() == Some("status");
                 let patched = self.change(|store| store.patch(&key, &body, on_status, now))?;
-                Ok(json_response(StatusCode::OK, &store::in_version(patched, version)))
+                Ok(json_response(
+                    StatusCode::OK,
+                    &store::in_version(patched, version),
+                ))
             }
             (&Method::POST, None) => {
-                let name = body["metadata"]["name"].as_str().ok_or_else(|| Refusal::bad_request("name or generateName is required"))?;
+                let name = body["metadata"]["name"]
+                    .as_str()
+                    .ok_or_else(|| Refusal::bad_request("name or generateName is required"))?;
                 let namespace = path.namespace.clone().ok_or_else(Refusal::no_such_path)?;
-                let key = Key { namespace, name: name.to_owned() };
+                let key = Key {
+                    namespace,
+                    name: name.to_owned(),
+                };
                 let created = self.change(|store| store.create(&key, body.clone(), now))?;
-                Ok(json_response(StatusCode::CREATED, &store::in_version(created, version)))
+                Ok(json_response(
+                    StatusCode::CREATED,
+                    &store::in_version(created, version),
+                ))
             }
             (&Method::DELETE, Some(key)) => {
                 let deleted = self.change(|store| store.delete(&key, now))?;
-                Ok(json_response(StatusCode::OK, &store::in_version(deleted, version)))
+                Ok(json_response(
+                    StatusCode::OK,
+                    &store::in_version(deleted, version),
+                ))
             }
             _ => Err(Refusal::method_not_allowed()),
         }
     }
 
-    fn change(&self, change: impl FnOnce(&mut Store) -> Result<Value, Refusal>) -> Result<Value, Refusal> {
+    fn change(
+        &self,
+        change: impl FnOnce(&mut Store) -> Result<Value, Refusal>,
+    ) -> Result<Value, Refusal> {
         let (changed, newest) = {
             let mut inner = self.lock();
             (change(&mut inner.store), inner.store.newest())
@@ -328,5 +377,10 @@ impl FakeCluster {
 }
 
 fn json_response(status: StatusCode, value: &Value) -> Response {
-    (status, [(header::CONTENT_TYPE, "application/json")], value.to_string()).into_response()
+    (
+        status,
+        [(header::CONTENT_TYPE, "application/json")],
+        value.to_string(),
+    )
+        .into_response()
 }

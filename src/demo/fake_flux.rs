@@ -70,8 +70,21 @@ const CACHE_WAIT: Duration = Duration::from_secs(10);
 
 impl FakeFlux {
     /// Controllers for a cluster; alerts go out through `notifier`.
-    pub fn new(cluster: FakeCluster, notifier: Notifier, clock: Clock, era: Era, speed: f64) -> Self {
-        Self { cluster, notifier, clock, era, speed, world: Arc::default() }
+    pub fn new(
+        cluster: FakeCluster,
+        notifier: Notifier,
+        clock: Clock,
+        era: Era,
+        speed: f64,
+    ) -> Self {
+        Self {
+            cluster,
+            notifier,
+            clock,
+            era,
+            speed,
+            world: Arc::default(),
+        }
     }
 
     /// The cause of the release's failure goes away.
@@ -87,7 +100,11 @@ impl FakeFlux {
     /// A dependency is ready, or not.
     pub fn set_ready(&self, key: &Key, ready: bool) {
         let mut world = self.world();
-        if ready { world.unready.remove(key) } else { world.unready.insert(key.clone()) };
+        if ready {
+            world.unready.remove(key)
+        } else {
+            world.unready.insert(key.clone())
+        };
     }
 
     /// The alerts that went out.
@@ -103,7 +120,9 @@ impl FakeFlux {
         loop {
             writes.borrow_and_update();
             for key in self.cluster.keys() {
-                let Some(object) = self.cluster.get(&key) else { continue };
+                let Some(object) = self.cluster.get(&key) else {
+                    continue;
+                };
                 let mark = waking(&object);
                 match known.get_mut(&key) {
                     Some((old, _)) if *old == mark => {}
@@ -136,8 +155,13 @@ impl FakeFlux {
                 () = tokio::time::sleep_until(timer.unwrap_or_else(Instant::now)), if timer.is_some() => {}
             }
             let requeue = self.reconcile(&key).await;
-            failures = if matches!(requeue, Requeue::Backoff | Requeue::BackoffAfterAction) { failures + 1 } else { 0 };
-            let backoff = || (MIN_RETRY_DELAY * 2_u32.pow((failures - 1).min(20))).min(MAX_RETRY_DELAY);
+            failures = if matches!(requeue, Requeue::Backoff | Requeue::BackoffAfterAction) {
+                failures + 1
+            } else {
+                0
+            };
+            let backoff =
+                || (MIN_RETRY_DELAY * 2_u32.pow((failures - 1).min(20))).min(MAX_RETRY_DELAY);
             let delay = match requeue {
                 Requeue::Never => None,
                 Requeue::After(delay) => Some(delay),
@@ -160,5 +184,10 @@ impl FakeFlux {
 /// What wakes helm-controller up: a new generation, deletion, or a changed value of `requestedAt`.
 fn waking(object: &Value) -> String {
     let metadata = &object["metadata"];
-    format!("{}|{}|{}", metadata["generation"], metadata["deletionTimestamp"], metadata["annotations"][REQUESTED_AT])
+    format!(
+        "{}|{}|{}",
+        metadata["generation"],
+        metadata["deletionTimestamp"],
+        metadata["annotations"][REQUESTED_AT]
+    )
 }

@@ -122,7 +122,10 @@ impl Event {
     /// without a group prefix on the key.
     pub fn cluster(&self) -> Option<&str> {
         let metadata = self.metadata.as_ref()?;
-        CLUSTER_KEYS.iter().find_map(|key| metadata.get(*key)).map(String::as_str)
+        CLUSTER_KEYS
+            .iter()
+            .find_map(|key| metadata.get(*key))
+            .map(String::as_str)
     }
 
     /// Reads the event as a [`Failure`], or says why it asks for nothing.
@@ -135,7 +138,10 @@ impl Event {
         if object.kind.as_deref() != Some("HelmRelease") {
             return ignored(Ignored::Kind);
         }
-        let group = object.api_version.as_deref().and_then(|version| version.split_once('/'));
+        let group = object
+            .api_version
+            .as_deref()
+            .and_then(|version| version.split_once('/'));
         if object.api_version.is_some() && group.is_none_or(|(group, _)| group != HELM_GROUP) {
             return ignored(Ignored::ApiGroup);
         }
@@ -169,8 +175,11 @@ impl Event {
 }
 
 /// The spellings of the cluster key in `metadata`, plain first.
-pub const CLUSTER_KEYS: [&str; 3] =
-    ["cluster", "event.toolkit.fluxcd.io/cluster", "helm.toolkit.fluxcd.io/cluster"];
+pub const CLUSTER_KEYS: [&str; 3] = [
+    "cluster",
+    "event.toolkit.fluxcd.io/cluster",
+    "helm.toolkit.fluxcd.io/cluster",
+];
 
 /// Whether `name` is a DNS-1123 subdomain of at most `limit` bytes. The name becomes part of a URL
 /// path, so nothing else may pass.
@@ -179,7 +188,9 @@ fn is_dns_name(name: &str, limit: usize) -> bool {
     name.len() <= limit
         && edge(name.as_bytes().first())
         && edge(name.as_bytes().last())
-        && name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.'))
+        && name
+            .bytes()
+            .all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.'))
 }
 
 impl fmt::Display for ReleaseRef {
@@ -211,11 +222,23 @@ mod tests {
     fn events_that_ask_for_nothing_say_why() {
         use serde_json::json;
         let table = [
-            (json!({"involvedObject": {"kind": "Kustomization"}}), Ignored::Kind),
+            (
+                json!({"involvedObject": {"kind": "Kustomization"}}),
+                Ignored::Kind,
+            ),
             (json!({"involvedObject": {"kind": null}}), Ignored::Kind),
-            (json!({"involvedObject": {"apiVersion": "example.com/v2"}}), Ignored::ApiGroup),
-            (json!({"involvedObject": {"apiVersion": "v1"}}), Ignored::ApiGroup),
-            (json!({"reportingController": "helmreboot"}), Ignored::Controller),
+            (
+                json!({"involvedObject": {"apiVersion": "example.com/v2"}}),
+                Ignored::ApiGroup,
+            ),
+            (
+                json!({"involvedObject": {"apiVersion": "v1"}}),
+                Ignored::ApiGroup,
+            ),
+            (
+                json!({"reportingController": "helmreboot"}),
+                Ignored::Controller,
+            ),
             (json!({"severity": "info"}), Ignored::Severity),
             (json!({"reason": "DriftDetected"}), Ignored::Reason),
         ];
@@ -228,16 +251,32 @@ mod tests {
     fn a_failure_names_its_release_even_without_optional_fields() {
         let bare = serde_json::json!({"timestamp": null, "metadata": null,
             "involvedObject": {"apiVersion": null, "uid": null}});
-        let Ok(Meaning::Failure(failure)) = meaning(bare) else { panic!("not a failure") };
+        let Ok(Meaning::Failure(failure)) = meaning(bare) else {
+            panic!("not a failure")
+        };
         assert_eq!(failure.release.to_string(), "a/apps/web");
         assert_eq!(failure.uid, None);
     }
 
     #[test]
     fn names_that_could_leave_their_place_in_a_url_are_refused() {
-        for name in ["", "../secrets", "a/b", "UPPER", "a?b", "-a", "a-", "a%2fb", &"a".repeat(254)] {
+        for name in [
+            "",
+            "../secrets",
+            "a/b",
+            "UPPER",
+            "a?b",
+            "-a",
+            "a-",
+            "a%2fb",
+            &"a".repeat(254),
+        ] {
             let patch = serde_json::json!({"involvedObject": {"name": name}});
-            assert_eq!(meaning(patch), Err(BadField("involvedObject.name")), "{name}");
+            assert_eq!(
+                meaning(patch),
+                Err(BadField("involvedObject.name")),
+                "{name}"
+            );
         }
         let patch = serde_json::json!({"involvedObject": {"namespace": null}});
         assert_eq!(meaning(patch), Err(BadField("involvedObject.namespace")));
@@ -248,7 +287,10 @@ mod tests {
         for key in CLUSTER_KEYS {
             let mut metadata = serde_json::Map::new();
             metadata.insert(key.into(), "prod".into());
-            assert_eq!(event(serde_json::json!({"metadata": metadata})).cluster(), Some("prod"));
+            assert_eq!(
+                event(serde_json::json!({"metadata": metadata})).cluster(),
+                Some("prod")
+            );
         }
         assert_eq!(event(serde_json::json!({})).cluster(), None);
     }

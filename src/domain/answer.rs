@@ -39,6 +39,9 @@ words! {
 impl Answer {
     /// Whether this answer is given only after the sender is known.
     pub fn knows_cluster(self) -> bool {
-        !matches!(self, Self::Unauthorized | Self::TooLarge | Self::TooSlow | Self::Method | Self::MediaType)
+        !matches!(
+            self,
+            Self::Unauthorized | Self::TooLarge | Self::TooSlow | Self::Method | Self::MediaType
+        )
     }
 }

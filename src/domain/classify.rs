@@ -44,7 +44,10 @@ impl Verdict {
     /// The rule's name where none fired.
     pub const NO_RULE: &'static str = "none";
     /// No rule fired.
-    pub const UNKNOWN: Self = Self { class: Class::Unknown, rule: Self::NO_RULE };
+    pub const UNKNOWN: Self = Self {
+        class: Class::Unknown,
+        rule: Self::NO_RULE,
+    };
 }
 
 /// The most of a message that is looked at, in bytes: condition messages hold up to 32 KiB, and a
@@ -70,7 +73,10 @@ impl Default for Classifier {
             .unicode(false)
             .build()
             .expect("the built-in patterns compile, as every test run shows");
-        Self { rules: BUILT_IN, set }
+        Self {
+            rules: BUILT_IN,
+            set,
+        }
     }
 }
 
@@ -82,8 +88,14 @@ impl Classifier {
         [Class::Benign, Class::Permanent, Class::Transient]
             .into_iter()
             .find_map(|class| {
-                let fired = matches.iter().map(|index| &self.rules[index]).find(|rule| rule.class == class)?;
-                Some(Verdict { class, rule: fired.name })
+                let fired = matches
+                    .iter()
+                    .map(|index| &self.rules[index])
+                    .find(|rule| rule.class == class)?;
+                Some(Verdict {
+                    class,
+                    rule: fired.name,
+                })
             })
             .unwrap_or(Verdict::UNKNOWN)
     }
@@ -92,11 +104,19 @@ impl Classifier {
     /// not in Ready (after a rollback it stands only in Released). The worst one counts. `None` if no
     /// condition tells of one.
     pub fn release(&self, release: &Release) -> Option<Verdict> {
-        let verdicts: Vec<_> = release.failures().map(|message| self.message(message)).collect();
-        [Class::Permanent, Class::Transient, Class::Unknown, Class::Benign]
-            .into_iter()
-            .find_map(|class| verdicts.iter().find(|verdict| verdict.class == class))
-            .copied()
+        let verdicts: Vec<_> = release
+            .failures()
+            .map(|message| self.message(message))
+            .collect();
+        [
+            Class::Permanent,
+            Class::Transient,
+            Class::Unknown,
+            Class::Benign,
+        ]
+        .into_iter()
+        .find_map(|class| verdicts.iter().find(|verdict| verdict.class == class))
+        .copied()
     }
 }
 
@@ -114,7 +134,10 @@ mod tests {
     fn rule_names_are_unique_and_kebab_case() {
         let names: std::collections::BTreeSet<_> = BUILT_IN.iter().map(|rule| rule.name).collect();
         assert_eq!(names.len(), BUILT_IN.len());
-        assert!(names.iter().all(|name| name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-')));
+        assert!(names.iter().all(|name| {
+            name.bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte == b'-')
+        }));
     }
 
     #[test]
@@ -127,7 +150,8 @@ mod tests {
     #[test]
     fn the_log_tail_is_never_looked_at() {
         let classifier = Classifier::default();
-        let verdict = classifier.message("nobody knows\n\nLast Helm logs:\n\ncontext deadline exceeded");
+        let verdict =
+            classifier.message("nobody knows\n\nLast Helm logs:\n\ncontext deadline exceeded");
         assert_eq!(verdict, Verdict::UNKNOWN);
     }
 

@@ -113,7 +113,11 @@ impl Why {
     pub fn decides(self) -> &'static str {
         match self {
             Self::Stalled | Self::IdleFailed => "restart",
-            Self::TokenPending | Self::Working | Self::Settling | Self::NotAttempted | Self::Backoff => "wait",
+            Self::TokenPending
+            | Self::Working
+            | Self::Settling
+            | Self::NotAttempted
+            | Self::Backoff => "wait",
             _ => "leave",
         }
     }
@@ -144,9 +148,15 @@ pub fn decide(
 ) -> Decision {
     let leave = |why| Decision::Leave { why };
     let wait = |why| Decision::Wait { until: None, why };
-    let Some(release) = release else { return leave(Why::Gone) };
+    let Some(release) = release else {
+        return leave(Why::Gone);
+    };
 
-    if trigger.uid.as_deref().is_some_and(|uid| uid != release.metadata.uid) {
+    if trigger
+        .uid
+        .as_deref()
+        .is_some_and(|uid| uid != release.metadata.uid)
+    {
         return leave(Why::Replaced);
     }
     if release.metadata.deletion_timestamp.is_some() {
@@ -171,7 +181,11 @@ pub fn decide(
     if let (false, Some(decision)) = (stalled, flux_at_work(trigger, release)) {
         return decision;
     }
-    if release.status.last_attempted_generation.is_some_and(|tried| Some(tried) != generation) {
+    if release
+        .status
+        .last_attempted_generation
+        .is_some_and(|tried| Some(tried) != generation)
+    {
         return wait(Why::NotAttempted);
     }
 
@@ -179,7 +193,11 @@ pub fn decide(
     let blank = release.status.conditions.is_empty();
     if !stalled && !failed && !(blank && trigger.alerted) {
         // Ready=True for an older generation, or nothing said yet: a patch is on its way.
-        return wait(if blank { Why::NotAttempted } else { Why::Settling });
+        return wait(if blank {
+            Why::NotAttempted
+        } else {
+            Why::Settling
+        });
     }
     match verdict.class {
         Class::Permanent => return leave(Why::Permanent),
@@ -200,14 +218,25 @@ pub fn decide(
         // A time that lies further ahead than any backoff reaches was not written by a sane clock.
         let sane = *last <= now.saturating_add(CLOCK_SKEW).unwrap_or(Timestamp::MAX);
         if sane && now < until {
-            return Decision::Wait { until: Some(until), why: Why::Backoff };
+            return Decision::Wait {
+                until: Some(until),
+                why: Why::Backoff,
+            };
         }
     }
     let attempt = standing.attempts + 1;
     if stalled {
-        Decision::Restart { action: Action::Reset, attempt, why: Why::Stalled }
+        Decision::Restart {
+            action: Action::Reset,
+            attempt,
+            why: Why::Stalled,
+        }
     } else {
-        Decision::Restart { action: Action::Request, attempt, why: Why::IdleFailed }
+        Decision::Restart {
+            action: Action::Request,
+            attempt,
+            why: Why::IdleFailed,
+        }
     }
 }
 
@@ -224,10 +253,16 @@ fn flux_at_work(trigger: &Trigger, release: &Release) -> Option<Decision> {
     if failed && reason == "RetryAfterInterval" {
         return leave(Why::FluxRetries);
     }
-    let reconciling = release.condition("Reconciling").filter(|condition| condition.status == Truth::True);
+    let reconciling = release
+        .condition("Reconciling")
+        .filter(|condition| condition.status == Truth::True);
     let Some(reconciling) = reconciling else {
         // Before 0.37 there is no Reconciling: Ready=Unknown alone means that Flux is at work.
-        return if ready.is_some_and(|ready| ready.status == Truth::Unknown) { wait(Why::Working) } else { None };
+        return if ready.is_some_and(|ready| ready.status == Truth::Unknown) {
+            wait(Why::Working)
+        } else {
+            None
+        };
     };
     if reconciling.reason == "ProgressingWithRetry" {
         return leave(Why::FluxRetries);
@@ -240,18 +275,26 @@ fn flux_at_work(trigger: &Trigger, release: &Release) -> Option<Decision> {
     }
     // The alert comes before the status (FB 1.6 no. 2): a look later this is Stalled, or Flux sits in a
     // back-off of its own (no. 9).
-    if trigger.settled { leave(Why::FluxRetries) } else { wait(Why::Settling) }
+    if trigger.settled {
+        leave(Why::FluxRetries)
+    } else {
+        wait(Why::Settling)
+    }
 }
 
 /// Whether Flux has put the release into a safe state, and whether the policy lets us disturb it.
 fn remediated(release: &Release, policy: &Policy) -> Option<(Why, bool)> {
-    let done = release.condition("Remediated").filter(|condition| condition.status == Truth::True);
+    let done = release
+        .condition("Remediated")
+        .filter(|condition| condition.status == Truth::True);
     match done.map(|condition| condition.reason.as_str()) {
         Some("UninstallSucceeded") => return Some((Why::Uninstalled, policy.after_uninstall)),
         Some(_) => return Some((Why::RolledBack, policy.allows_after_rollback(release))),
         None => {}
     }
-    let gone = release.newest().is_some_and(|newest| newest.status.starts_with("uninstall"));
+    let gone = release
+        .newest()
+        .is_some_and(|newest| newest.status.starts_with("uninstall"));
     gone.then_some((Why::Uninstalled, policy.after_uninstall))
 }
 

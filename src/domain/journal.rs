@@ -56,7 +56,9 @@ impl Journal {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
-        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.0
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 
@@ -67,10 +69,21 @@ mod tests {
     #[test]
     fn the_oldest_entries_make_room_and_numbers_stay() {
         let journal = Journal::default();
-        let release = ReleaseRef { cluster: "a".into(), namespace: "n".into(), name: "r".into() };
+        let release = ReleaseRef {
+            cluster: "a".into(),
+            namespace: "n".into(),
+            name: "r".into(),
+        };
         for attempt in 0..1030 {
             let at = Timestamp::UNIX_EPOCH;
-            journal.push(Entry { at, release: release.clone(), what: "wait", why: "working", rule: "none", attempt });
+            journal.push(Entry {
+                at,
+                release: release.clone(),
+                what: "wait",
+                why: "working",
+                rule: "none",
+                attempt,
+            });
         }
         let (kept, next) = journal.since(0);
         assert_eq!((kept.len(), kept[0].attempt, next), (1024, 6, 1030));

@@ -65,15 +65,23 @@ pub struct Standing {
 /// Reads the ledger. A new config key and a success since the last restart both start afresh; time
 /// alone does not. A count that somebody made unreadable counts as spent: no edit may widen a budget.
 pub fn standing(release: &Release) -> Standing {
-    let fresh = Standing { attempts: 0, last: None, gave_up: false };
-    let Some(key) = release.annotation(CONFIG_KEY) else { return fresh };
+    let fresh = Standing {
+        attempts: 0,
+        last: None,
+        gave_up: false,
+    };
+    let Some(key) = release.annotation(CONFIG_KEY) else {
+        return fresh;
+    };
     let before = release.annotation(BEFORE).and_then(Marks::version_of);
     let succeeded = before.is_some_and(|version| release.deployed_after(version));
     if key != release.config_key().to_string() || succeeded {
         return fresh;
     }
     let attempts = release.annotation(ATTEMPTS).map_or(Ok(0), str::parse);
-    let last = release.annotation(LAST_RESTART).and_then(|at| at.parse().ok());
+    let last = release
+        .annotation(LAST_RESTART)
+        .and_then(|at| at.parse().ok());
     let token = release.annotation(TOKEN).unwrap_or_default().to_owned();
     Standing {
         attempts: attempts.unwrap_or(u32::MAX),
@@ -83,7 +91,14 @@ pub fn standing(release: &Release) -> Standing {
 }
 
 /// What a restart writes: one fresh token under every request key, and the ledger of the episode.
-pub fn restart(release: &Release, action: Action, attempt: u32, cause: &str, legacy: bool, now: Timestamp) -> Changes {
+pub fn restart(
+    release: &Release,
+    action: Action,
+    attempt: u32,
+    cause: &str,
+    legacy: bool,
+    now: Timestamp,
+) -> Changes {
     let token = fresh_token(release, now);
     let mut changes = Changes::from([
         (REQUESTED_AT, Some(token.clone())),
@@ -115,7 +130,8 @@ pub fn give_up(attempts: u32, cause: &str, now: Timestamp) -> Changes {
 /// Whether, and how, the episode that began with `token` has ended.
 pub fn ended(release: &Release, token: &str) -> Option<Ended> {
     let key = release.config_key().to_string();
-    let foreign = release.annotation(REQUESTED_AT) != Some(token) || release.annotation(CONFIG_KEY) != Some(&key);
+    let foreign = release.annotation(REQUESTED_AT) != Some(token)
+        || release.annotation(CONFIG_KEY) != Some(&key);
     if release.metadata.deletion_timestamp.is_some() || release.spec.suspend || foreign {
         return Some(Ended::Superseded);
     }
@@ -131,12 +147,19 @@ pub fn ended(release: &Release, token: &str) -> Option<Ended> {
         return None;
     }
     let moved = release.annotation(BEFORE) != Some(release.marks().to_string().as_str());
-    Some(if moved { Ended::FailedAgain } else { Ended::Swallowed })
+    Some(if moved {
+        Ended::FailedAgain
+    } else {
+        Ended::Swallowed
+    })
 }
 
 /// RFC 3339 with nanoseconds, as the Flux CLI writes it, and never a value that stands there already.
 fn fresh_token(release: &Release, now: Timestamp) -> String {
-    let taken = [release.annotation(REQUESTED_AT), release.annotation(RESET_AT)];
+    let taken = [
+        release.annotation(REQUESTED_AT),
+        release.annotation(RESET_AT),
+    ];
     let token = format!("{now:.9}");
     if taken.contains(&Some(token.as_str())) {
         return format!("{:.9}", now + jiff::SignedDuration::from_nanos(1));
@@ -185,15 +208,28 @@ mod tests {
         let changes = restart(&restarted, Action::Reset, 2, "wait-timeout", true, now());
         assert_eq!(changes.len(), 9);
         assert_eq!(changes[REQUESTED_AT], changes[RESET_AT]);
-        assert_eq!(changes[REQUESTED_AT].as_deref(), Some("2026-01-01T00:00:00.000000000Z"));
+        assert_eq!(
+            changes[REQUESTED_AT].as_deref(),
+            Some("2026-01-01T00:00:00.000000000Z")
+        );
         let standing = standing(&after(restarted, changes));
         assert_eq!(standing.attempts, 2);
-        assert_eq!(standing.last, Some((now(), "2026-01-01T00:00:00.000000000Z".into())));
+        assert_eq!(
+            standing.last,
+            Some((now(), "2026-01-01T00:00:00.000000000Z".into()))
+        );
     }
 
     #[test]
     fn a_request_asks_for_nothing_but_a_reconciliation() {
-        let changes = restart(&release(serde_json::json!({})), Action::Request, 1, "deadline", false, now());
+        let changes = restart(
+            &release(serde_json::json!({})),
+            Action::Request,
+            1,
+            "deadline",
+            false,
+            now(),
+        );
         assert!(!changes.contains_key(RESET_AT) && !changes.contains_key(LEGACY_RECONCILE_AT));
     }
 
@@ -201,14 +237,19 @@ mod tests {
     fn a_token_is_never_used_twice() {
         let first = release(serde_json::json!({REQUESTED_AT: "2026-01-01T00:00:00.000000000Z"}));
         let changes = restart(&first, Action::Reset, 1, "deadline", false, now());
-        assert_eq!(changes[REQUESTED_AT].as_deref(), Some("2026-01-01T00:00:00.000000001Z"));
+        assert_eq!(
+            changes[REQUESTED_AT].as_deref(),
+            Some("2026-01-01T00:00:00.000000001Z")
+        );
     }
 
     #[test]
     fn a_new_config_key_and_a_success_start_afresh_and_garbage_does_not() {
         let ledger = |key: &str, attempts: &str| {
-            release(serde_json::json!({CONFIG_KEY: key, ATTEMPTS: attempts, BEFORE: "v3 ran=-",
-                LAST_RESTART: "2026-01-01T00:00:00Z", TOKEN: "t"}))
+            release(
+                serde_json::json!({CONFIG_KEY: key, ATTEMPTS: attempts, BEFORE: "v3 ran=-",
+                LAST_RESTART: "2026-01-01T00:00:00Z", TOKEN: "t"}),
+            )
         };
         assert_eq!(standing(&ledger("2/1.0.0/abc", "4")).attempts, 4);
         assert_eq!(standing(&ledger("1/1.0.0/abc", "4")).attempts, 0);
@@ -226,13 +267,26 @@ mod tests {
 
     #[test]
     fn giving_up_is_noted_once_and_forgotten_by_the_next_restart() {
-        let base = after(release(serde_json::json!({})), restart(&release(serde_json::json!({})), Action::Reset, 5, "c", false, now()));
+        let base = after(
+            release(serde_json::json!({})),
+            restart(
+                &release(serde_json::json!({})),
+                Action::Reset,
+                5,
+                "c",
+                false,
+                now(),
+            ),
+        );
         let gave_up = after(base, give_up(5, "wait-timeout", now()));
         assert!(standing(&gave_up).gave_up);
         assert_eq!(
             gave_up.annotation(GAVE_UP),
             Some("2026-01-01T00:00:00Z budget-spent: 5 restarts did not help against wait-timeout")
         );
-        assert_eq!(restart(&gave_up, Action::Reset, 1, "c", false, now())[GAVE_UP], None);
+        assert_eq!(
+            restart(&gave_up, Action::Reset, 1, "c", false, now())[GAVE_UP],
+            None
+        );
     }
 }

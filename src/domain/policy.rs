@@ -80,18 +80,26 @@ impl Default for Policy {
 impl Policy {
     /// Whether somebody opted this release out.
     pub fn opted_out(release: &Release) -> bool {
-        release.annotation(ENABLED).is_some_and(|value| value.trim().eq_ignore_ascii_case("false"))
+        release
+            .annotation(ENABLED)
+            .is_some_and(|value| value.trim().eq_ignore_ascii_case("false"))
     }
 
     /// The limit for this release; an annotation can only lower it, and one that is no number is ignored.
     pub fn limit_for(&self, release: &Release) -> u32 {
-        let own = release.annotation(LIMIT).and_then(|value| value.trim().parse().ok());
+        let own = release
+            .annotation(LIMIT)
+            .and_then(|value| value.trim().parse().ok());
         own.map_or(self.limit, |own: u32| own.min(self.limit))
     }
 
     /// Whether a rolled back release may be restarted (once).
     pub fn allows_after_rollback(&self, release: &Release) -> bool {
-        let asked = || release.annotation(AFTER_ROLLBACK).is_some_and(|value| value.trim() == "true");
+        let asked = || {
+            release
+                .annotation(AFTER_ROLLBACK)
+                .is_some_and(|value| value.trim() == "true")
+        };
         self.after_rollback || (self.allow_after_rollback && asked())
     }
 }
@@ -105,9 +113,11 @@ impl Backoff {
         let wait = self.duration.as_secs_f64() * self.factor.powi(steps);
         let wait = wait.min(self.max_duration.as_secs_f64());
         let hash = Sha256::digest(token.as_bytes());
-        let share = f64::from(u32::from_be_bytes([hash[0], hash[1], hash[2], hash[3]])) / f64::from(u32::MAX);
+        let share = f64::from(u32::from_be_bytes([hash[0], hash[1], hash[2], hash[3]]))
+            / f64::from(u32::MAX);
         let wait = SignedDuration::try_from_secs_f64(wait * (1.0 + self.jitter * share));
-        last.saturating_add(wait.unwrap_or(self.max_duration)).unwrap_or(Timestamp::MAX)
+        last.saturating_add(wait.unwrap_or(self.max_duration))
+            .unwrap_or(Timestamp::MAX)
     }
 }
 
@@ -116,36 +126,79 @@ mod tests {
     use super::*;
 
     fn annotated(key: &str, value: &str) -> Release {
-        serde_json::from_value(serde_json::json!({"metadata": {"annotations": {key: value}}})).expect("a release")
+        serde_json::from_value(serde_json::json!({"metadata": {"annotations": {key: value}}}))
+            .expect("a release")
     }
 
     #[test]
     fn waits_double_up_to_the_longest_and_never_come_early() {
         let backoff = Policy::default().backoff;
         let last = Timestamp::UNIX_EPOCH;
-        for (attempts, least) in [(1, 60), (2, 120), (3, 240), (6, 1920), (7, 3600), (40, 3600), (u32::MAX, 3600)] {
+        for (attempts, least) in [
+            (1, 60),
+            (2, 120),
+            (3, 240),
+            (6, 1920),
+            (7, 3600),
+            (40, 3600),
+            (u32::MAX, 3600),
+        ] {
             let until = backoff.until(attempts, last, "token").as_second();
-            assert!((least..=least + least / 10).contains(&until), "{attempts}: {until}");
+            assert!(
+                (least..=least + least / 10).contains(&until),
+                "{attempts}: {until}"
+            );
         }
     }
 
     #[test]
     fn jitter_differs_by_token_and_stays_within_its_share() {
         let backoff = Policy::default().backoff;
-        let waits: std::collections::BTreeSet<_> =
-            (0..50).map(|n| backoff.until(7, Timestamp::UNIX_EPOCH, &n.to_string()).as_millisecond()).collect();
+        let waits: std::collections::BTreeSet<_> = (0..50)
+            .map(|n| {
+                backoff
+                    .until(7, Timestamp::UNIX_EPOCH, &n.to_string())
+                    .as_millisecond()
+            })
+            .collect();
         assert!(waits.len() > 40);
-        assert!(waits.iter().all(|wait| (3_600_000..=3_960_000).contains(wait)));
+        assert!(
+            waits
+                .iter()
+                .all(|wait| (3_600_000..=3_960_000).contains(wait))
+        );
     }
 
     #[test]
     fn annotations_narrow_and_nonsense_is_ignored() {
         let policy = Policy::default();
-        for (value, limit) in [("2", 2), (" 2 ", 2), ("0", 0), ("50", 5), ("-1", 5), ("many", 5), ("", 5)] {
-            assert_eq!(policy.limit_for(&annotated(LIMIT, value)), limit, "{value:?}");
+        for (value, limit) in [
+            ("2", 2),
+            (" 2 ", 2),
+            ("0", 0),
+            ("50", 5),
+            ("-1", 5),
+            ("many", 5),
+            ("", 5),
+        ] {
+            assert_eq!(
+                policy.limit_for(&annotated(LIMIT, value)),
+                limit,
+                "{value:?}"
+            );
         }
-        for (value, out) in [("false", true), ("False", true), ("true", false), ("no", false), ("", false)] {
-            assert_eq!(Policy::opted_out(&annotated(ENABLED, value)), out, "{value:?}");
+        for (value, out) in [
+            ("false", true),
+            ("False", true),
+            ("true", false),
+            ("no", false),
+            ("", false),
+        ] {
+            assert_eq!(
+                Policy::opted_out(&annotated(ENABLED, value)),
+                out,
+                "{value:?}"
+            );
         }
     }
 
@@ -154,8 +207,17 @@ mod tests {
         let asked = annotated(AFTER_ROLLBACK, "true");
         assert!(Policy::default().allows_after_rollback(&asked));
         assert!(!Policy::default().allows_after_rollback(&annotated(AFTER_ROLLBACK, "yes")));
-        let strict = Policy { allow_after_rollback: false, ..Policy::default() };
+        let strict = Policy {
+            allow_after_rollback: false,
+            ..Policy::default()
+        };
         assert!(!strict.allows_after_rollback(&asked));
-        assert!(Policy { after_rollback: true, ..strict }.allows_after_rollback(&Release::default()));
+        assert!(
+            Policy {
+                after_rollback: true,
+                ..strict
+            }
+            .allows_after_rollback(&Release::default())
+        );
     }
 }

@@ -148,12 +148,16 @@ pub struct Marks(String);
 impl Release {
     /// The condition of that type.
     pub fn condition(&self, kind: &str) -> Option<&Condition> {
-        self.status.conditions.iter().find(|condition| condition.kind == kind)
+        self.status
+            .conditions
+            .iter()
+            .find(|condition| condition.kind == kind)
     }
 
     /// Whether the condition of that type has that value.
     pub fn is(&self, kind: &str, truth: Truth) -> bool {
-        self.condition(kind).is_some_and(|condition| condition.status == truth)
+        self.condition(kind)
+            .is_some_and(|condition| condition.status == truth)
     }
 
     /// An annotation's value.
@@ -168,8 +172,14 @@ impl Release {
             .into_iter()
             .filter_map(|kind| self.condition(kind))
             .filter(|condition| condition.status == Truth::False);
-        let mut causes = failed.map(|condition| condition.message.as_str()).peekable();
-        let stalled = causes.peek().is_none().then(|| self.condition("Stalled")).flatten();
+        let mut causes = failed
+            .map(|condition| condition.message.as_str())
+            .peekable();
+        let stalled = causes
+            .peek()
+            .is_none()
+            .then(|| self.condition("Stalled"))
+            .flatten();
         let stalled = stalled.filter(|condition| condition.status == Truth::True);
         causes.chain(stalled.map(|condition| condition.message.as_str()))
     }
@@ -184,10 +194,27 @@ impl Release {
     pub fn config_key(&self) -> ConfigKey {
         let status = &self.status;
         let digest = status.last_attempted_config_digest.as_deref();
-        let digest = digest.or(status.last_attempted_values_checksum.as_deref()).unwrap_or("-");
-        let short: String = digest.rsplit(':').next().unwrap_or(digest).chars().take(12).collect();
-        let revision: String = status.last_attempted_revision.as_deref().unwrap_or("-").chars().take(80).collect();
-        ConfigKey(format!("{}/{revision}/{short}", self.metadata.generation.unwrap_or_default()))
+        let digest = digest
+            .or(status.last_attempted_values_checksum.as_deref())
+            .unwrap_or("-");
+        let short: String = digest
+            .rsplit(':')
+            .next()
+            .unwrap_or(digest)
+            .chars()
+            .take(12)
+            .collect();
+        let revision: String = status
+            .last_attempted_revision
+            .as_deref()
+            .unwrap_or("-")
+            .chars()
+            .take(80)
+            .collect();
+        ConfigKey(format!(
+            "{}/{revision}/{short}",
+            self.metadata.generation.unwrap_or_default()
+        ))
     }
 
     /// Where Flux's own books stand.
@@ -223,8 +250,10 @@ impl Release {
         status.history.iter().any(|snapshot| {
             snapshot.status == "deployed"
                 && snapshot.version > version
-                && Some(snapshot.config_digest.as_str()) == status.last_attempted_config_digest.as_deref()
-                && Some(snapshot.chart_version.as_str()) == status.last_attempted_revision.as_deref()
+                && Some(snapshot.config_digest.as_str())
+                    == status.last_attempted_config_digest.as_deref()
+                && Some(snapshot.chart_version.as_str())
+                    == status.last_attempted_revision.as_deref()
         })
     }
 }
@@ -236,7 +265,9 @@ impl Marks {
     }
 }
 
-fn or_default<'de, D: Deserializer<'de>, T: DeserializeOwned + Default>(de: D) -> Result<T, D::Error> {
+fn or_default<'de, D: Deserializer<'de>, T: DeserializeOwned + Default>(
+    de: D,
+) -> Result<T, D::Error> {
     Option::<T>::deserialize(de).map(Option::unwrap_or_default)
 }
 
@@ -276,10 +307,14 @@ mod tests {
 
     #[test]
     fn the_cause_is_sought_in_every_condition_and_in_stalled_last() {
-        let stalled = serde_json::json!({"type": "Stalled", "status": "True", "message": "gave up"});
-        let released = serde_json::json!({"type": "Released", "status": "False", "message": "cause"});
-        let unknown = serde_json::json!({"type": "Ready", "status": "Unknown", "message": "working"});
-        let both = release(serde_json::json!({"status": {"conditions": [stalled, unknown, released]}}));
+        let stalled =
+            serde_json::json!({"type": "Stalled", "status": "True", "message": "gave up"});
+        let released =
+            serde_json::json!({"type": "Released", "status": "False", "message": "cause"});
+        let unknown =
+            serde_json::json!({"type": "Ready", "status": "Unknown", "message": "working"});
+        let both =
+            release(serde_json::json!({"status": {"conditions": [stalled, unknown, released]}}));
         assert_eq!(both.failures().collect::<Vec<_>>(), ["cause"]);
         let alone = release(serde_json::json!({"status": {"conditions": [stalled, unknown]}}));
         assert_eq!(alone.failures().collect::<Vec<_>>(), ["gave up"]);
@@ -308,7 +343,8 @@ mod tests {
 
     #[test]
     fn a_condition_may_say_anything() {
-        let odd = serde_json::json!({"status": {"conditions": [{"type": "Ready", "status": "Perhaps"}]}});
+        let odd =
+            serde_json::json!({"status": {"conditions": [{"type": "Ready", "status": "Perhaps"}]}});
         assert!(release(odd).is("Ready", Truth::Unknown));
     }
 }

@@ -6,13 +6,28 @@
 use super::classify::{Class, Rule};
 
 const fn benign(name: &'static str, pattern: &'static str, why: &'static str) -> Rule {
-    Rule { name, class: Class::Benign, pattern, why }
+    Rule {
+        name,
+        class: Class::Benign,
+        pattern,
+        why,
+    }
 }
 const fn permanent(name: &'static str, pattern: &'static str, why: &'static str) -> Rule {
-    Rule { name, class: Class::Permanent, pattern, why }
+    Rule {
+        name,
+        class: Class::Permanent,
+        pattern,
+        why,
+    }
 }
 const fn transient(name: &'static str, pattern: &'static str, why: &'static str) -> Rule {
-    Rule { name, class: Class::Transient, pattern, why }
+    Rule {
+        name,
+        class: Class::Transient,
+        pattern,
+        why,
+    }
 }
 
 /// All built-in rules. Within a class, the first that matches names the verdict.

@@ -42,7 +42,11 @@ impl Secret {
     /// Nothing but white space.
     pub fn new(bytes: impl AsRef<[u8]>) -> Result<Self, EmptySecret> {
         let bytes = bytes.as_ref();
-        if bytes.trim_ascii().is_empty() { Err(EmptySecret) } else { Ok(Self(bytes.into())) }
+        if bytes.trim_ascii().is_empty() {
+            Err(EmptySecret)
+        } else {
+            Ok(Self(bytes.into()))
+        }
     }
 }
 
@@ -53,12 +57,17 @@ impl Key {
     /// trimmed ones from 1.3 to 1.6: both are tried.
     pub fn new(secret: Secret, namespaces: Option<BTreeSet<String>>) -> Self {
         let (raw, trimmed) = (&*secret.0, secret.0.trim_ascii());
-        let mac = |key: &[u8]| HmacSha256::new_from_slice(key).expect("HMAC takes a key of any length");
+        let mac =
+            |key: &[u8]| HmacSha256::new_from_slice(key).expect("HMAC takes a key of any length");
         let mut macs = vec![mac(raw)];
         if raw != trimmed {
             macs.push(mac(trimmed));
         }
-        Self { secret, macs, namespaces }
+        Self {
+            secret,
+            macs,
+            namespaces,
+        }
     }
 
     /// Whether two keys would accept each other's signatures.
@@ -68,12 +77,18 @@ impl Key {
 
     /// Whether this key may speak for releases in `namespace`.
     pub fn covers(&self, namespace: &str) -> bool {
-        self.namespaces.as_ref().is_none_or(|some| some.contains(namespace))
+        self.namespaces
+            .as_ref()
+            .is_none_or(|some| some.contains(namespace))
     }
 
     /// The header value a sender with this key would send, from the raw key.
     pub fn sign(&self, body: &[u8]) -> String {
-        let tag = self.macs[0].clone().chain_update(body).finalize().into_bytes();
+        let tag = self.macs[0]
+            .clone()
+            .chain_update(body)
+            .finalize()
+            .into_bytes();
         format!("sha256={}", hex::encode(tag))
     }
 }
@@ -115,7 +130,10 @@ impl fmt::Debug for Secret {
 
 impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Key").field("secret", &self.secret).field("namespaces", &self.namespaces).finish()
+        f.debug_struct("Key")
+            .field("secret", &self.secret)
+            .field("namespaces", &self.namespaces)
+            .finish()
     }
 }
 
@@ -134,7 +152,11 @@ mod tests {
         let key = key("7152fed34dd6149a7c75a276c510da27cb6f82b0");
         assert_eq!(body.len(), 295);
         assert_eq!(key.sign(body), signed);
-        assert!(Keys::new(vec![key]).verify(body, signed.as_bytes()).is_some());
+        assert!(
+            Keys::new(vec![key])
+                .verify(body, signed.as_bytes())
+                .is_some()
+        );
     }
 
     #[test]
@@ -147,7 +169,12 @@ mod tests {
         let table: [(&str, String, &[u8], bool); 14] = [
             ("right", good.clone(), body, true),
             ("second key of a rotation", old.sign(body), body, true),
-            ("upper-case digits", format!("sha256={}", hex.to_uppercase()), body, true),
+            (
+                "upper-case digits",
+                format!("sha256={}", hex.to_uppercase()),
+                body,
+                true,
+            ),
             ("empty body, signed", right.sign(b""), b"", true),
             ("wrong key", other.sign(body), body, false),
             ("missing", String::new(), body, false),
@@ -155,19 +182,32 @@ mod tests {
             ("wrong prefix", format!("sha512={hex}"), body, false),
             ("upper-case prefix", format!("SHA256={hex}"), body, false),
             ("no digits", "sha256=".into(), body, false),
-            ("not hexadecimal", format!("sha256={}", "z".repeat(64)), body, false),
+            (
+                "not hexadecimal",
+                format!("sha256={}", "z".repeat(64)),
+                body,
+                false,
+            ),
             ("too short", format!("sha256={}", &hex[..62]), body, false),
             ("too long", format!("sha256={hex}00"), body, false),
             ("body changed by one byte", good, br#"{"a":2}"#, false),
         ];
         for (case, header, body, accepted) in table {
-            assert_eq!(keys.verify(body, header.as_bytes()).is_some(), accepted, "{case}");
+            assert_eq!(
+                keys.verify(body, header.as_bytes()).is_some(),
+                accepted,
+                "{case}"
+            );
         }
     }
 
     #[test]
     fn a_malformed_header_is_never_taken_for_a_tag_of_zeros() {
-        assert!(Keys::new(vec![key("k")]).verify(b"", b"sha256=zz").is_none());
+        assert!(
+            Keys::new(vec![key("k")])
+                .verify(b"", b"sha256=zz")
+                .is_none()
+        );
     }
 
     #[test]
@@ -175,7 +215,10 @@ mod tests {
         let ours = Keys::new(vec![key("secret\n")]);
         for theirs in ["secret", "secret\n"] {
             let header = key(theirs).sign(b"body");
-            assert!(ours.verify(b"body", header.as_bytes()).is_some(), "{theirs:?}");
+            assert!(
+                ours.verify(b"body", header.as_bytes()).is_some(),
+                "{theirs:?}"
+            );
         }
         assert!(key("secret\n").same_secret(&key("secret")));
     }
@@ -186,6 +229,9 @@ mod tests {
             assert_eq!(Secret::new(empty), Err(EmptySecret));
         }
         let shown = format!("{:?}", Keys::new(vec![key("hunter2")]));
-        assert!(!shown.contains("hunter2") && shown.contains("[redacted]"), "{shown}");
+        assert!(
+            !shown.contains("hunter2") && shown.contains("[redacted]"),
+            "{shown}"
+        );
     }
 }

@@ -33,9 +33,16 @@ impl Readiness {
 /// `/healthz` and `/readyz`.
 pub fn probes(readiness: Readiness) -> Router {
     let ready = |State(readiness): State<Readiness>| async move {
-        if readiness.get() { (StatusCode::OK, "ok\n") } else { (StatusCode::SERVICE_UNAVAILABLE, "not ready\n") }
+        if readiness.get() {
+            (StatusCode::OK, "ok\n")
+        } else {
+            (StatusCode::SERVICE_UNAVAILABLE, "not ready\n")
+        }
     };
-    Router::new().route("/healthz", get(|| async { "ok\n" })).route("/readyz", get(ready)).with_state(readiness)
+    Router::new()
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(ready))
+        .with_state(readiness)
 }
 
 /// `/metrics`.
@@ -46,7 +53,11 @@ pub fn metrics(series: Arc<MetricsRegistry>, metrics: Metrics, clusters: Arc<Reg
         }
         let answer = match metrics::encode(&series) {
             Ok(text) => ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
-            Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("cannot encode metrics: {error}\n")).into_response(),
+            Err(error) => (
+                StatusCode::INTERNAL_SERVER_ERROR,
+                format!("cannot encode metrics: {error}\n"),
+            )
+                .into_response(),
         };
         std::future::ready(answer)
     };

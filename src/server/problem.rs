@@ -18,7 +18,11 @@ pub struct Problem {
 impl Problem {
     /// A refusal.
     pub fn new(status: StatusCode, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self { status, detail: detail.into(), header: None }
+        Self {
+            status,
+            detail: detail.into(),
+            header: None,
+        }
     }
 
     /// With a header that belongs to the status.
@@ -37,7 +41,12 @@ impl IntoResponse for Problem {
             "detail": self.detail,
         });
         let content = HeaderValue::from_static("application/problem+json");
-        let mut response = (self.status, [(header::CONTENT_TYPE, content)], body.to_string()).into_response();
+        let mut response = (
+            self.status,
+            [(header::CONTENT_TYPE, content)],
+            body.to_string(),
+        )
+            .into_response();
         if let Some((name, value)) = self.header {
             response.headers_mut().insert(name, value);
         }

@@ -85,15 +85,27 @@ pub fn router(webhook: Webhook) -> Router {
     Router::new()
         .route(PATH, any(receive))
         .route(&format!("{PATH}/{{cluster}}"), any(receive))
-        .fallback(|| async { Problem::new(StatusCode::NOT_FOUND, "alerts go to POST /webhook or /webhook/{cluster}") })
+        .fallback(|| async {
+            Problem::new(
+                StatusCode::NOT_FOUND,
+                "alerts go to POST /webhook or /webhook/{cluster}",
+            )
+        })
         .layer(CatchPanicLayer::custom(|_| {
-            Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "an error in helmreboot; please report it").into_response()
+            Problem::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "an error in helmreboot; please report it",
+            )
+            .into_response()
         }))
         .with_state(webhook)
 }
 
 async fn receive(State(webhook): State<Webhook>, request: Request<Body>) -> Response {
-    match SignedAlert::from_request(request, &webhook).await.and_then(|alert| webhook.take(alert)) {
+    match SignedAlert::from_request(request, &webhook)
+        .await
+        .and_then(|alert| webhook.take(alert))
+    {
         Ok(response) => response,
         Err(rejection) => {
             let cluster = rejection.cluster.as_deref().unwrap_or(NO_CLUSTER);
@@ -109,48 +121,91 @@ impl FromRequest<Webhook> for SignedAlert {
 
     async fn from_request(request: Request<Body>, webhook: &Webhook) -> Result<Self, Rejection> {
         if request.method() != Method::POST {
-            return Err(Rejection::early(Answer::Method, "only POST is answered here"));
+            return Err(Rejection::early(
+                Answer::Method,
+                "only POST is answered here",
+            ));
         }
         let (parts, body) = request.into_parts();
         if !body::is_json(&parts.headers) {
-            return Err(Rejection::early(Answer::MediaType, "send application/json, as Flux does"));
+            return Err(Rejection::early(
+                Answer::MediaType,
+                "send application/json, as Flux does",
+            ));
         }
         let bytes = body::read(&parts.headers, body).await?;
         let claim = claim::of(&parts, &bytes);
         let unauthorized = || {
             let known = webhook.clusters.get(&claim.cluster).is_some();
-            let hint = if known { "the signature does not match" } else { "no such cluster is configured" };
+            let hint = if known {
+                "the signature does not match"
+            } else {
+                "no such cluster is configured"
+            };
             Rejection::early(Answer::Unauthorized, hint)
         };
         let member = webhook.clusters.get(&claim.cluster);
         let keys = member.map(|member| member.keys());
-        let verified = keys.as_deref().unwrap_or(webhook.clusters.decoy()).verify(&bytes, claim.signature);
-        let (Some(member), Some((key, tag))) = (member, verified) else { return Err(unauthorized()) };
+        let verified = keys
+            .as_deref()
+            .unwrap_or(webhook.clusters.decoy())
+            .verify(&bytes, claim.signature);
+        let (Some(member), Some((key, tag))) = (member, verified) else {
+            return Err(unauthorized());
+        };
 
-        let reject = |answer, detail: String| Rejection { answer, cluster: Some(Arc::clone(&member.name)), detail };
+        let reject = |answer, detail: String| Rejection {
+            answer,
+            cluster: Some(Arc::clone(&member.name)),
+            detail,
+        };
         let event = parse(&bytes).map_err(|detail| reject(Answer::Malformed, detail))?;
         if claim.contradicted || event.cluster().is_some_and(|said| said != &*member.name) {
             let detail = "path, X-Helmreboot-Cluster and metadata.cluster name different clusters";
             return Err(reject(Answer::Contradiction, detail.into()));
         }
-        let in_scope = event.involved_object.namespace.as_deref().is_some_and(|namespace| key.covers(namespace));
-        Ok(Self { member: Arc::clone(member), event, tag, in_scope: in_scope || key.namespaces.is_none() })
+        let in_scope = event
+            .involved_object
+            .namespace
+            .as_deref()
+            .is_some_and(|namespace| key.covers(namespace));
+        Ok(Self {
+            member: Arc::clone(member),
+            event,
+            tag,
+            in_scope: in_scope || key.namespaces.is_none(),
+        })
     }
 }
 
 impl Webhook {
     /// What a verified event leads to.
     fn take(&self, alert: SignedAlert) -> Result<Response, Rejection> {
-        let SignedAlert { member, event, tag, in_scope } = alert;
-        let reject = |answer, detail: String| Rejection { answer, cluster: Some(Arc::clone(&member.name)), detail };
+        let SignedAlert {
+            member,
+            event,
+            tag,
+            in_scope,
+        } = alert;
+        let reject = |answer, detail: String| Rejection {
+            answer,
+            cluster: Some(Arc::clone(&member.name)),
+            detail,
+        };
         if !in_scope {
-            return Err(reject(Answer::Scope, "this key may not speak for that namespace".into()));
+            return Err(reject(
+                Answer::Scope,
+                "this key may not speak for that namespace".into(),
+            ));
         }
         let now = self.clock.now();
         if let Some(at) = event.timestamp {
             let age = now.duration_since(at);
             if age > self.max_age || -age > self.max_ahead {
-                let detail = format!("the event's timestamp is {} s away from the time here; check both clocks", age.as_secs());
+                let detail = format!(
+                    "the event's timestamp is {} s away from the time here; check both clocks",
+                    age.as_secs()
+                );
                 return Err(reject(Answer::Stale, detail));
             }
         }
@@ -159,7 +214,12 @@ impl Webhook {
             return Ok(self.accepted(&member, Answer::Duplicate, json!({})));
         }
         let meaning = event.meaning(&member.name);
-        let meaning = meaning.map_err(|BadField(path)| reject(Answer::Malformed, format!("the event's field {path} cannot be right")))?;
+        let meaning = meaning.map_err(|BadField(path)| {
+            reject(
+                Answer::Malformed,
+                format!("the event's field {path} cannot be right"),
+            )
+        })?;
         let response = match meaning {
             Meaning::Ignored(why) => self.ignore(&member, why),
             Meaning::Failure(failure) => self.queue(&member, failure, &event)?,
@@ -173,11 +233,21 @@ impl Webhook {
         self.accepted(member, Answer::Ignored, json!({"why": why.as_str()}))
     }
 
-    fn queue(&self, member: &Arc<Member>, failure: Failure, event: &Event) -> Result<Response, Rejection> {
+    fn queue(
+        &self,
+        member: &Arc<Member>,
+        failure: Failure,
+        event: &Event,
+    ) -> Result<Response, Rejection> {
         let reject = |answer, detail: &str| {
-            Err(Rejection { answer, cluster: Some(Arc::clone(&member.name)), detail: detail.into() })
+            Err(Rejection {
+                answer,
+                cluster: Some(Arc::clone(&member.name)),
+                detail: detail.into(),
+            })
         };
-        let details = json!({"namespace": &failure.release.namespace, "name": &failure.release.name});
+        let details =
+            json!({"namespace": &failure.release.namespace, "name": &failure.release.name});
         let pending = Pending::new(failure, self.classifier.message(&event.message));
         match member.queue.offer(pending, Instant::now() + self.settle) {
             Admission::Queued => Ok(self.accepted(member, Answer::Queued, details)),
@@ -187,12 +257,22 @@ impl Webhook {
         }
     }
 
-    fn accepted(&self, member: &Arc<Member>, answer: Answer, details: serde_json::Value) -> Response {
+    fn accepted(
+        &self,
+        member: &Arc<Member>,
+        answer: Answer,
+        details: serde_json::Value,
+    ) -> Response {
         self.metrics.answered(&member.name, answer, 1);
         tracing::debug!(cluster = %member.name, result = answer.as_str(), %details, "alert {}", answer.as_str());
         let mut body = json!({"status": answer.as_str(), "cluster": &*member.name});
         json_patch::merge(&mut body, &details);
-        (StatusCode::ACCEPTED, [(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response()
+        (
+            StatusCode::ACCEPTED,
+            [(header::CONTENT_TYPE, "application/json")],
+            body.to_string(),
+        )
+            .into_response()
     }
 }
 
@@ -205,20 +285,28 @@ fn parse(bytes: &Bytes) -> Result<Event, String> {
             return "the body is not JSON".to_owned();
         }
         let said = inner.to_string();
-        match said.strip_prefix("missing field `").and_then(|rest| rest.split('`').next()) {
+        match said
+            .strip_prefix("missing field `")
+            .and_then(|rest| rest.split('`').next())
+        {
             Some(field) if path == "." => format!("not a Flux event: the field {field} is missing"),
             Some(field) => format!("not a Flux event: the field {path}.{field} is missing"),
             None if path == "." => "not a Flux event: the body is not an object".to_owned(),
             None => format!("not a Flux event: the field {path} has the wrong type or form"),
         }
     })?;
-    json.end().map_err(|_| "the body is not one JSON document".to_owned())?;
+    json.end()
+        .map_err(|_| "the body is not one JSON document".to_owned())?;
     Ok(event)
 }
 
 impl Rejection {
     fn early(answer: Answer, detail: impl Into<String>) -> Self {
-        Self { answer, cluster: None, detail: detail.into() }
+        Self {
+            answer,
+            cluster: None,
+            detail: detail.into(),
+        }
     }
 }
 
@@ -236,14 +324,18 @@ impl IntoResponse for Rejection {
             Answer::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Answer::MediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Answer::Method => {
-                return Problem::new(StatusCode::METHOD_NOT_ALLOWED, self.detail).with(header::ALLOW, "POST").into_response();
+                return Problem::new(StatusCode::METHOD_NOT_ALLOWED, self.detail)
+                    .with(header::ALLOW, "POST")
+                    .into_response();
             }
             Answer::QueueFull | Answer::Closing => {
                 // More than the 2 s of notification-controller's first wait would eat its 15 s.
                 let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, self.detail);
                 return problem.with(header::RETRY_AFTER, "2").into_response();
             }
-            Answer::Queued | Answer::Merged | Answer::Ignored | Answer::Duplicate => StatusCode::ACCEPTED,
+            Answer::Queued | Answer::Merged | Answer::Ignored | Answer::Duplicate => {
+                StatusCode::ACCEPTED
+            }
         };
         Problem::new(status, self.detail).into_response()
     }

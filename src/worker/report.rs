@@ -39,7 +39,11 @@ struct Told {
 
 impl Reports {
     pub(super) fn new(cluster: Arc<str>, shared: Shared) -> Self {
-        Self { cluster, shared, told: Mutex::default() }
+        Self {
+            cluster,
+            shared,
+            told: Mutex::default(),
+        }
     }
 
     /// A decision that writes nothing. Waits are told when their reason changes; what is left alone is
@@ -56,11 +60,23 @@ impl Reports {
             return;
         }
         let attempts = release.map_or(0, |release| ledger::standing(release).attempts);
-        self.journal(pending, decision.as_str(), why.as_str(), verdict.rule, attempts);
-        let (namespace, name) = (&pending.failure.release.namespace, &pending.failure.release.name);
+        self.journal(
+            pending,
+            decision.as_str(),
+            why.as_str(),
+            verdict.rule,
+            attempts,
+        );
+        let (namespace, name) = (
+            &pending.failure.release.namespace,
+            &pending.failure.release.name,
+        );
         let (why, rule, cluster) = (why.as_str(), verdict.rule, &self.cluster);
-        let key = release.map(|release| release.config_key().to_string()).unwrap_or_default();
-        let news = matches!(decision, Decision::Leave { .. }) && self.first_time(pending, decision.why(), key);
+        let key = release
+            .map(|release| release.config_key().to_string())
+            .unwrap_or_default();
+        let news = matches!(decision, Decision::Leave { .. })
+            && self.first_time(pending, decision.why(), key);
         match decision.why() {
             _ if !news => {
                 debug!(%cluster, %namespace, %name, decision = decision.as_str(), why, rule, "{} {cluster}/{namespace}/{name}: {why}", decision.as_str());
@@ -71,14 +87,27 @@ impl Reports {
             Why::Permanent | Why::UnknownCause | Why::RolledBack | Why::Uninstalled => {
                 warn!(%cluster, %namespace, %name, why, rule, "left {cluster}/{namespace}/{name} alone: {why} ({rule}), a person has to look at it");
             }
-            _ => info!(%cluster, %namespace, %name, why, rule, "left {cluster}/{namespace}/{name} alone: {why}"),
+            _ => {
+                info!(%cluster, %namespace, %name, why, rule, "left {cluster}/{namespace}/{name} alone: {why}")
+            }
         }
     }
 
-    pub(super) fn restarted(&self, pending: &mut Pending, verdict: Verdict, action: Action, attempt: u32, limit: u32) {
+    pub(super) fn restarted(
+        &self,
+        pending: &mut Pending,
+        verdict: Verdict,
+        action: Action,
+        attempt: u32,
+        limit: u32,
+    ) {
         pending.last = None;
         self.journal(pending, "restart", action.as_str(), verdict.rule, attempt);
-        let ReleaseRef { cluster, namespace, name } = &pending.failure.release;
+        let ReleaseRef {
+            cluster,
+            namespace,
+            name,
+        } = &pending.failure.release;
         let (action, rule) = (action.as_str(), verdict.rule);
         info!(%cluster, %namespace, %name, action, rule, attempt, limit, "restarted {cluster}/{namespace}/{name} ({action}, {attempt} of {limit}): {rule}");
     }
@@ -91,11 +120,19 @@ impl Reports {
         action: Action,
         attempt: u32,
     ) {
-        let why = if action == Action::Reset { Why::Stalled } else { Why::IdleFailed };
+        let why = if action == Action::Reset {
+            Why::Stalled
+        } else {
+            Why::IdleFailed
+        };
         let key = release.config_key().to_string();
         if self.first_time(pending, why, key) {
             self.journal(pending, "observe", action.as_str(), verdict.rule, attempt);
-            let ReleaseRef { cluster, namespace, name } = &pending.failure.release;
+            let ReleaseRef {
+                cluster,
+                namespace,
+                name,
+            } = &pending.failure.release;
             let (action, rule) = (action.as_str(), verdict.rule);
             info!(%cluster, %namespace, %name, action, rule, attempt, "would restart {cluster}/{namespace}/{name} ({action}): {rule}; mode is observe");
         }
@@ -105,26 +142,52 @@ impl Reports {
         let attempts = ledger::standing(release).attempts;
         let rule = release.annotation(ledger::CAUSE).unwrap_or(verdict.rule);
         self.journal(pending, "ended", end.as_str(), verdict.rule, attempts);
-        let ReleaseRef { cluster, namespace, name } = &pending.failure.release;
+        let ReleaseRef {
+            cluster,
+            namespace,
+            name,
+        } = &pending.failure.release;
         let result = end.as_str();
         match end {
-            Ended::Recovered => info!(%cluster, %namespace, %name, result, rule, "{cluster}/{namespace}/{name} recovered after its restart"),
-            Ended::Superseded => info!(%cluster, %namespace, %name, result, rule, "the restart of {cluster}/{namespace}/{name} was overtaken by a change"),
-            Ended::FailedAgain => info!(%cluster, %namespace, %name, result, rule, "{cluster}/{namespace}/{name} failed again after its restart"),
-            Ended::Swallowed => warn!(%cluster, %namespace, %name, result, rule, "Flux took the restart of {cluster}/{namespace}/{name} and did nothing: a dependency or source was not ready"),
+            Ended::Recovered => {
+                info!(%cluster, %namespace, %name, result, rule, "{cluster}/{namespace}/{name} recovered after its restart")
+            }
+            Ended::Superseded => {
+                info!(%cluster, %namespace, %name, result, rule, "the restart of {cluster}/{namespace}/{name} was overtaken by a change")
+            }
+            Ended::FailedAgain => {
+                info!(%cluster, %namespace, %name, result, rule, "{cluster}/{namespace}/{name} failed again after its restart")
+            }
+            Ended::Swallowed => {
+                warn!(%cluster, %namespace, %name, result, rule, "Flux took the restart of {cluster}/{namespace}/{name} and did nothing: a dependency or source was not ready")
+            }
         }
     }
 
     pub(super) fn long_wait(&self, pending: &Pending) {
-        let ReleaseRef { cluster, namespace, name } = &pending.failure.release;
+        let ReleaseRef {
+            cluster,
+            namespace,
+            name,
+        } = &pending.failure.release;
         let why = pending.last.map_or("working", Why::as_str);
         let minutes = pending.since.elapsed().as_secs() / 60;
         warn!(%cluster, %namespace, %name, why, minutes, "{cluster}/{namespace}/{name} is waited for since {minutes} minutes ({why}); is helm-controller running?");
     }
 
     pub(super) fn error(&self, pending: &Pending, error: &Error) {
-        self.journal(pending, "error", error.result().as_str(), pending.verdict.rule, 0);
-        let ReleaseRef { cluster, namespace, name } = &pending.failure.release;
+        self.journal(
+            pending,
+            "error",
+            error.result().as_str(),
+            pending.verdict.rule,
+            0,
+        );
+        let ReleaseRef {
+            cluster,
+            namespace,
+            name,
+        } = &pending.failure.release;
         let (kind, tries) = (error.result().as_str(), pending.errors);
         // Once loud, then quiet: a cluster that is gone would fill the log with its releases.
         if tries == 1 {
@@ -134,9 +197,23 @@ impl Reports {
         }
     }
 
-    fn journal(&self, pending: &Pending, what: &'static str, why: &'static str, rule: &'static str, attempt: u32) {
+    fn journal(
+        &self,
+        pending: &Pending,
+        what: &'static str,
+        why: &'static str,
+        rule: &'static str,
+        attempt: u32,
+    ) {
         let (at, release) = (self.shared.clock.now(), pending.failure.release.clone());
-        self.shared.journal.push(Entry { at, release, what, why, rule, attempt });
+        self.shared.journal.push(Entry {
+            at,
+            release,
+            what,
+            why,
+            rule,
+            attempt,
+        });
     }
 
     fn first_time(&self, pending: &Pending, why: Why, key: String) -> bool {

@@ -19,7 +19,10 @@ use crate::stories::{self, Entry, Kind};
 /// sent shortly before the recording began (it drops what it has seen within five minutes).
 const HELD_BACK: [(&str, &str); 2] = [
     ("flux26-render-error-backs-off", "error InstallFailed"),
-    ("flux26-reset-swallowed-by-dependency", "info DependencyNotReady"),
+    (
+        "flux26-reset-swallowed-by-dependency",
+        "info DependencyNotReady",
+    ),
 ];
 
 /// What a story does not tell: when the dependency was taken away and came back, in seconds.
@@ -31,15 +34,40 @@ async fn the_fake_flux_behaves_like_the_recorded_one() {
     for (name, story) in stories::all() {
         let recorded = recorded(&story);
         let played = played(&name, &story).await;
-        let differs = recorded.iter().zip(&played).position(|(recorded, played)| recorded != played);
+        let differs = recorded
+            .iter()
+            .zip(&played)
+            .position(|(recorded, played)| recorded != played);
         let differs = differs.or((played.len() < recorded.len()).then_some(played.len()));
         if let Some(at) = differs {
-            let show = |lines: &[String]| lines.iter().skip(at.saturating_sub(1)).take(4).cloned().collect::<Vec<_>>().join("\n    ");
-            write!(wrong, "\n{name}, step {at}\n  recorded\n    {}\n  played\n    {}", show(&recorded), show(&played)).expect("text");
+            let show = |lines: &[String]| {
+                lines
+                    .iter()
+                    .skip(at.saturating_sub(1))
+                    .take(4)
+                    .cloned()
+                    .collect::<Vec<_>>()
+                    .join("\n    ")
+            };
+            write!(
+                wrong,
+                "\n{name}, step {at}\n  recorded\n    {}\n  played\n    {}",
+                show(&recorded),
+                show(&played)
+            )
+            .expect("text");
         }
         // What stands still at the end of a recording stands still here too.
         let going_on = played.len().saturating_sub(recorded.len());
-        let retries = ["backs-off", "schema", "missing-crd", "unlimited", "uninstalled", "rolled-back", "retry"];
+        let retries = [
+            "backs-off",
+            "schema",
+            "missing-crd",
+            "unlimited",
+            "uninstalled",
+            "rolled-back",
+            "retry",
+        ];
         if differs.is_none() && going_on > 0 && !retries.iter().any(|kind| name.contains(kind)) {
             write!(wrong, "\n{name} goes on: {:?}", &played[recorded.len()..]).expect("text");
         }
@@ -67,14 +95,20 @@ fn recorded(story: &[Entry]) -> Vec<String> {
 async fn played(name: &str, story: &[Entry]) -> Vec<String> {
     let clock = Clock::with_tokio("2026-11-23T00:00:00Z".parse().expect("a time"));
     let cluster = FakeCluster::new(clock.clone());
-    let era = if name.starts_with("flux26") { Era::Flux26 } else { Era::Current };
+    let era = if name.starts_with("flux26") {
+        Era::Flux26
+    } else {
+        Era::Current
+    };
     let flux = FakeFlux::new(cluster.clone(), Notifier::new(None, 1.0), clock, era, 1.0);
     let controllers = tokio::spawn(flux.clone().run());
     let key = Key::new("apps", name);
     let watching = tokio::spawn(watch(cluster.clone(), flux.clone(), key.clone()));
     let start = Instant::now();
     let dependency = story.iter().find_map(|entry| match &entry.kind {
-        Kind::Apply { what } => what["dependsOn"][0]["name"].as_str().map(|name| Key::new("apps", name)),
+        Kind::Apply { what } => what["dependsOn"][0]["name"]
+            .as_str()
+            .map(|name| Key::new("apps", name)),
         _ => None,
     });
     let away = tokio::spawn({
@@ -95,7 +129,9 @@ async fn played(name: &str, story: &[Entry]) -> Vec<String> {
         match &entry.kind {
             Kind::Apply { what } => cluster.apply(&key, &replaced(&cluster, &key, what)),
             Kind::Patch { what } => cluster.apply(&key, what),
-            Kind::Annotate { what } => cluster.apply(&key, &json!({"metadata": {"annotations": what}})),
+            Kind::Annotate { what } => {
+                cluster.apply(&key, &json!({"metadata": {"annotations": what}}))
+            }
             Kind::Heal => flux.heal(&key),
             Kind::Delete => cluster.delete(&key),
             Kind::Seen { .. } | Kind::Alert { .. } => {}
@@ -108,7 +144,11 @@ async fn played(name: &str, story: &[Entry]) -> Vec<String> {
     }
     watching.abort();
     let mut steps = STEPS.with_borrow_mut(std::mem::take);
-    let held_back = |step: &String| HELD_BACK.iter().any(|(story, text)| *story == name && step == &format!("ALERT {text}"));
+    let held_back = |step: &String| {
+        HELD_BACK
+            .iter()
+            .any(|(story, text)| *story == name && step == &format!("ALERT {text}"))
+    };
     steps.retain(|step| !held_back(step));
     steps.dedup();
     steps
@@ -132,7 +172,10 @@ async fn watch(cluster: FakeCluster, flux: FakeFlux, key: Key) {
                 push(steps, alert(&event));
             }
             for (index, object) in all_versions.iter().enumerate().skip(versions) {
-                push(steps, state(deleted && index + 1 == all_versions.len(), object));
+                push(
+                    steps,
+                    state(deleted && index + 1 == all_versions.len(), object),
+                );
             }
         });
         (alerts, versions) = (all_alerts.len(), all_versions.len());
@@ -143,7 +186,11 @@ async fn watch(cluster: FakeCluster, flux: FakeFlux, key: Key) {
 fn replaced(cluster: &FakeCluster, key: &Key, spec: &Value) -> Value {
     let mut patch = json!({"spec": {}});
     if let Some(old) = cluster.get(key) {
-        for field in old["spec"].as_object().into_iter().flat_map(serde_json::Map::keys) {
+        for field in old["spec"]
+            .as_object()
+            .into_iter()
+            .flat_map(serde_json::Map::keys)
+        {
             patch["spec"][field] = Value::Null;
         }
     }
@@ -160,7 +207,11 @@ fn push(steps: &mut Vec<String>, step: String) {
 }
 
 fn alert(event: &Value) -> String {
-    format!("ALERT {} {}", event["severity"].as_str().unwrap_or_default(), event["reason"].as_str().unwrap_or_default())
+    format!(
+        "ALERT {} {}",
+        event["severity"].as_str().unwrap_or_default(),
+        event["reason"].as_str().unwrap_or_default()
+    )
 }
 
 /// Conditions, counters and handled tokens of one version.
@@ -179,8 +230,32 @@ fn state(deleted: bool, object: &Value) -> String {
         }
         text.insert(condition["type"].as_str().expect("a type"), shown);
     }
-    let field = |name: &str| if status[name].is_null() { "-".into() } else { status[name].to_string() };
-    let counters: Vec<_> = ["failures", "installFailures", "upgradeFailures", "lastAttemptedGeneration", "lastAttemptedReleaseAction"].map(field).into();
-    let handled: Vec<_> = ["lastHandledReconcileAt", "lastHandledResetAt", "lastHandledForceAt"].map(field).into();
-    format!("{text:?} {} handled {}", counters.join(" "), handled.join(" "))
+    let field = |name: &str| {
+        if status[name].is_null() {
+            "-".into()
+        } else {
+            status[name].to_string()
+        }
+    };
+    let counters: Vec<_> = [
+        "failures",
+        "installFailures",
+        "upgradeFailures",
+        "lastAttemptedGeneration",
+        "lastAttemptedReleaseAction",
+    ]
+    .map(field)
+    .into();
+    let handled: Vec<_> = [
+        "lastHandledReconcileAt",
+        "lastHandledResetAt",
+        "lastHandledForceAt",
+    ]
+    .map(field)
+    .into();
+    format!(
+        "{text:?} {} handled {}",
+        counters.join(" "),
+        handled.join(" ")
+    )
 }

@@ -20,13 +20,25 @@ pub(crate) struct Entry {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub(crate) enum Kind {
-    Apply { what: Value },
-    Patch { what: Value },
-    Annotate { what: BTreeMap<String, String> },
+    Apply {
+        what: Value,
+    },
+    Patch {
+        what: Value,
+    },
+    Annotate {
+        what: BTreeMap<String, String>,
+    },
     Heal,
     Delete,
-    Seen { event: String, object: Value },
-    Alert { headers: BTreeMap<String, String>, body: String },
+    Seen {
+        event: String,
+        object: Value,
+    },
+    Alert {
+        headers: BTreeMap<String, String>,
+        body: String,
+    },
 }
 
 /// All stories, by name.
@@ -35,7 +47,11 @@ pub(crate) fn all() -> BTreeMap<String, Vec<Entry>> {
     let files = std::fs::read_dir(folder).expect("the stories");
     let story = |file: std::io::Result<std::fs::DirEntry>| {
         let path = file.expect("a file").path();
-        let name = path.file_stem().and_then(|stem| stem.to_str()).expect("a name").to_owned();
+        let name = path
+            .file_stem()
+            .and_then(|stem| stem.to_str())
+            .expect("a name")
+            .to_owned();
         let text = std::fs::read_to_string(path).expect("a story");
         let entries = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
         (name, entries)

@@ -26,8 +26,16 @@ impl Path {
         }
         let group = segments.next()?;
         let version = segments.next().unwrap_or_default();
-        let mut path = Self { group, version, query: query(uri), ..Self::default() };
-        if segments.peek().is_some_and(|segment| segment == "namespaces") {
+        let mut path = Self {
+            group,
+            version,
+            query: query(uri),
+            ..Self::default()
+        };
+        if segments
+            .peek()
+            .is_some_and(|segment| segment == "namespaces")
+        {
             segments.next();
             path.namespace = Some(segments.next()?);
         }
@@ -39,7 +47,10 @@ impl Path {
 
     /// The object, where one is named.
     pub(super) fn key(&self) -> Option<Key> {
-        Some(Key { namespace: self.namespace.clone()?, name: self.name.clone()? })
+        Some(Key {
+            namespace: self.namespace.clone()?,
+            name: self.name.clone()?,
+        })
     }
 
     pub(super) fn verb(&self, method: &Method) -> &'static str {
@@ -56,15 +67,30 @@ impl Path {
     }
 
     pub(super) fn flag(&self, name: &str) -> bool {
-        self.query(name).is_some_and(|value| value == "true" || value == "1")
+        self.query(name)
+            .is_some_and(|value| value == "true" || value == "1")
     }
 
     pub(super) fn query(&self, name: &str) -> Option<&str> {
-        self.query.get(name).map(String::as_str).filter(|value| !value.is_empty())
+        self.query
+            .get(name)
+            .map(String::as_str)
+            .filter(|value| !value.is_empty())
     }
 }
 
 fn query(uri: &Uri) -> BTreeMap<String, String> {
-    let pairs = uri.query().unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
-    pairs.map(|(name, value)| (name.to_owned(), value.replace("%3A", ":").replace("%2F", "/"))).collect()
+    let pairs = uri
+        .query()
+        .unwrap_or_default()
+        .split('&')
+        .filter_map(|pair| pair.split_once('='));
+    pairs
+        .map(|(name, value)| {
+            (
+                name.to_owned(),
+                value.replace("%3A", ":").replace("%2F", "/"),
+            )
+        })
+        .collect()
 }

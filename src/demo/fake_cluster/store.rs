@@ -19,7 +19,10 @@ pub struct Key {
 impl Key {
     /// `namespace/name`.
     pub fn new(namespace: &str, name: &str) -> Self {
-        Self { namespace: namespace.into(), name: name.into() }
+        Self {
+            namespace: namespace.into(),
+            name: name.into(),
+        }
     }
 }
 
@@ -58,7 +61,11 @@ impl Store {
     }
 
     pub(super) fn versions_of(&self, key: &Key) -> Vec<Value> {
-        self.history.iter().filter(|change| change.key == *key).map(|change| change.object.clone()).collect()
+        self.history
+            .iter()
+            .filter(|change| change.key == *key)
+            .map(|change| change.object.clone())
+            .collect()
     }
 
     pub(super) fn compact(&mut self) {
@@ -66,18 +73,26 @@ impl Store {
         self.history.clear();
     }
 
-    pub(super) fn create(&mut self, key: &Key, mut object: Value, now: Timestamp) -> Result<Value, Refusal> {
+    pub(super) fn create(
+        &mut self,
+        key: &Key,
+        mut object: Value,
+        now: Timestamp,
+    ) -> Result<Value, Refusal> {
         if self.objects.contains_key(key) {
             return Err(Refusal::exists(key));
         }
         self.uids += 1;
         let uid = format!("00000000-0000-4000-8000-{:012x}", self.uids);
-        json_patch::merge(&mut object, &json!({
-            "kind": "HelmRelease",
-            "metadata": {"namespace": key.namespace, "name": key.name, "uid": uid, "generation": 1,
-                "creationTimestamp": format!("{now:.0}"), "deletionTimestamp": null, "managedFields": null},
-            "status": null,
-        }));
+        json_patch::merge(
+            &mut object,
+            &json!({
+                "kind": "HelmRelease",
+                "metadata": {"namespace": key.namespace, "name": key.name, "uid": uid, "generation": 1,
+                    "creationTimestamp": format!("{now:.0}"), "deletionTimestamp": null, "managedFields": null},
+                "status": null,
+            }),
+        );
         // The default in the CRD of HelmRelease.
         object["status"] = json!({"observedGeneration": -1});
         valid(key, &object)?;
@@ -85,8 +100,17 @@ impl Store {
     }
 
     /// A merge patch of everything but status, or of nothing but status.
-    pub(super) fn patch(&mut self, key: &Key, patch: &Value, on_status: bool, now: Timestamp) -> Result<Value, Refusal> {
-        let old = self.objects.get(key).ok_or_else(|| Refusal::not_found(key))?;
+    pub(super) fn patch(
+        &mut self,
+        key: &Key,
+        patch: &Value,
+        on_status: bool,
+        now: Timestamp,
+    ) -> Result<Value, Refusal> {
+        let old = self
+            .objects
+            .get(key)
+            .ok_or_else(|| Refusal::not_found(key))?;
         let expects = |field: &str| {
             let wanted = patch["metadata"][field].as_str();
             wanted.is_none_or(|wanted| old["metadata"][field] == wanted)
@@ -102,7 +126,15 @@ impl Store {
         } else {
             new = merged;
             new["status"] = old["status"].clone();
-            for kept in ["resourceVersion", "uid", "generation", "creationTimestamp", "deletionTimestamp", "name", "namespace"] {
+            for kept in [
+                "resourceVersion",
+                "uid",
+                "generation",
+                "creationTimestamp",
+                "deletionTimestamp",
+                "name",
+                "namespace",
+            ] {
                 new["metadata"][kept] = old["metadata"][kept].clone();
             }
             drop_nulls(&mut new["metadata"]);
@@ -111,14 +143,26 @@ impl Store {
         self.update(key, new, now)
     }
 
-    pub(super) fn replace_status(&mut self, key: &Key, status: &Value, now: Timestamp) -> Result<Value, Refusal> {
-        let mut new = self.objects.get(key).ok_or_else(|| Refusal::not_found(key))?.clone();
+    pub(super) fn replace_status(
+        &mut self,
+        key: &Key,
+        status: &Value,
+        now: Timestamp,
+    ) -> Result<Value, Refusal> {
+        let mut new = self
+            .objects
+            .get(key)
+            .ok_or_else(|| Refusal::not_found(key))?
+            .clone();
         new["status"] = status.clone();
         self.update(key, new, now)
     }
 
     pub(super) fn delete(&mut self, key: &Key, now: Timestamp) -> Result<Value, Refusal> {
-        let old = self.objects.get(key).ok_or_else(|| Refusal::not_found(key))?;
+        let old = self
+            .objects
+            .get(key)
+            .ok_or_else(|| Refusal::not_found(key))?;
         if held_up(old) {
             if old["metadata"]["deletionTimestamp"].is_string() {
                 return Ok(old.clone());
@@ -133,7 +177,10 @@ impl Store {
 
     /// What is written has a new version; what changes nothing is not written.
     fn update(&mut self, key: &Key, mut new: Value, _now: Timestamp) -> Result<Value, Refusal> {
-        let old = self.objects.get(key).ok_or_else(|| Refusal::not_found(key))?;
+        let old = self
+            .objects
+            .get(key)
+            .ok_or_else(|| Refusal::not_found(key))?;
         if *old == new {
             return Ok(new);
         }
@@ -150,7 +197,12 @@ impl Store {
         self.newest += 1;
         object["metadata"]["resourceVersion"] = json!(self.newest.to_string());
         self.objects.insert(key.clone(), object.clone());
-        self.history.push(Change { version: self.newest, kind, key: key.clone(), object: object.clone() });
+        self.history.push(Change {
+            version: self.newest,
+            kind,
+            key: key.clone(),
+            object: object.clone(),
+        });
         object
     }
 
@@ -158,33 +210,58 @@ impl Store {
         self.newest += 1;
         let mut object = self.objects.remove(key).unwrap_or_default();
         object["metadata"]["resourceVersion"] = json!(self.newest.to_string());
-        self.history.push(Change { version: self.newest, kind: "DELETED", key: key.clone(), object: object.clone() });
+        self.history.push(Change {
+            version: self.newest,
+            kind: "DELETED",
+            key: key.clone(),
+            object: object.clone(),
+        });
         object
     }
 
     /// One page, in order of namespace and name.
     pub(super) fn list(&self, path: &Path) -> Result<Value, Refusal> {
-        if path.query("labelSelector").or(path.query("fieldSelector")).is_some() {
+        if path
+            .query("labelSelector")
+            .or(path.query("fieldSelector"))
+            .is_some()
+        {
             return Err(Refusal::bad_request("selectors are not served here"));
         }
-        let after = path.query("continue").map(|token| self.page_after(token)).transpose()?;
-        let in_namespace = |key: &Key| path.namespace.as_ref().is_none_or(|wanted| key.namespace == *wanted);
+        let after = path
+            .query("continue")
+            .map(|token| self.page_after(token))
+            .transpose()?;
+        let in_namespace = |key: &Key| {
+            path.namespace
+                .as_ref()
+                .is_none_or(|wanted| key.namespace == *wanted)
+        };
         let rest: Vec<_> = self
             .objects
             .iter()
             .filter(|(key, _)| in_namespace(key) && after.as_ref().is_none_or(|after| *key > after))
             .collect();
-        let limit = path.query("limit").and_then(|limit| limit.parse().ok()).filter(|limit| *limit > 0);
+        let limit = path
+            .query("limit")
+            .and_then(|limit| limit.parse().ok())
+            .filter(|limit| *limit > 0);
         let page = &rest[..limit.unwrap_or(rest.len()).min(rest.len())];
-        let mut metadata = Map::from_iter([("resourceVersion".into(), json!(self.newest.to_string()))]);
+        let mut metadata =
+            Map::from_iter([("resourceVersion".into(), json!(self.newest.to_string()))]);
         if let (true, Some((last, _))) = (page.len() < rest.len(), page.last()) {
             let token = format!("{}:{}/{}", self.newest, last.namespace, last.name);
             metadata.insert("continue".into(), json!(hex::encode(token)));
             metadata.insert("remainingItemCount".into(), json!(rest.len() - page.len()));
         }
-        let items: Vec<_> = page.iter().map(|(_, object)| in_version((*object).clone(), &path.version)).collect();
+        let items: Vec<_> = page
+            .iter()
+            .map(|(_, object)| in_version((*object).clone(), &path.version))
+            .collect();
         let version = format!("{HELM_GROUP}/{}", path.version);
-        Ok(json!({"kind": "HelmReleaseList", "apiVersion": version, "metadata": metadata, "items": items}))
+        Ok(
+            json!({"kind": "HelmReleaseList", "apiVersion": version, "metadata": metadata, "items": items}),
+        )
     }
 
     fn page_after(&self, token: &str) -> Result<Key, Refusal> {
@@ -203,7 +280,12 @@ impl Store {
         if version < self.compacted {
             return Err(Refusal::expired());
         }
-        Ok(self.history.iter().filter(|change| change.version > version).cloned().collect())
+        Ok(self
+            .history
+            .iter()
+            .filter(|change| change.version > version)
+            .cloned()
+            .collect())
     }
 }
 
@@ -213,7 +295,12 @@ pub(super) fn in_version(mut object: Value, version: &str) -> Value {
     if version == "v2beta1"
         && let Some(status) = object["status"].as_object_mut()
     {
-        for newer in ["history", "lastAttemptedGeneration", "lastAttemptedConfigDigest", "lastAttemptedReleaseAction"] {
+        for newer in [
+            "history",
+            "lastAttemptedGeneration",
+            "lastAttemptedConfigDigest",
+            "lastAttemptedReleaseAction",
+        ] {
             status.remove(newer);
         }
     }
@@ -221,11 +308,15 @@ pub(super) fn in_version(mut object: Value, version: &str) -> Value {
 }
 
 fn held_up(object: &Value) -> bool {
-    object["metadata"]["finalizers"].as_array().is_some_and(|finalizers| !finalizers.is_empty())
+    object["metadata"]["finalizers"]
+        .as_array()
+        .is_some_and(|finalizers| !finalizers.is_empty())
 }
 
 fn raise_generation(object: &mut Value) {
-    let generation = object["metadata"]["generation"].as_i64().unwrap_or_default();
+    let generation = object["metadata"]["generation"]
+        .as_i64()
+        .unwrap_or_default();
     object["metadata"]["generation"] = json!(generation + 1);
 }
 
@@ -237,19 +328,33 @@ fn drop_nulls(value: &mut Value) {
 
 /// What the API server checks of metadata, whatever the kind.
 fn valid(key: &Key, object: &Value) -> Result<(), Refusal> {
-    let Some(annotations) = object["metadata"].get("annotations").filter(|value| !value.is_null()) else { return Ok(()) };
+    let Some(annotations) = object["metadata"]
+        .get("annotations")
+        .filter(|value| !value.is_null())
+    else {
+        return Ok(());
+    };
     let Some(annotations) = annotations.as_object() else {
-        return Err(Refusal::invalid(key, "metadata.annotations: Invalid value: must be a map"));
+        return Err(Refusal::invalid(
+            key,
+            "metadata.annotations: Invalid value: must be a map",
+        ));
     };
     let mut bytes = 0;
     for (name, value) in annotations {
         let Some(text) = value.as_str() else {
-            return Err(Refusal::invalid(key, "metadata.annotations: Invalid value: values must be strings"));
+            return Err(Refusal::invalid(
+                key,
+                "metadata.annotations: Invalid value: values must be strings",
+            ));
         };
         bytes += name.len() + text.len();
     }
     if bytes > ANNOTATIONS_LIMIT {
-        return Err(Refusal::invalid(key, "metadata.annotations: Too long: may not be more than 262144 bytes"));
+        return Err(Refusal::invalid(
+            key,
+            "metadata.annotations: Too long: may not be more than 262144 bytes",
+        ));
     }
     Ok(())
 }

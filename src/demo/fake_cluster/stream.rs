@@ -30,12 +30,20 @@ struct Watch {
 /// Answers a watch request. A version that is no longer kept is not an error of the request: the stream
 /// says so in its first event.
 pub(super) fn watch(cluster: &FakeCluster, path: &Path) -> Result<Response, Refusal> {
-    if path.query("labelSelector").or(path.query("fieldSelector")).is_some() {
+    if path
+        .query("labelSelector")
+        .or(path.query("fieldSelector"))
+        .is_some()
+    {
         return Err(Refusal::bad_request("selectors are not served here"));
     }
     let asked = path.query("resourceVersion").map(str::parse).transpose();
-    let asked: Option<u64> = asked.map_err(|_| Refusal::bad_request("resourceVersion: Invalid value"))?;
-    let limit = path.query("timeoutSeconds").and_then(|seconds| seconds.parse().ok()).map_or(LONGEST, Duration::from_secs);
+    let asked: Option<u64> =
+        asked.map_err(|_| Refusal::bad_request("resourceVersion: Invalid value"))?;
+    let limit = path
+        .query("timeoutSeconds")
+        .and_then(|seconds| seconds.parse().ok())
+        .map_or(LONGEST, Duration::from_secs);
     let mut watch = {
         let written = cluster.writes();
         let inner = cluster.lock();
@@ -44,7 +52,9 @@ pub(super) fn watch(cluster: &FakeCluster, path: &Path) -> Result<Response, Refu
             written,
             version: path.version.clone(),
             namespace: path.namespace.clone(),
-            seen: asked.filter(|version| *version > 0).unwrap_or(inner.store.newest()),
+            seen: asked
+                .filter(|version| *version > 0)
+                .unwrap_or(inner.store.newest()),
             cut: inner.cut,
             until: Instant::now() + limit.min(LONGEST),
             ready: VecDeque::new(),
@@ -55,7 +65,9 @@ pub(super) fn watch(cluster: &FakeCluster, path: &Path) -> Result<Response, Refu
     if path.flag("sendInitialEvents") || asked.is_none_or(|version| version == 0) {
         watch.send_initial(path.flag("sendInitialEvents"));
     }
-    let lines = stream::unfold(watch, |mut watch| async move { watch.next().await.map(|line| (line, watch)) });
+    let lines = stream::unfold(watch, |mut watch| async move {
+        watch.next().await.map(|line| (line, watch))
+    });
     let body = Body::from_stream(lines);
     Response::builder()
         .header(header::CONTENT_TYPE, "application/json")
@@ -67,8 +79,15 @@ impl Watch {
     fn send_initial(&mut self, bookmark: bool) {
         let inner = self.cluster.lock();
         self.seen = inner.store.newest();
-        let objects = inner.store.keys().into_iter().filter_map(|key| inner.store.get(&key).cloned());
-        let events: Vec<_> = objects.filter(|object| self.wants(object)).map(|object| self.event("ADDED", object)).collect();
+        let objects = inner
+            .store
+            .keys()
+            .into_iter()
+            .filter_map(|key| inner.store.get(&key).cloned());
+        let events: Vec<_> = objects
+            .filter(|object| self.wants(object))
+            .map(|object| self.event("ADDED", object))
+            .collect();
         drop(inner);
         self.ready.extend(events);
         if bookmark {
@@ -115,13 +134,16 @@ impl Watch {
             }
             Err(expired) => {
                 self.over = true;
-                self.ready.push_back(json!({"type": "ERROR", "object": expired.to_value()}));
+                self.ready
+                    .push_back(json!({"type": "ERROR", "object": expired.to_value()}));
             }
         }
     }
 
     fn wants(&self, object: &Value) -> bool {
-        self.namespace.as_ref().is_none_or(|wanted| object["metadata"]["namespace"] == wanted.as_str())
+        self.namespace
+            .as_ref()
+            .is_none_or(|wanted| object["metadata"]["namespace"] == wanted.as_str())
     }
 
     fn event(&self, kind: &str, object: Value) -> Value {

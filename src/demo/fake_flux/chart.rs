@@ -44,26 +44,47 @@ pub(super) enum Outcome {
 impl Helm {
     /// What stands at the end of the storage, unless it was uninstalled.
     pub(super) fn latest(&self) -> Option<&Revision> {
-        self.revisions.last().filter(|revision| revision.status != "uninstalling")
+        self.revisions
+            .last()
+            .filter(|revision| revision.status != "uninstalling")
     }
 
     /// What a rollback would go back to.
     pub(super) fn rollback_target(&self) -> Option<&Revision> {
-        self.revisions.iter().rev().find(|revision| revision.status == "deployed")
+        self.revisions
+            .iter()
+            .rev()
+            .find(|revision| revision.status == "deployed")
     }
 
-    pub(super) fn store(&mut self, status: &'static str, digest: &str, chart_version: &str, at: Timestamp) {
+    pub(super) fn store(
+        &mut self,
+        status: &'static str,
+        digest: &str,
+        chart_version: &str,
+        at: Timestamp,
+    ) {
         if self.latest().is_none() {
             self.revisions.clear();
         }
         if status == "deployed" {
-            for earlier in self.revisions.iter_mut().filter(|earlier| earlier.status == "deployed") {
+            for earlier in self
+                .revisions
+                .iter_mut()
+                .filter(|earlier| earlier.status == "deployed")
+            {
                 earlier.status = "superseded";
             }
         }
         let version = self.revisions.last().map_or(1, |last| last.version + 1);
         let (digest, chart_version) = (digest.to_owned(), chart_version.to_owned());
-        self.revisions.push(Revision { version, status, digest, chart_version, at });
+        self.revisions.push(Revision {
+            version,
+            status,
+            digest,
+            chart_version,
+            at,
+        });
     }
 
     /// `status.history`: the newest five, newest first.
@@ -79,13 +100,21 @@ impl Helm {
 
 /// The digest of the values, as status shows it.
 pub(super) fn digest(object: &Object) -> String {
-    format!("sha256:{}", hex::encode(Sha256::digest(object.spec("/values").to_string())))
+    format!(
+        "sha256:{}",
+        hex::encode(Sha256::digest(object.spec("/values").to_string()))
+    )
 }
 
 /// `spec.timeout`, 5 minutes by default.
 pub(super) fn timeout(object: &Object) -> Duration {
-    let timeout = object.spec("/timeout").as_str().and_then(|text| text.parse::<SignedDuration>().ok());
-    timeout.and_then(|timeout| timeout.try_into().ok()).unwrap_or(Duration::from_mins(5))
+    let timeout = object
+        .spec("/timeout")
+        .as_str()
+        .and_then(|text| text.parse::<SignedDuration>().ok());
+    timeout
+        .and_then(|timeout| timeout.try_into().ok())
+        .unwrap_or(Duration::from_mins(5))
 }
 
 impl FakeFlux {
@@ -103,7 +132,9 @@ impl FakeFlux {
             ("stalled", _) => {
                 self.sleep(Duration::from_secs(5)).await;
                 let (namespace, name) = (&key.namespace, &key.name);
-                Outcome::Failed(format!("failed early due to stalled resources: [Widget/{namespace}/{name}-s status: 'Failed']"))
+                Outcome::Failed(format!(
+                    "failed early due to stalled resources: [Widget/{namespace}/{name}-s status: 'Failed']"
+                ))
             }
             ("badname", _) => {
                 self.sleep(quick).await;
@@ -115,7 +146,10 @@ impl FakeFlux {
             }
             ("fail", _) => {
                 self.sleep(quick).await;
-                Outcome::NotStored("execution error at (app/templates/all.yaml:1:35): mode fail was asked for".into())
+                Outcome::NotStored(
+                    "execution error at (app/templates/all.yaml:1:35): mode fail was asked for"
+                        .into(),
+                )
             }
             ("nokind", _) => {
                 self.sleep(quick).await;
@@ -139,7 +173,10 @@ impl FakeFlux {
             }
             waited += step;
         }
-        Outcome::Failed(format!("timeout waiting for: [Widget/{}/{} status: 'InProgress']", key.namespace, key.name))
+        Outcome::Failed(format!(
+            "timeout waiting for: [Widget/{}/{} status: 'InProgress']",
+            key.namespace, key.name
+        ))
     }
 
     /// An admission webhook hangs until the release is healed.
@@ -149,7 +186,13 @@ impl FakeFlux {
             return Outcome::Deployed;
         }
         self.sleep(Duration::from_secs(2)).await;
-        let wrapped = if action == "install" { "1 error occurred:\n\t* " } else { "failed to create resource: " };
-        Outcome::Failed(format!("{wrapped}Internal error occurred: failed calling webhook \"slow.demo.test\": failed to call webhook: Post \"https://127.0.0.1:9999/validate?timeout=2s\": context deadline exceeded"))
+        let wrapped = if action == "install" {
+            "1 error occurred:\n\t* "
+        } else {
+            "failed to create resource: "
+        };
+        Outcome::Failed(format!(
+            "{wrapped}Internal error occurred: failed calling webhook \"slow.demo.test\": failed to call webhook: Post \"https://127.0.0.1:9999/validate?timeout=2s\": context deadline exceeded"
+        ))
     }
 }

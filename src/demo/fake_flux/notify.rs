@@ -85,7 +85,11 @@ pub(super) struct Event<'a> {
 impl Notifier {
     /// Without a target, events are only noted.
     pub fn new(target: Option<Target>, speed: f64) -> Self {
-        Self { target: target.map(Arc::new), speed, state: Arc::default() }
+        Self {
+            target: target.map(Arc::new),
+            speed,
+            state: Arc::default(),
+        }
     }
 
     pub(super) fn alerts(&self) -> Vec<Alert> {
@@ -104,7 +108,10 @@ impl Notifier {
                 return;
             }
         }
-        let cluster = self.target.as_ref().map_or("a", |target| target.cluster.as_str());
+        let cluster = self
+            .target
+            .as_ref()
+            .map_or("a", |target| target.cluster.as_str());
         if event.severity == "info" && self.target.as_ref().is_some_and(|target| !target.info) {
             return;
         }
@@ -121,7 +128,11 @@ impl Notifier {
             "reportingController": "helm-controller", "reportingInstance": "helm-controller-demo",
         });
         let body = body.to_string();
-        let signature = self.target.as_ref().map(|target| target.key.sign(body.as_bytes())).unwrap_or_default();
+        let signature = self
+            .target
+            .as_ref()
+            .map(|target| target.key.sign(body.as_bytes()))
+            .unwrap_or_default();
         let alert = Alert {
             at: Instant::now(),
             severity: event.severity.into(),
@@ -145,7 +156,9 @@ impl Notifier {
 /// Posts until it is answered for good: connection errors, 429 and 5xx except 501 are tried again.
 async fn deliver(target: Arc<Target>, body: String, signature: String, speed: f64) {
     for wait in RETRIES.into_iter().map(Some).chain([None]) {
-        let Ok(request) = request(&target.address, &body, &signature) else { return };
+        let Ok(request) = request(&target.address, &body, &signature) else {
+            return;
+        };
         let answer = post(target.transport.clone(), request).await;
         let retried = match &answer {
             Err(_) => true,
@@ -154,27 +167,47 @@ async fn deliver(target: Arc<Target>, body: String, signature: String, speed: f6
                 status => status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error(),
             },
         };
-        let Some(wait) = wait.filter(|_| retried) else { return };
-        let asked = answer.ok().and_then(|answer| answer.headers().get(header::RETRY_AFTER)?.to_str().ok()?.parse().ok());
+        let Some(wait) = wait.filter(|_| retried) else {
+            return;
+        };
+        let asked = answer.ok().and_then(|answer| {
+            answer
+                .headers()
+                .get(header::RETRY_AFTER)?
+                .to_str()
+                .ok()?
+                .parse()
+                .ok()
+        });
         tokio::time::sleep(Duration::from_secs(asked.unwrap_or(wait)).div_f64(speed)).await;
     }
 }
 
 fn request(address: &str, body: &str, signature: &str) -> http::Result<Request<Body>> {
     Request::post(address)
-        .header(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))
+        .header(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/json"),
+        )
         .header("Gotk-Component", "helm-controller")
         .header(header::USER_AGENT, "Go-http-client/1.1")
         .header(SIGNATURE_HEADER, signature)
         .body(Body::from(body.to_owned()))
 }
 
-async fn post(mut transport: Transport, request: Request<Body>) -> Result<Response<Body>, BoxError> {
+async fn post(
+    mut transport: Transport,
+    request: Request<Body>,
+) -> Result<Response<Body>, BoxError> {
     transport.ready().await?.call(request).await
 }
 
 /// A transport over real HTTP.
 pub fn over_http() -> Transport {
     let client: Client<_, Body> = Client::builder(TokioExecutor::new()).build_http();
-    BoxCloneSyncService::new(client.map_response(|response| response.map(Body::new)).map_err(BoxError::from))
+    BoxCloneSyncService::new(
+        client
+            .map_response(|response| response.map(Body::new))
+            .map_err(BoxError::from),
+    )
 }

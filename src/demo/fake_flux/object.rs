@@ -12,7 +12,14 @@ pub(super) struct Object {
 }
 
 /// Conditions stand in this order.
-const ORDER: [&str; 6] = ["Reconciling", "Stalled", "Ready", "Released", "TestSuccess", "Remediated"];
+const ORDER: [&str; 6] = [
+    "Reconciling",
+    "Stalled",
+    "Ready",
+    "Released",
+    "TestSuccess",
+    "Remediated",
+];
 
 impl Object {
     pub(super) fn new(read: Value) -> Self {
@@ -21,7 +28,9 @@ impl Object {
     }
 
     pub(super) fn generation(&self) -> i64 {
-        self.read["metadata"]["generation"].as_i64().unwrap_or_default()
+        self.read["metadata"]["generation"]
+            .as_i64()
+            .unwrap_or_default()
     }
 
     pub(super) fn annotation(&self, key: &str) -> Option<&str> {
@@ -33,7 +42,10 @@ impl Object {
     }
 
     pub(super) fn count(&self, counter: &str) -> i64 {
-        self.status.get(counter).and_then(Value::as_i64).unwrap_or_default()
+        self.status
+            .get(counter)
+            .and_then(Value::as_i64)
+            .unwrap_or_default()
     }
 
     pub(super) fn text(&self, field: &str) -> Option<&str> {
@@ -45,26 +57,49 @@ impl Object {
     }
 
     pub(super) fn conditions(&self) -> Vec<Value> {
-        self.status.get("conditions").and_then(Value::as_array).cloned().unwrap_or_default()
+        self.status
+            .get("conditions")
+            .and_then(Value::as_array)
+            .cloned()
+            .unwrap_or_default()
     }
 
     pub(super) fn condition(&self, kind: &str) -> Option<Value> {
-        self.conditions().into_iter().find(|condition| condition["type"] == kind)
+        self.conditions()
+            .into_iter()
+            .find(|condition| condition["type"] == kind)
     }
 
-    pub(super) fn set(&mut self, kind: &str, status: &str, reason: &str, message: &str, now: Timestamp) {
+    pub(super) fn set(
+        &mut self,
+        kind: &str,
+        status: &str,
+        reason: &str,
+        message: &str,
+        now: Timestamp,
+    ) {
         let old = self.condition(kind).filter(|old| old["status"] == status);
-        let since = old.map_or_else(|| json!(format!("{now:.0}")), |old| old["lastTransitionTime"].clone());
+        let since = old.map_or_else(
+            || json!(format!("{now:.0}")),
+            |old| old["lastTransitionTime"].clone(),
+        );
         self.remove(kind);
         let mut conditions = self.conditions();
-        conditions.push(json!({"type": kind, "status": status, "reason": reason, "message": message,
-            "observedGeneration": self.generation(), "lastTransitionTime": since}));
-        conditions.sort_by_key(|condition| ORDER.iter().position(|kind| condition["type"] == *kind));
+        conditions.push(
+            json!({"type": kind, "status": status, "reason": reason, "message": message,
+            "observedGeneration": self.generation(), "lastTransitionTime": since}),
+        );
+        conditions
+            .sort_by_key(|condition| ORDER.iter().position(|kind| condition["type"] == *kind));
         self.put("conditions", conditions);
     }
 
     pub(super) fn remove(&mut self, kind: &str) {
-        let rest: Vec<_> = self.conditions().into_iter().filter(|condition| condition["type"] != kind).collect();
+        let rest: Vec<_> = self
+            .conditions()
+            .into_iter()
+            .filter(|condition| condition["type"] != kind)
+            .collect();
         self.put("conditions", rest);
     }
 
@@ -83,7 +118,11 @@ impl Object {
     /// The saved status with only the conditions brought up to date.
     pub(super) fn with_conditions_only(&self, saved: &Value) -> Value {
         let mut status = saved.clone();
-        status["conditions"] = self.status.get("conditions").cloned().unwrap_or_else(|| json!([]));
+        status["conditions"] = self
+            .status
+            .get("conditions")
+            .cloned()
+            .unwrap_or_else(|| json!([]));
         status
     }
 }

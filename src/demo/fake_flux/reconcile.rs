@@ -24,14 +24,25 @@ enum Step {
     Rollback,
     Uninstall,
     InSync,
-    Stall { reason: &'static str, message: String },
+    Stall {
+        reason: &'static str,
+        message: String,
+    },
 }
 
 impl FakeFlux {
     pub(super) async fn reconcile(&self, key: &Key) -> Requeue {
-        let Some(read) = self.cluster.get(key) else { return Requeue::Never };
-        if read["metadata"]["finalizers"].as_array().is_none_or(Vec::is_empty) {
-            self.cluster.apply(key, &json!({"metadata": {"finalizers": ["finalizers.fluxcd.io"]}}));
+        let Some(read) = self.cluster.get(key) else {
+            return Requeue::Never;
+        };
+        if read["metadata"]["finalizers"]
+            .as_array()
+            .is_none_or(Vec::is_empty)
+        {
+            self.cluster.apply(
+                key,
+                &json!({"metadata": {"finalizers": ["finalizers.fluxcd.io"]}}),
+            );
         }
         let mut object = Object::new(read);
         if object.read["metadata"]["deletionTimestamp"].is_string() {
@@ -44,17 +55,31 @@ impl FakeFlux {
         }
         let now = self.clock.now();
         object.remove("Stalled");
-        object.set("Reconciling", "True", "Progressing", "Fulfilling prerequisites", now);
+        object.set(
+            "Reconciling",
+            "True",
+            "Progressing",
+            "Fulfilling prerequisites",
+            now,
+        );
         self.save(key, &object).await;
         if let Some(requeue) = self.prerequisites(key, &mut object).await {
             self.finish(key, &mut object, false).await;
             return requeue;
         }
         let waited = object.condition("Ready").is_some_and(|ready| {
-            ["SourceNotReady", "DependencyNotReady", "ValuesError"].iter().any(|reason| ready["reason"] == *reason)
+            ["SourceNotReady", "DependencyNotReady", "ValuesError"]
+                .iter()
+                .any(|reason| ready["reason"] == *reason)
         });
         if waited {
-            object.set("Ready", "Unknown", "Progressing", "reconciliation in progress", now);
+            object.set(
+                "Ready",
+                "Unknown",
+                "Progressing",
+                "reconciliation in progress",
+                now,
+            );
         }
         self.release(key, &mut object).await
     }
@@ -63,12 +88,24 @@ impl FakeFlux {
     /// lost.
     async fn prerequisites(&self, key: &Key, object: &mut Object) -> Option<Requeue> {
         let now = self.clock.now();
-        for dependency in object.spec("/dependsOn").as_array().cloned().unwrap_or_default() {
+        for dependency in object
+            .spec("/dependsOn")
+            .as_array()
+            .cloned()
+            .unwrap_or_default()
+        {
             let name = dependency["name"].as_str().unwrap_or_default();
-            let dependency = Key::new(dependency["namespace"].as_str().unwrap_or(&key.namespace), name);
+            let dependency = Key::new(
+                dependency["namespace"].as_str().unwrap_or(&key.namespace),
+                name,
+            );
             if self.world().unready.contains(&dependency) {
-                let message = format!("dependency '{}/{}' is not ready", dependency.namespace, dependency.name);
-                self.event(object, "info", "DependencyNotReady", message.clone(), false).await;
+                let message = format!(
+                    "dependency '{}/{}' is not ready",
+                    dependency.namespace, dependency.name
+                );
+                self.event(object, "info", "DependencyNotReady", message.clone(), false)
+                    .await;
                 object.set("Ready", "False", "DependencyNotReady", &message, now);
                 return Some(Requeue::After(Duration::from_secs(30)));
             }
@@ -76,15 +113,27 @@ impl FakeFlux {
         let chart = format!("flux-system/{}-{}", key.namespace, key.name);
         let missing = object.spec("/chart/spec/version") == "9.9.9";
         if missing || object.text("helmChart").is_none() {
-            let cause = if missing { "no 'app' chart with version matching '9.9.9' found" } else { "latest generation of object has not been reconciled" };
+            let cause = if missing {
+                "no 'app' chart with version matching '9.9.9' found"
+            } else {
+                "latest generation of object has not been reconciled"
+            };
             object.put("helmChart", chart.as_str());
             let message = format!("HelmChart '{chart}' is not ready: {cause}");
             object.set("Ready", "False", "SourceNotReady", &message, now);
-            return Some(if missing { Requeue::Never } else { Requeue::After(Duration::from_millis(800)) });
+            return Some(if missing {
+                Requeue::Never
+            } else {
+                Requeue::After(Duration::from_millis(800))
+            });
         }
         if let Some(reference) = object.spec("/valuesFrom/0/name").as_str() {
-            let message = format!("could not resolve ConfigMap chart values reference '{}/{reference}' with key 'values.yaml': configmaps \"{reference}\" not found", key.namespace);
-            self.event(object, "error", "ValuesError", message.clone(), false).await;
+            let message = format!(
+                "could not resolve ConfigMap chart values reference '{}/{reference}' with key 'values.yaml': configmaps \"{reference}\" not found",
+                key.namespace
+            );
+            self.event(object, "error", "ValuesError", message.clone(), false)
+                .await;
             object.set("Ready", "False", "ValuesError", &message, now);
             return Some(Requeue::Backoff);
         }
@@ -126,10 +175,14 @@ impl FakeFlux {
     /// handled even when it is refused.
     fn take_requests(&self, object: &mut Object) -> bool {
         let requested = object.annotation(REQUESTED_AT).map(str::to_owned);
-        let fresh = requested.is_some() && requested.as_deref() != object.text("lastHandledReconcileAt");
+        let fresh =
+            requested.is_some() && requested.as_deref() != object.text("lastHandledReconcileAt");
         let mut handled = |annotation, field| {
             let value = object.annotation(annotation).map(str::to_owned);
-            let honoured = value.is_some() && value == requested && fresh && value.as_deref() != object.text(field);
+            let honoured = value.is_some()
+                && value == requested
+                && fresh
+                && value.as_deref() != object.text(field);
             if let Some(value) = value {
                 object.put(field, value);
             }
@@ -153,24 +206,35 @@ impl FakeFlux {
     fn next_step(&self, key: &Key, object: &Object, forced: bool) -> Step {
         let helm = self.world().storage.get(key).cloned().unwrap_or_default();
         let Some(latest) = helm.latest() else {
-            return if exhausted(object, "install") && !forced { stall(object, "install") } else { Step::Run("install") };
+            return if exhausted(object, "install") && !forced {
+                stall(object, "install")
+            } else {
+                Step::Run("install")
+            };
         };
         if latest.status == "deployed" {
-            let wanted = latest.digest == chart::digest(object) && latest.chart_version == chart_version(object);
+            let wanted = latest.digest == chart::digest(object)
+                && latest.chart_version == chart_version(object);
             return match wanted && !forced {
                 true => Step::InSync,
                 false if exhausted(object, "upgrade") && !forced => stall(object, "upgrade"),
                 false => Step::Run("upgrade"),
             };
         }
-        let action = if object.count("upgradeFailures") > 0 { "upgrade" } else { "install" };
+        let action = if object.count("upgradeFailures") > 0 {
+            "upgrade"
+        } else {
+            "install"
+        };
         let count = object.count(&format!("{action}Failures"));
         if forced || count <= 0 || retry_interval(object, action).is_some() {
             return Step::Run("upgrade");
         }
         let remediation = object.spec(&format!("/{action}/remediation"));
         let retries = remediation["retries"].as_i64().unwrap_or_default();
-        let last = remediation["remediateLastFailure"].as_bool().unwrap_or(action == "upgrade" && retries > 0);
+        let last = remediation["remediateLastFailure"]
+            .as_bool()
+            .unwrap_or(action == "upgrade" && retries > 0);
         if exhausted(object, action) && !last {
             return stall(object, action);
         }
@@ -181,17 +245,36 @@ impl FakeFlux {
             return Step::Rollback;
         }
         let message = "Failed to perform remediation: missing target release for rollback: cannot remediate failed release";
-        Step::Stall { reason: "MissingRollbackTarget", message: message.into() }
+        Step::Stall {
+            reason: "MissingRollbackTarget",
+            message: message.into(),
+        }
     }
 
     /// Installs or upgrades. False where nothing was stored: the controller backs off by itself.
     async fn attempt(&self, key: &Key, object: &mut Object, action: &'static str) -> bool {
         let running = running(object, action);
-        object.set("Reconciling", "True", "Progressing", &running, self.clock.now());
-        object.set("Ready", "Unknown", "Progressing", &running, self.clock.now());
+        object.set(
+            "Reconciling",
+            "True",
+            "Progressing",
+            &running,
+            self.clock.now(),
+        );
+        object.set(
+            "Ready",
+            "Unknown",
+            "Progressing",
+            &running,
+            self.clock.now(),
+        );
         self.save(key, object).await;
         let outcome = self.helm(key, object, action).await;
-        let (title, verb) = if action == "install" { ("Install", "install") } else { ("Upgrade", "upgrade") };
+        let (title, verb) = if action == "install" {
+            ("Install", "install")
+        } else {
+            ("Upgrade", "upgrade")
+        };
         let (digest, version) = (chart::digest(object), chart_version(object));
         let now = self.clock.now();
         object.remove("Remediated");
@@ -201,8 +284,12 @@ impl FakeFlux {
             Outcome::Deployed => {
                 let number = self.store(key, "deployed", &digest, &version);
                 let reason = format!("{title}Succeeded");
-                let message = format!("Helm {verb} succeeded for release {}/{}.v{number} with chart app@{version}", key.namespace, key.name);
-                self.event(object, "info", &reason, message.clone(), true).await;
+                let message = format!(
+                    "Helm {verb} succeeded for release {}/{}.v{number} with chart app@{version}",
+                    key.namespace, key.name
+                );
+                self.event(object, "info", &reason, message.clone(), true)
+                    .await;
                 object.set("Released", "True", &reason, &message, now);
                 object.set("Ready", "True", &reason, &message, now);
                 if retry_interval(object, action).is_some() {
@@ -211,9 +298,18 @@ impl FakeFlux {
             }
             Outcome::Failed(error) | Outcome::NotStored(error) => {
                 let reason = format!("{title}Failed");
-                let message = format!("Helm {verb} failed for release {}/{} with chart app@{version}: {error}", key.namespace, key.name);
-                let logs = format!("\n\nLast Helm logs:\n\n{now}: warning: {verb} failed: context deadline exceeded");
-                let said = if stored { format!("{message}{logs}") } else { message.clone() };
+                let message = format!(
+                    "Helm {verb} failed for release {}/{} with chart app@{version}: {error}",
+                    key.namespace, key.name
+                );
+                let logs = format!(
+                    "\n\nLast Helm logs:\n\n{now}: warning: {verb} failed: context deadline exceeded"
+                );
+                let said = if stored {
+                    format!("{message}{logs}")
+                } else {
+                    message.clone()
+                };
                 self.event(object, "error", &reason, said, true).await;
                 object.set("Released", "False", &reason, &message, now);
                 object.set("Ready", "False", &reason, &message, now);
@@ -233,28 +329,70 @@ impl FakeFlux {
 
     async fn roll_back(&self, key: &Key, object: &mut Object) {
         let running = running(object, "rollback");
-        object.set("Reconciling", "True", "Progressing", &running, self.clock.now());
+        object.set(
+            "Reconciling",
+            "True",
+            "Progressing",
+            &running,
+            self.clock.now(),
+        );
         self.save(key, object).await;
         self.sleep(Duration::from_millis(200)).await;
         let helm = self.world().storage.get(key).cloned().unwrap_or_default();
-        let Some(target) = helm.rollback_target() else { return };
-        let message = format!("Helm rollback to previous release {}/{}.v{} with chart app@{} succeeded", key.namespace, key.name, target.version, target.chart_version);
+        let Some(target) = helm.rollback_target() else {
+            return;
+        };
+        let message = format!(
+            "Helm rollback to previous release {}/{}.v{} with chart app@{} succeeded",
+            key.namespace, key.name, target.version, target.chart_version
+        );
         self.store(key, "deployed", &target.digest, &target.chart_version);
-        self.event(object, "info", "RollbackSucceeded", message.clone(), true).await;
-        object.set("Remediated", "True", "RollbackSucceeded", &message, self.clock.now());
-        object.set("Ready", "False", "RollbackSucceeded", &message, self.clock.now());
+        self.event(object, "info", "RollbackSucceeded", message.clone(), true)
+            .await;
+        object.set(
+            "Remediated",
+            "True",
+            "RollbackSucceeded",
+            &message,
+            self.clock.now(),
+        );
+        object.set(
+            "Ready",
+            "False",
+            "RollbackSucceeded",
+            &message,
+            self.clock.now(),
+        );
         object.put("history", self.history(key));
     }
 
     async fn uninstall(&self, key: &Key, object: &mut Object) {
         let running = running(object, "uninstall");
-        object.set("Reconciling", "True", "Progressing", &running, self.clock.now());
+        object.set(
+            "Reconciling",
+            "True",
+            "Progressing",
+            &running,
+            self.clock.now(),
+        );
         self.save(key, object).await;
         self.sleep(Duration::from_millis(200)).await;
         let version = self.mark_uninstalled(key);
-        let message = format!("Helm uninstall remediation for release {}/{}.v{version} with chart app@{} succeeded", key.namespace, key.name, chart_version(object));
-        self.event(object, "info", "UninstallSucceeded", message.clone(), true).await;
-        object.set("Remediated", "True", "UninstallSucceeded", &message, self.clock.now());
+        let message = format!(
+            "Helm uninstall remediation for release {}/{}.v{version} with chart app@{} succeeded",
+            key.namespace,
+            key.name,
+            chart_version(object)
+        );
+        self.event(object, "info", "UninstallSucceeded", message.clone(), true)
+            .await;
+        object.set(
+            "Remediated",
+            "True",
+            "UninstallSucceeded",
+            &message,
+            self.clock.now(),
+        );
         object.put("history", self.history(key));
     }
 
@@ -263,27 +401,64 @@ impl FakeFlux {
         let stored = self.world().storage.contains_key(key);
         if stored {
             let version = self.mark_uninstalled(key);
-            let message = format!("Helm uninstall succeeded for release {}/{}.v{version} with chart app@{}", key.namespace, key.name, chart_version(object));
-            self.event(object, "info", "UninstallSucceeded", message.clone(), true).await;
-            object.set("Released", "False", "UninstallSucceeded", &message, self.clock.now());
-            object.set("Ready", "False", "UninstallSucceeded", &message, self.clock.now());
+            let message = format!(
+                "Helm uninstall succeeded for release {}/{}.v{version} with chart app@{}",
+                key.namespace,
+                key.name,
+                chart_version(object)
+            );
+            self.event(object, "info", "UninstallSucceeded", message.clone(), true)
+                .await;
+            object.set(
+                "Released",
+                "False",
+                "UninstallSucceeded",
+                &message,
+                self.clock.now(),
+            );
+            object.set(
+                "Ready",
+                "False",
+                "UninstallSucceeded",
+                &message,
+                self.clock.now(),
+            );
             self.save(key, object).await;
         }
         self.world().storage.remove(key);
-        self.cluster.apply(key, &json!({"metadata": {"finalizers": null}}));
+        self.cluster
+            .apply(key, &json!({"metadata": {"finalizers": null}}));
     }
 
     /// A retry that is Flux's own: after `retryInterval`, or after a remediation with retries left.
     async fn retry_later(&self, key: &Key, object: &mut Object) -> Requeue {
-        let action = if object.count("upgradeFailures") > 0 { "upgrade" } else { "install" };
+        let action = if object.count("upgradeFailures") > 0 {
+            "upgrade"
+        } else {
+            "install"
+        };
         let now = self.clock.now();
         if let Some((text, interval)) = retry_interval(object, action) {
-            object.set("Reconciling", "True", "ProgressingWithRetry", &format!("retrying after {text}"), now);
+            object.set(
+                "Reconciling",
+                "True",
+                "ProgressingWithRetry",
+                &format!("retrying after {text}"),
+                now,
+            );
             self.finish(key, object, true).await;
             return Requeue::After(interval);
         }
-        let message = object.condition("Ready").and_then(|ready| ready["message"].as_str().map(str::to_owned));
-        object.set("Reconciling", "True", "ProgressingWithRetry", &message.unwrap_or_default(), now);
+        let message = object
+            .condition("Ready")
+            .and_then(|ready| ready["message"].as_str().map(str::to_owned));
+        object.set(
+            "Reconciling",
+            "True",
+            "ProgressingWithRetry",
+            &message.unwrap_or_default(),
+            now,
+        );
         self.finish(key, object, false).await;
         Requeue::BackoffAfterAction
     }
@@ -301,17 +476,36 @@ impl FakeFlux {
 
     /// Saves conditions, then the rest.
     async fn save(&self, key: &Key, object: &Object) {
-        let saved = self.cluster.get(key).map(|saved| saved["status"].clone()).unwrap_or_default();
-        self.cluster.write_status(key, &object.with_conditions_only(&saved));
+        let saved = self
+            .cluster
+            .get(key)
+            .map(|saved| saved["status"].clone())
+            .unwrap_or_default();
+        self.cluster
+            .write_status(key, &object.with_conditions_only(&saved));
         self.sleep(STEP).await;
-        self.cluster.write_status(key, &Value::Object(object.status.clone()));
+        self.cluster
+            .write_status(key, &Value::Object(object.status.clone()));
         self.sleep(STEP).await;
     }
 
     /// Tells notification-controller, and waits for its answer: so alerts come before the status.
-    async fn event(&self, object: &Object, severity: &'static str, reason: &str, message: String, tried: bool) {
+    async fn event(
+        &self,
+        object: &Object,
+        severity: &'static str,
+        reason: &str,
+        message: String,
+        tried: bool,
+    ) {
         let version = chart_version(object);
-        let event = Event { object: &object.read, severity, reason, message, revision: tried.then_some(version.as_str()) };
+        let event = Event {
+            object: &object.read,
+            severity,
+            reason,
+            message,
+            revision: tried.then_some(version.as_str()),
+        };
         self.notifier.event(&event, self.clock.now());
         self.sleep(STEP).await;
     }
@@ -325,7 +519,10 @@ impl FakeFlux {
 
     fn mark_uninstalled(&self, key: &Key) -> i64 {
         let mut world = self.world();
-        let last = world.storage.get_mut(key).and_then(|helm| helm.revisions.last_mut());
+        let last = world
+            .storage
+            .get_mut(key)
+            .and_then(|helm| helm.revisions.last_mut());
         last.map_or(0, |last| {
             last.status = "uninstalling";
             last.version
@@ -333,33 +530,52 @@ impl FakeFlux {
     }
 
     fn history(&self, key: &Key) -> Value {
-        self.world().storage.get(key).map_or_else(|| json!([]), chart::Helm::history)
+        self.world()
+            .storage
+            .get(key)
+            .map_or_else(|| json!([]), chart::Helm::history)
     }
 }
 
 fn chart_version(object: &Object) -> String {
-    object.spec("/chart/spec/version").as_str().unwrap_or("1.0.0").to_owned()
+    object
+        .spec("/chart/spec/version")
+        .as_str()
+        .unwrap_or("1.0.0")
+        .to_owned()
 }
 
 fn running(object: &Object, action: &str) -> String {
-    format!("Running '{action}' action with timeout of {}", object.spec("/timeout").as_str().unwrap_or("5m0s"))
+    format!(
+        "Running '{action}' action with timeout of {}",
+        object.spec("/timeout").as_str().unwrap_or("5m0s")
+    )
 }
 
 /// `RetriesExhausted = retries >= 0 && failures > retries`.
 fn exhausted(object: &Object, action: &str) -> bool {
-    let retries = object.spec(&format!("/{action}/remediation/retries")).as_i64().unwrap_or_default();
-    retries >= 0 && retry_interval(object, action).is_none() && object.count(&format!("{action}Failures")) > retries
+    let retries = object
+        .spec(&format!("/{action}/remediation/retries"))
+        .as_i64()
+        .unwrap_or_default();
+    retries >= 0
+        && retry_interval(object, action).is_none()
+        && object.count(&format!("{action}Failures")) > retries
 }
 
 /// The interval of the strategy RetryOnFailure, as written and as a duration.
 fn retry_interval(object: &Object, action: &str) -> Option<(String, Duration)> {
     let strategy = object.spec(&format!("/{action}/strategy"));
-    let text = (strategy["name"] == "RetryOnFailure").then(|| strategy["retryInterval"].as_str().unwrap_or("5m"))?;
+    let text = (strategy["name"] == "RetryOnFailure")
+        .then(|| strategy["retryInterval"].as_str().unwrap_or("5m"))?;
     let interval = text.parse::<SignedDuration>().ok()?.try_into().ok()?;
     Some((text.to_owned(), interval))
 }
 
 fn stall(object: &Object, action: &str) -> Step {
     let attempts = object.count(&format!("{action}Failures"));
-    Step::Stall { reason: "RetriesExceeded", message: format!("Failed to {action} after {attempts} attempt(s)") }
+    Step::Stall {
+        reason: "RetriesExceeded",
+        message: format!("Failed to {action} after {attempts} attempt(s)"),
+    }
 }

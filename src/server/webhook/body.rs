@@ -19,15 +19,21 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Whether the body claims to be JSON. Flux always says so.
 pub(super) fn is_json(headers: &HeaderMap) -> bool {
-    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let essence = content_type.and_then(|value| value.split(';').next()).unwrap_or_default();
+    let content_type = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
+    let essence = content_type
+        .and_then(|value| value.split(';').next())
+        .unwrap_or_default();
     essence.trim().eq_ignore_ascii_case("application/json")
 }
 
 /// The whole body.
 pub(super) async fn read(headers: &HeaderMap, body: Body) -> Result<Bytes, Rejection> {
     let too_large = || Rejection::early(Answer::TooLarge, "an event has at most 262144 bytes");
-    let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+    let announced = headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok()?.parse().ok());
     if announced.is_some_and(|bytes: u64| bytes > LIMIT as u64) {
         return Err(too_large());
     }
@@ -37,6 +43,9 @@ pub(super) async fn read(headers: &HeaderMap, body: Body) -> Result<Bytes, Rejec
             true => too_large(),
             false => Rejection::early(Answer::TooSlow, "the body ended early"),
         }),
-        Err(_) => Err(Rejection::early(Answer::TooSlow, "the body did not arrive within 10 s")),
+        Err(_) => Err(Rejection::early(
+            Answer::TooSlow,
+            "the body did not arrive within 10 s",
+        )),
     }
 }

@@ -38,17 +38,45 @@ struct PeekMetadata<'a> {
 }
 
 pub(super) fn of<'a>(parts: &'a Parts, body: &'a [u8]) -> Claim<'a> {
-    let path = parts.uri.path().strip_prefix(PATH).unwrap_or_default().trim_start_matches('/');
-    let header = parts.headers.get(CLUSTER_HEADER).map(|value| value.to_str().unwrap_or("\u{fffd}"));
+    let path = parts
+        .uri
+        .path()
+        .strip_prefix(PATH)
+        .unwrap_or_default()
+        .trim_start_matches('/');
+    let header = parts
+        .headers
+        .get(CLUSTER_HEADER)
+        .map(|value| value.to_str().unwrap_or("\u{fffd}"));
     let contradicted = !path.is_empty() && header.is_some_and(|header| header != path);
-    let named = Some(path).filter(|path| !path.is_empty()).or(header).map(Cow::Borrowed);
-    let cluster = named.or_else(|| in_body(body)).unwrap_or(Cow::Borrowed(DEFAULT_CLUSTER));
-    let signature = parts.headers.get(SIGNATURE_HEADER).map_or(&[][..], |value| value.as_bytes());
-    Claim { cluster, contradicted, signature }
+    let named = Some(path)
+        .filter(|path| !path.is_empty())
+        .or(header)
+        .map(Cow::Borrowed);
+    let cluster = named
+        .or_else(|| in_body(body))
+        .unwrap_or(Cow::Borrowed(DEFAULT_CLUSTER));
+    let signature = parts
+        .headers
+        .get(SIGNATURE_HEADER)
+        .map_or(&[][..], |value| value.as_bytes());
+    Claim {
+        cluster,
+        contradicted,
+        signature,
+    }
 }
 
 fn in_body(body: &[u8]) -> Option<Cow<'_, str>> {
-    const { assert!(CLUSTER_KEYS.len() == 3, "Peek reads the same keys as Event::cluster") };
+    const {
+        assert!(
+            CLUSTER_KEYS.len() == 3,
+            "Peek reads the same keys as Event::cluster"
+        )
+    };
     let metadata = serde_json::from_slice::<Peek<'_>>(body).ok()?.metadata?;
-    metadata.cluster.or(metadata.event_cluster).or(metadata.helm_cluster)
+    metadata
+        .cluster
+        .or(metadata.event_cluster)
+        .or(metadata.helm_cluster)
 }

@@ -27,12 +27,14 @@ impl Quiet {
     }
 
     fn admits(&self, second: u64) -> bool {
-        let counted = self.window.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |window| {
-            if window >> 8 != second {
-                return Some(second << 8 | 1);
-            }
-            (window & 0xff < PER_SECOND).then_some(window + 1)
-        });
+        let counted = self
+            .window
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |window| {
+                if window >> 8 != second {
+                    return Some(second << 8 | 1);
+                }
+                (window & 0xff < PER_SECOND).then_some(window + 1)
+            });
         counted.is_ok()
     }
 }

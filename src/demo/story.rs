@@ -1,0 +1,428 @@
+//! What happens in the demo: who fails of what, what the world does about it, and how it must end.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use http::{Request, StatusCode, header};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+use tower::{Service, ServiceExt};
+
+use super::{
+    Spoke, breathe,
+    fake_cluster::Key,
+    fake_flux::{Alert, over_http},
+    last_word,
+    tell::{Teller, Who},
+    words,
+};
+use crate::domain::{
+    journal::Journal,
+    ledger::{ATTEMPTS, GAVE_UP},
+    signature::{Key as SigningKey, SIGNATURE_HEADER, Secret},
+};
+
+/// The embedded clusters.
+pub(super) const CLUSTERS: [&str; 2] = ["prod-eu", "prod-us"];
+
+/// The longest the story may take, in its own seconds.
+const LONGEST: f64 = 200.0;
+
+/// A release and its fate.
+struct Role {
+    cluster: &'static str,
+    release: &'static str,
+    story: &'static str,
+    spec: fn() -> Value,
+    /// What the world does once, and when.
+    turn: Option<(Cue, Turn)>,
+    /// The last word of the decision table.
+    expected: &'static str,
+    restarts: i64,
+}
+
+/// When the world does something.
+#[derive(Clone, Copy, PartialEq)]
+enum Cue {
+    /// Flux sent the first alert about it.
+    Alerted,
+    /// Flux has given it up.
+    Stalled,
+}
+
+/// What the world does.
+#[derive(Clone, Copy, PartialEq)]
+enum Turn {
+    Heal(&'static str),
+    Suspend,
+    /// A dependency goes away, and comes back when Flux has noticed.
+    LoseDependency,
+}
+
+const ROLES: [Role; 7] = [
+    Role {
+        cluster: "prod-eu",
+        release: "shop/checkout",
+        story: "slow start",
+        spec: || spec("slow", json!({})),
+        turn: Some((Cue::Stalled, Turn::Heal("its pods are up at last"))),
+        expected: "recovered",
+        restarts: 1,
+    },
+    Role {
+        cluster: "prod-eu",
+        release: "shop/payments",
+        story: "admission webhook hangs",
+        spec: || spec("webhook", json!({})),
+        turn: Some((Cue::Stalled, Turn::Heal("the webhook answers again"))),
+        expected: "recovered",
+        restarts: 1,
+    },
+    Role {
+        cluster: "prod-eu",
+        release: "shop/search",
+        story: "immutable field changed",
+        spec: || spec("immutable", json!({})),
+        turn: None,
+        expected: "permanent",
+        restarts: 0,
+    },
+    Role {
+        cluster: "prod-us",
+        release: "team/frontend",
+        story: "rolled back by Flux",
+        spec: || {
+            spec(
+                "ok",
+                json!({
+            "upgrade": {"remediation": {"retries": 0, "remediateLastFailure": true, "strategy": "rollback"}}}),
+            )
+        },
+        turn: None,
+        expected: "rolled-back",
+        restarts: 0,
+    },
+    Role {
+        cluster: "prod-us",
+        release: "team/reports",
+        story: "suspended by a person",
+        spec: || spec("webhook", json!({})),
+        turn: Some((Cue::Alerted, Turn::Suspend)),
+        expected: "suspended",
+        restarts: 0,
+    },
+    Role {
+        cluster: "prod-us",
+        release: "team/queue",
+        story: "never gets ready",
+        spec: || spec("webhook", json!({})),
+        turn: None,
+        expected: "budget-spent",
+        restarts: 3,
+    },
+    Role {
+        cluster: "prod-us",
+        release: "team/cache",
+        story: "token swallowed by Flux",
+        spec: || {
+            spec(
+                "webhook",
+                json!({
+            "dependsOn": [{"name": "database"}]}),
+            )
+        },
+        turn: Some((Cue::Stalled, Turn::LoseDependency)),
+        expected: "recovered",
+        restarts: 2,
+    },
+];
+
+/// What became of a release.
+#[derive(Debug)]
+pub struct End {
+    pub(super) cluster: &'static str,
+    pub(super) release: String,
+    pub(super) story: &'static str,
+    pub(super) restarts: i64,
+    pub(super) became: String,
+    pub(super) expected: String,
+    pub(super) as_told: bool,
+}
+
+impl End {
+    pub(super) fn to_json(&self) -> Value {
+        json!({"cluster": self.cluster, "release": self.release, "story": self.story, "restarts": self.restarts,
+            "became": self.became, "expected": self.expected, "asTold": self.as_told})
+    }
+}
+
+fn spec(mode: &str, more: Value) -> Value {
+    let mut spec = json!({"interval": "1h", "timeout": "6s", "values": {"mode": mode},
+        "chart": {"spec": {"chart": "app", "version": "1.0.0",
+            "sourceRef": {"kind": "HelmRepository", "name": "charts", "namespace": "flux-system"}}}});
+    json_patch::merge(&mut spec, &more);
+    json!({"spec": spec})
+}
+
+/// What the story remembers of a role.
+#[derive(Default)]
+struct Progress {
+    turned: bool,
+    upgraded: bool,
+    dependency_back: bool,
+}
+
+/// Plays the story and tells it, until every release has come to its end.
+pub(super) async fn play(
+    spokes: &[Spoke],
+    journal: &Journal,
+    teller: &mut Teller,
+    speed: f64,
+) -> Vec<End> {
+    let spoke = |role: &Role| {
+        spokes
+            .iter()
+            .find(|spoke| spoke.name == role.cluster)
+            .expect("a role plays in a cluster")
+    };
+    for role in &ROLES {
+        spoke(role).cluster.apply(&key(role), &(role.spec)());
+    }
+    let deadline = Instant::now() + Duration::from_secs_f64(LONGEST / speed);
+    let mut progress: Vec<Progress> = ROLES.iter().map(|_| Progress::default()).collect();
+    let (mut told, mut sent, mut refused) = (0, vec![0; spokes.len()], None);
+    let mut over = false;
+    loop {
+        tell_alerts(spokes, &mut sent, teller);
+        let (entries, next) = journal.since(told);
+        told = next;
+        for entry in entries {
+            let release = format!("{}/{}", entry.release.namespace, entry.release.name);
+            teller.tell(
+                Who::Helmreboot,
+                &entry.release.cluster,
+                &release,
+                &words(&entry),
+            );
+        }
+        for (role, progress) in ROLES.iter().zip(&mut progress) {
+            turn(role, progress, spoke(role), teller);
+        }
+        if refused.is_none()
+            && let Some(alert) = spokes[0].flux.alerts().first()
+        {
+            refused = Some(forge(&spokes[0], alert, teller).await);
+        }
+        if over || Instant::now() > deadline {
+            break;
+        }
+        over = ROLES
+            .iter()
+            .all(|role| end(role, spoke(role), journal).as_told);
+        breathe(speed).await;
+    }
+    let mut ends: Vec<_> = ROLES
+        .iter()
+        .map(|role| end(role, spoke(role), journal))
+        .collect();
+    let refused = refused == Some((StatusCode::UNAUTHORIZED, StatusCode::ACCEPTED));
+    ends.push(End {
+        cluster: spokes[0].name,
+        release: "shop/checkout".into(),
+        story: "forged alert",
+        restarts: 0,
+        became: if refused {
+            "turned away".into()
+        } else {
+            "taken".into()
+        },
+        expected: "turned away".into(),
+        as_told: refused,
+    });
+    ends
+}
+
+fn tell_alerts(spokes: &[Spoke], sent: &mut [usize], teller: &Teller) {
+    for (spoke, sent) in spokes.iter().zip(sent) {
+        let alerts = spoke.flux.alerts();
+        for alert in &alerts[*sent..] {
+            let event: Value = serde_json::from_str(&alert.body).unwrap_or_default();
+            let object = &event["involvedObject"];
+            let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+            let release = format!("{}/{}", text(&object["namespace"]), text(&object["name"]));
+            let cause = text(&event["message"]);
+            let cause = cause.split("\n\n").next().unwrap_or_default();
+            let cause = cause
+                .split_once("1.0.0: ")
+                .map_or(cause, |(_, cause)| cause)
+                .replace("\n\t", " ");
+            let short: String = cause.chars().take(88).collect();
+            teller.tell(
+                Who::Flux,
+                spoke.name,
+                &release,
+                &format!("alert {}: {short}", alert.reason),
+            );
+        }
+        *sent = alerts.len();
+    }
+}
+
+/// The world does its part, once.
+fn turn(role: &Role, progress: &mut Progress, spoke: &Spoke, teller: &Teller) {
+    let key = key(role);
+    let Some(object) = spoke.cluster.get(&key) else {
+        return;
+    };
+    let is = |kind: &str, field: &str, value: &str| {
+        let conditions = object["status"]["conditions"].as_array();
+        conditions
+            .into_iter()
+            .flatten()
+            .any(|condition| condition["type"] == kind && condition[field] == value)
+    };
+    if role.expected == "rolled-back" && !progress.upgraded && is("Ready", "status", "True") {
+        progress.upgraded = true;
+        teller.tell(
+            Who::World,
+            role.cluster,
+            role.release,
+            "a new version is merged that does not start",
+        );
+        spoke
+            .cluster
+            .apply(&key, &json!({"spec": {"values": {"mode": "webhook"}}}));
+    }
+    let database = Key::new(&key.namespace, "database");
+    if progress.turned && !progress.dependency_back && is("Ready", "reason", "DependencyNotReady") {
+        progress.dependency_back = true;
+        teller.tell(
+            Who::World,
+            role.cluster,
+            role.release,
+            "its database is back",
+        );
+        spoke.flux.set_ready(&database, true);
+    }
+    let Some((cue, turn)) = role.turn.filter(|_| !progress.turned) else {
+        return;
+    };
+    let due = match cue {
+        Cue::Alerted => spoke
+            .flux
+            .alerts()
+            .iter()
+            .any(|alert| alert.name == key.name),
+        Cue::Stalled => is("Stalled", "status", "True"),
+    };
+    if !due {
+        return;
+    }
+    progress.turned = true;
+    let tell = |text: &str| teller.tell(Who::World, role.cluster, role.release, text);
+    match turn {
+        Turn::Heal(why) => {
+            tell(why);
+            spoke.flux.heal(&key);
+        }
+        Turn::Suspend => {
+            tell("a person suspends it");
+            spoke
+                .cluster
+                .apply(&key, &json!({"spec": {"suspend": true}}));
+        }
+        Turn::LoseDependency => {
+            tell("its webhook answers again, but its database is down");
+            spoke.flux.heal(&key);
+            spoke.flux.set_ready(&database, false);
+        }
+    }
+}
+
+/// Somebody without the key sends an alert, and somebody with a recorder sends an old one again.
+async fn forge(spoke: &Spoke, alert: &Alert, teller: &Teller) -> (StatusCode, StatusCode) {
+    let stranger = SigningKey::new(Secret::new("a guess").expect("not empty"), None);
+    let forged = post(spoke, &alert.body, &stranger.sign(alert.body.as_bytes())).await;
+    teller.tell(
+        Who::World,
+        spoke.name,
+        "shop/checkout",
+        &format!("somebody without the key sends an alert: {forged}"),
+    );
+    let replayed = post(spoke, &alert.body, &spoke.key.sign(alert.body.as_bytes())).await;
+    teller.tell(
+        Who::World,
+        spoke.name,
+        "shop/checkout",
+        &format!("somebody sends a recorded alert again: {replayed}, dropped as a duplicate"),
+    );
+    (forged, replayed)
+}
+
+async fn post(spoke: &Spoke, body: &str, signature: &str) -> StatusCode {
+    let request = Request::post(&spoke.address)
+        .header(header::CONTENT_TYPE, "application/json")
+        .header(SIGNATURE_HEADER, signature)
+        .body(Body::from(body.to_owned()));
+    let Ok(request) = request else {
+        return StatusCode::BAD_REQUEST;
+    };
+    let mut transport = over_http();
+    let Ok(transport) = transport.ready().await else {
+        return StatusCode::BAD_GATEWAY;
+    };
+    transport
+        .call(request)
+        .await
+        .map_or(StatusCode::BAD_GATEWAY, |response| response.status())
+}
+
+/// What has become of a role so far, seen in its cluster and in what helmreboot wrote there.
+fn end(role: &Role, spoke: &Spoke, journal: &Journal) -> End {
+    let key = key(role);
+    let object = spoke.cluster.get(&key).unwrap_or_default();
+    let annotation = |name: &str| object["metadata"]["annotations"][name].as_str();
+    let restarts = annotation(ATTEMPTS)
+        .and_then(|attempts| attempts.parse().ok())
+        .unwrap_or_default();
+    let last = last_word(journal, role.cluster, &key.namespace, &key.name);
+    let conditions = object["status"]["conditions"].as_array();
+    let ready = conditions
+        .into_iter()
+        .flatten()
+        .any(|condition| condition["type"] == "Ready" && condition["status"] == "True");
+    let gave_up = annotation(GAVE_UP).is_some();
+    // One patch for each restart, one for giving up, and none beside them.
+    let path = format!("/{}/helmreleases/{}?", key.namespace, key.name);
+    let writes = spoke
+        .cluster
+        .calls()
+        .iter()
+        .filter(|call| call.verb == "patch" && call.uri.contains(&path))
+        .count();
+    let expected_writes = role.restarts + i64::from(role.expected == "budget-spent");
+    let became = last.unwrap_or("still open").to_owned();
+    let as_told = became == role.expected
+        && restarts == role.restarts
+        && ready == (role.expected == "recovered")
+        && gave_up == (role.expected == "budget-spent")
+        && i64::try_from(writes) == Ok(expected_writes);
+    let expected = format!("{} after {} restarts", role.expected, role.restarts);
+    End {
+        cluster: role.cluster,
+        release: role.release.into(),
+        story: role.story,
+        restarts,
+        became,
+        expected,
+        as_told,
+    }
+}
+
+fn key(role: &Role) -> Key {
+    let (namespace, name) = role
+        .release
+        .split_once('/')
+        .unwrap_or(("default", role.release));
+    Key::new(namespace, name)
+}

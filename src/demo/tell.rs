@@ -1,0 +1,121 @@
+//! Telling the story: aligned lines, colours only on a terminal.
+
+use std::{io::IsTerminal, time::Instant};
+
+use serde_json::json;
+
+use super::story::End;
+
+/// Prints the story, or collects it for one JSON document.
+pub(crate) struct Teller {
+    start: Instant,
+    json: bool,
+    colours: bool,
+}
+
+/// Who acts.
+#[derive(Clone, Copy)]
+pub(crate) enum Who {
+    Flux,
+    Helmreboot,
+    World,
+}
+
+impl Teller {
+    pub(super) fn new(json: bool) -> Self {
+        let allowed = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        Self {
+            start: Instant::now(),
+            json,
+            colours: allowed && std::io::stdout().is_terminal(),
+        }
+    }
+
+    pub(super) fn say(&self, text: &str) {
+        if !self.json {
+            println!("{text}");
+        }
+    }
+
+    /// One thing that happens.
+    pub(crate) fn tell(&self, who: Who, cluster: &str, release: &str, text: &str) {
+        let (name, colour) = match who {
+            Who::Flux => ("flux", "33"),
+            Who::Helmreboot => ("helmreboot", "36"),
+            Who::World => ("world", "35"),
+        };
+        let name = format!("{name:<10}");
+        let name = if self.colours {
+            format!("\x1b[{colour}m{name}\x1b[0m")
+        } else {
+            name
+        };
+        let at = self.start.elapsed().as_secs_f64();
+        self.say(&format!(
+            "{at:>5.1}s  {cluster:<8} {release:<14} {name}  {text}"
+        ));
+    }
+
+    /// What became of each release.
+    pub(super) fn end(&self, ends: &[End], good: bool) {
+        if self.json {
+            let releases: Vec<_> = ends.iter().map(End::to_json).collect();
+            println!("{}", json!({"releases": releases, "asTold": good}));
+            return;
+        }
+        let mut rows = vec![
+            [
+                "CLUSTER",
+                "RELEASE",
+                "WHAT HAPPENED",
+                "RESTARTS",
+                "BECAME",
+                "AS TOLD",
+            ]
+            .map(str::to_owned),
+        ];
+        for end in ends {
+            let told = if end.as_told {
+                "yes".to_owned()
+            } else {
+                format!("no: expected {}", end.expected)
+            };
+            rows.push([
+                end.cluster.into(),
+                end.release.clone(),
+                end.story.into(),
+                end.restarts.to_string(),
+                end.became.clone(),
+                told,
+            ]);
+        }
+        println!("\n{}", table(&rows));
+        let verdict = if good {
+            "All came out as told."
+        } else {
+            "Not all came out as told."
+        };
+        println!(
+            "{verdict} It took {:.0} s.",
+            self.start.elapsed().as_secs_f64()
+        );
+    }
+}
+
+/// Columns as wide as their widest cell.
+fn table<const N: usize>(rows: &[[String; N]]) -> String {
+    let width = |column: usize| {
+        rows.iter()
+            .map(|row| row[column].chars().count())
+            .max()
+            .unwrap_or_default()
+    };
+    let line = |row: &[String; N]| {
+        let cells = row
+            .iter()
+            .enumerate()
+            .map(|(column, cell)| format!("{cell:<width$}", width = width(column)));
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    };
+    rows.iter().map(|row| line(row) + "\n").collect()
+}
