@@ -206,12 +206,11 @@ pub(crate) fn last_word(
     name: &str,
 ) -> Option<&'static str> {
     let (entries, _) = journal.since(0);
-    let ours = entries.iter().filter(|entry| {
+    let mut ours = entries.iter().filter(|entry| {
         &*entry.release.cluster == cluster
             && &*entry.release.namespace == namespace
             && &*entry.release.name == name
     });
-    ours.filter(|entry| entry.what == "leave")
-        .next_back()
+    ours.rfind(|entry| entry.what == "leave")
         .map(|entry| entry.why)
 }

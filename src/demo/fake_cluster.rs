@@ -249,7 +249,9 @@ async fn handle(Extract(cluster): Extract<FakeCluster>, request: Request<Body>) 
             FaultKind::Refuse(code) => return Refusal::fault(*code).into_response(),
             FaultKind::WriteBefore => {
                 let touched = json!({"metadata": {"labels": {"touched": cluster.lock().store.newest().to_string()}}});
-                path.key().map(|key| cluster.apply(&key, &touched));
+                if let Some(key) = path.key() {
+                    cluster.apply(&key, &touched);
+                }
             }
             FaultKind::LoseAnswer => {}
         }

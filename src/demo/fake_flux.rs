@@ -16,6 +16,7 @@ use tokio::{sync::Notify, task::JoinSet, time::Instant};
 use super::fake_cluster::{FakeCluster, Key};
 use crate::{clock::Clock, domain::release::REQUESTED_AT};
 
+mod actions;
 mod chart;
 mod notify;
 mod object;

@@ -22,120 +22,12 @@ use crate::domain::{
     signature::{Key as SigningKey, SIGNATURE_HEADER, Secret},
 };
 
-/// The embedded clusters.
-pub(super) const CLUSTERS: [&str; 2] = ["prod-eu", "prod-us"];
+mod roles;
+pub(super) use roles::CLUSTERS;
+use roles::{Cue, ROLES, Role, Turn};
 
 /// The longest the story may take, in its own seconds.
 const LONGEST: f64 = 200.0;
-
-/// A release and its fate.
-struct Role {
-    cluster: &'static str,
-    release: &'static str,
-    story: &'static str,
-    spec: fn() -> Value,
-    /// What the world does once, and when.
-    turn: Option<(Cue, Turn)>,
-    /// The last word of the decision table.
-    expected: &'static str,
-    restarts: i64,
-}
-
-/// When the world does something.
-#[derive(Clone, Copy, PartialEq)]
-enum Cue {
-    /// Flux sent the first alert about it.
-    Alerted,
-    /// Flux has given it up.
-    Stalled,
-}
-
-/// What the world does.
-#[derive(Clone, Copy, PartialEq)]
-enum Turn {
-    Heal(&'static str),
-    Suspend,
-    /// A dependency goes away, and comes back when Flux has noticed.
-    LoseDependency,
-}
-
-const ROLES: [Role; 7] = [
-    Role {
-        cluster: "prod-eu",
-        release: "shop/checkout",
-        story: "slow start",
-        spec: || spec("slow", json!({})),
-        turn: Some((Cue::Stalled, Turn::Heal("its pods are up at last"))),
-        expected: "recovered",
-        restarts: 1,
-    },
-    Role {
-        cluster: "prod-eu",
-        release: "shop/payments",
-        story: "admission webhook hangs",
-        spec: || spec("webhook", json!({})),
-        turn: Some((Cue::Stalled, Turn::Heal("the webhook answers again"))),
-        expected: "recovered",
-        restarts: 1,
-    },
-    Role {
-        cluster: "prod-eu",
-        release: "shop/search",
-        story: "immutable field changed",
-        spec: || spec("immutable", json!({})),
-        turn: None,
-        expected: "permanent",
-        restarts: 0,
-    },
-    Role {
-        cluster: "prod-us",
-        release: "team/frontend",
-        story: "rolled back by Flux",
-        spec: || {
-            spec(
-                "ok",
-                json!({
-            "upgrade": {"remediation": {"retries": 0, "remediateLastFailure": true, "strategy": "rollback"}}}),
-            )
-        },
-        turn: None,
-        expected: "rolled-back",
-        restarts: 0,
-    },
-    Role {
-        cluster: "prod-us",
-        release: "team/reports",
-        story: "suspended by a person",
-        spec: || spec("webhook", json!({})),
-        turn: Some((Cue::Alerted, Turn::Suspend)),
-        expected: "suspended",
-        restarts: 0,
-    },
-    Role {
-        cluster: "prod-us",
-        release: "team/queue",
-        story: "never gets ready",
-        spec: || spec("webhook", json!({})),
-        turn: None,
-        expected: "budget-spent",
-        restarts: 3,
-    },
-    Role {
-        cluster: "prod-us",
-        release: "team/cache",
-        story: "token swallowed by Flux",
-        spec: || {
-            spec(
-                "webhook",
-                json!({
-            "dependsOn": [{"name": "database"}]}),
-            )
-        },
-        turn: Some((Cue::Stalled, Turn::LoseDependency)),
-        expected: "recovered",
-        restarts: 2,
-    },
-];
 
 /// What became of a release.
 #[derive(Debug)]
@@ -154,14 +46,6 @@ impl End {
         json!({"cluster": self.cluster, "release": self.release, "story": self.story, "restarts": self.restarts,
             "became": self.became, "expected": self.expected, "asTold": self.as_told})
     }
-}
-
-fn spec(mode: &str, more: Value) -> Value {
-    let mut spec = json!({"interval": "1h", "timeout": "6s", "values": {"mode": mode},
-        "chart": {"spec": {"chart": "app", "version": "1.0.0",
-            "sourceRef": {"kind": "HelmRepository", "name": "charts", "namespace": "flux-system"}}}});
-    json_patch::merge(&mut spec, &more);
-    json!({"spec": spec})
 }
 
 /// What the story remembers of a role.
@@ -186,7 +70,7 @@ pub(super) async fn play(
             .expect("a role plays in a cluster")
     };
     for role in &ROLES {
-        spoke(role).cluster.apply(&key(role), &(role.spec)());
+        spoke(role).cluster.apply(&role.key(), &(role.spec)());
     }
     let deadline = Instant::now() + Duration::from_secs_f64(LONGEST / speed);
     let mut progress: Vec<Progress> = ROLES.iter().map(|_| Progress::default()).collect();
@@ -270,7 +154,7 @@ fn tell_alerts(spokes: &[Spoke], sent: &mut [usize], teller: &Teller) {
 
 /// The world does its part, once.
 fn turn(role: &Role, progress: &mut Progress, spoke: &Spoke, teller: &Teller) {
-    let key = key(role);
+    let key = role.key();
     let Some(object) = spoke.cluster.get(&key) else {
         return;
     };
@@ -379,7 +263,7 @@ async fn post(spoke: &Spoke, body: &str, signature: &str) -> StatusCode {
 
 /// What has become of a role so far, seen in its cluster and in what helmreboot wrote there.
 fn end(role: &Role, spoke: &Spoke, journal: &Journal) -> End {
-    let key = key(role);
+    let key = role.key();
     let object = spoke.cluster.get(&key).unwrap_or_default();
     let annotation = |name: &str| object["metadata"]["annotations"][name].as_str();
     let restarts = annotation(ATTEMPTS)
@@ -417,12 +301,4 @@ fn end(role: &Role, spoke: &Spoke, journal: &Journal) -> End {
         expected,
         as_told,
     }
-}
-
-fn key(role: &Role) -> Key {
-    let (namespace, name) = role
-        .release
-        .split_once('/')
-        .unwrap_or(("default", role.release));
-    Key::new(namespace, name)
 }

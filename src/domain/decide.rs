@@ -191,7 +191,8 @@ pub fn decide(
 
     let failed = release.is("Ready", Truth::False);
     let blank = release.status.conditions.is_empty();
-    if !stalled && !failed && !(blank && trigger.alerted) {
+    let named = blank && trigger.alerted;
+    if !(stalled || failed || named) {
         // Ready=True for an older generation, or nothing said yet: a patch is on its way.
         return wait(if blank {
             Why::NotAttempted

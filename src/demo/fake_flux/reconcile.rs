@@ -5,12 +5,7 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
-use super::{
-    FakeFlux, Key, Requeue,
-    chart::{self, Outcome},
-    notify::Event,
-    object::Object,
-};
+use super::{FakeFlux, Key, Requeue, chart, notify::Event, object::Object};
 use crate::domain::release::{REQUESTED_AT, RESET_AT};
 
 const FORCE_AT: &str = "reconcile.fluxcd.io/forceAt";
@@ -251,185 +246,6 @@ impl FakeFlux {
         }
     }
 
-    /// Installs or upgrades. False where nothing was stored: the controller backs off by itself.
-    async fn attempt(&self, key: &Key, object: &mut Object, action: &'static str) -> bool {
-        let running = running(object, action);
-        object.set(
-            "Reconciling",
-            "True",
-            "Progressing",
-            &running,
-            self.clock.now(),
-        );
-        object.set(
-            "Ready",
-            "Unknown",
-            "Progressing",
-            &running,
-            self.clock.now(),
-        );
-        self.save(key, object).await;
-        let outcome = self.helm(key, object, action).await;
-        let (title, verb) = if action == "install" {
-            ("Install", "install")
-        } else {
-            ("Upgrade", "upgrade")
-        };
-        let (digest, version) = (chart::digest(object), chart_version(object));
-        let now = self.clock.now();
-        object.remove("Remediated");
-        object.put("lastAttemptedReleaseAction", action);
-        let stored = !matches!(outcome, Outcome::NotStored(_));
-        match outcome {
-            Outcome::Deployed => {
-                let number = self.store(key, "deployed", &digest, &version);
-                let reason = format!("{title}Succeeded");
-                let message = format!(
-                    "Helm {verb} succeeded for release {}/{}.v{number} with chart app@{version}",
-                    key.namespace, key.name
-                );
-                self.event(object, "info", &reason, message.clone(), true)
-                    .await;
-                object.set("Released", "True", &reason, &message, now);
-                object.set("Ready", "True", &reason, &message, now);
-                if retry_interval(object, action).is_some() {
-                    object.clear_failures();
-                }
-            }
-            Outcome::Failed(error) | Outcome::NotStored(error) => {
-                let reason = format!("{title}Failed");
-                let message = format!(
-                    "Helm {verb} failed for release {}/{} with chart app@{version}: {error}",
-                    key.namespace, key.name
-                );
-                let logs = format!(
-                    "\n\nLast Helm logs:\n\n{now}: warning: {verb} failed: context deadline exceeded"
-                );
-                let said = if stored {
-                    format!("{message}{logs}")
-                } else {
-                    message.clone()
-                };
-                self.event(object, "error", &reason, said, true).await;
-                object.set("Released", "False", &reason, &message, now);
-                object.set("Ready", "False", &reason, &message, now);
-                object.raise("failures");
-                if stored {
-                    self.store(key, "failed", &digest, &version);
-                    object.raise(&format!("{action}Failures"));
-                }
-            }
-        }
-        object.put("history", self.history(key));
-        if stored {
-            self.save(key, object).await;
-        }
-        stored
-    }
-
-    async fn roll_back(&self, key: &Key, object: &mut Object) {
-        let running = running(object, "rollback");
-        object.set(
-            "Reconciling",
-            "True",
-            "Progressing",
-            &running,
-            self.clock.now(),
-        );
-        self.save(key, object).await;
-        self.sleep(Duration::from_millis(200)).await;
-        let helm = self.world().storage.get(key).cloned().unwrap_or_default();
-        let Some(target) = helm.rollback_target() else {
-            return;
-        };
-        let message = format!(
-            "Helm rollback to previous release {}/{}.v{} with chart app@{} succeeded",
-            key.namespace, key.name, target.version, target.chart_version
-        );
-        self.store(key, "deployed", &target.digest, &target.chart_version);
-        self.event(object, "info", "RollbackSucceeded", message.clone(), true)
-            .await;
-        object.set(
-            "Remediated",
-            "True",
-            "RollbackSucceeded",
-            &message,
-            self.clock.now(),
-        );
-        object.set(
-            "Ready",
-            "False",
-            "RollbackSucceeded",
-            &message,
-            self.clock.now(),
-        );
-        object.put("history", self.history(key));
-    }
-
-    async fn uninstall(&self, key: &Key, object: &mut Object) {
-        let running = running(object, "uninstall");
-        object.set(
-            "Reconciling",
-            "True",
-            "Progressing",
-            &running,
-            self.clock.now(),
-        );
-        self.save(key, object).await;
-        self.sleep(Duration::from_millis(200)).await;
-        let version = self.mark_uninstalled(key);
-        let message = format!(
-            "Helm uninstall remediation for release {}/{}.v{version} with chart app@{} succeeded",
-            key.namespace,
-            key.name,
-            chart_version(object)
-        );
-        self.event(object, "info", "UninstallSucceeded", message.clone(), true)
-            .await;
-        object.set(
-            "Remediated",
-            "True",
-            "UninstallSucceeded",
-            &message,
-            self.clock.now(),
-        );
-        object.put("history", self.history(key));
-    }
-
-    /// The object is being deleted: uninstall, then let it go.
-    async fn uninstall_for_good(&self, key: &Key, object: &mut Object) {
-        let stored = self.world().storage.contains_key(key);
-        if stored {
-            let version = self.mark_uninstalled(key);
-            let message = format!(
-                "Helm uninstall succeeded for release {}/{}.v{version} with chart app@{}",
-                key.namespace,
-                key.name,
-                chart_version(object)
-            );
-            self.event(object, "info", "UninstallSucceeded", message.clone(), true)
-                .await;
-            object.set(
-                "Released",
-                "False",
-                "UninstallSucceeded",
-                &message,
-                self.clock.now(),
-            );
-            object.set(
-                "Ready",
-                "False",
-                "UninstallSucceeded",
-                &message,
-                self.clock.now(),
-            );
-            self.save(key, object).await;
-        }
-        self.world().storage.remove(key);
-        self.cluster
-            .apply(key, &json!({"metadata": {"finalizers": null}}));
-    }
-
     /// A retry that is Flux's own: after `retryInterval`, or after a remediation with retries left.
     async fn retry_later(&self, key: &Key, object: &mut Object) -> Requeue {
         let action = if object.count("upgradeFailures") > 0 {
@@ -464,7 +280,7 @@ impl FakeFlux {
     }
 
     /// The deferred last patch: every reconciliation notes the token it has seen.
-    async fn finish(&self, key: &Key, object: &mut Object, observed: bool) {
+    pub(super) async fn finish(&self, key: &Key, object: &mut Object, observed: bool) {
         if observed {
             object.put("observedGeneration", object.generation());
         }
@@ -475,7 +291,7 @@ impl FakeFlux {
     }
 
     /// Saves conditions, then the rest.
-    async fn save(&self, key: &Key, object: &Object) {
+    pub(super) async fn save(&self, key: &Key, object: &Object) {
         let saved = self
             .cluster
             .get(key)
@@ -490,7 +306,7 @@ impl FakeFlux {
     }
 
     /// Tells notification-controller, and waits for its answer: so alerts come before the status.
-    async fn event(
+    pub(super) async fn event(
         &self,
         object: &Object,
         severity: &'static str,
@@ -509,35 +325,9 @@ impl FakeFlux {
         self.notifier.event(&event, self.clock.now());
         self.sleep(STEP).await;
     }
-
-    fn store(&self, key: &Key, status: &'static str, digest: &str, version: &str) -> i64 {
-        let mut world = self.world();
-        let helm = world.storage.entry(key.clone()).or_default();
-        helm.store(status, digest, version, self.clock.now());
-        helm.latest().map_or(0, |latest| latest.version)
-    }
-
-    fn mark_uninstalled(&self, key: &Key) -> i64 {
-        let mut world = self.world();
-        let last = world
-            .storage
-            .get_mut(key)
-            .and_then(|helm| helm.revisions.last_mut());
-        last.map_or(0, |last| {
-            last.status = "uninstalling";
-            last.version
-        })
-    }
-
-    fn history(&self, key: &Key) -> Value {
-        self.world()
-            .storage
-            .get(key)
-            .map_or_else(|| json!([]), chart::Helm::history)
-    }
 }
 
-fn chart_version(object: &Object) -> String {
+pub(super) fn chart_version(object: &Object) -> String {
     object
         .spec("/chart/spec/version")
         .as_str()
@@ -545,7 +335,7 @@ fn chart_version(object: &Object) -> String {
         .to_owned()
 }
 
-fn running(object: &Object, action: &str) -> String {
+pub(super) fn running(object: &Object, action: &str) -> String {
     format!(
         "Running '{action}' action with timeout of {}",
         object.spec("/timeout").as_str().unwrap_or("5m0s")
@@ -564,7 +354,7 @@ fn exhausted(object: &Object, action: &str) -> bool {
 }
 
 /// The interval of the strategy RetryOnFailure, as written and as a duration.
-fn retry_interval(object: &Object, action: &str) -> Option<(String, Duration)> {
+pub(super) fn retry_interval(object: &Object, action: &str) -> Option<(String, Duration)> {
     let strategy = object.spec(&format!("/{action}/strategy"));
     let text = (strategy["name"] == "RetryOnFailure")
         .then(|| strategy["retryInterval"].as_str().unwrap_or("5m"))?;

@@ -1,0 +1,259 @@
+//! The series: their labels, their registration, and that each exists from the start.
+
+use std::{hash::Hash, sync::Arc};
+
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{
+        family::{Family, MetricConstructor},
+        histogram::Histogram,
+        info::Info,
+    },
+    registry::Registry,
+};
+
+use super::{CONTROLLER, CallResult, Metrics, NO_CLUSTER, Reconciled, Verb};
+use crate::domain::{
+    alert::Ignored,
+    answer::Answer,
+    classify::{Class, Verdict},
+    decide::Why,
+    ledger::{Action, Ended},
+    rules::BUILT_IN,
+};
+
+macro_rules! labels {
+    ($($name:ident { $($field:ident: $type:ty),+ }),+ $(,)?) => { $(
+        #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+        pub(super) struct $name { $(pub(super) $field: $type),+ }
+    )+ };
+}
+
+labels! {
+    AlertLabels { cluster: Arc<str>, result: &'static str },
+    IgnoredLabels { cluster: Arc<str>, why: &'static str },
+    VerdictLabels { class: &'static str, rule: &'static str },
+    DecisionLabels { cluster: Arc<str>, decision: &'static str, why: &'static str },
+    RestartLabels { cluster: Arc<str>, action: &'static str },
+    EndLabels { cluster: Arc<str>, result: &'static str },
+    ClusterLabels { cluster: Arc<str> },
+    RequestLabels { cluster: Arc<str>, verb: &'static str, result: &'static str },
+    VerbLabels { cluster: Arc<str>, verb: &'static str },
+    ControllerLabels { controller: &'static str },
+    ReconcileLabels { controller: &'static str, result: &'static str },
+}
+
+pub(super) type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
+
+impl Metrics {
+    /// Registers everything, and makes every series of these clusters appear.
+    pub fn register<'a>(&self, clusters: impl IntoIterator<Item = &'a Arc<str>>) -> Registry {
+        let mut registry = Registry::default();
+        let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+        let own = registry.sub_registry_with_prefix("helmreboot");
+        own.register("build", "The running version", version);
+        own.register(
+            "alerts",
+            "Requests at the webhook, by what they were answered",
+            self.alerts.clone(),
+        );
+        own.register(
+            "alerts_ignored",
+            "Good alerts that ask for nothing, by why",
+            self.ignored.clone(),
+        );
+        own.register(
+            "verdicts",
+            "Causes of failures looked at, by class and rule",
+            self.verdicts.clone(),
+        );
+        own.register(
+            "decisions",
+            "Decisions, by the row of the table that held",
+            self.decisions.clone(),
+        );
+        own.register(
+            "restarts",
+            "Restarts written, by how Flux was asked",
+            self.restarts.clone(),
+        );
+        own.register(
+            "restart_ends",
+            "Restarts whose end was seen, by how they ended",
+            self.ends.clone(),
+        );
+        own.register(
+            "gave_up",
+            "Releases given up after their last restart",
+            self.gave_up.clone(),
+        );
+        own.register(
+            "alert_to_restart_seconds",
+            "From the alert to the restart it led to",
+            self.delay.clone(),
+        );
+        own.register(
+            "queue_entries",
+            "Releases that are waited for or worked on",
+            self.queue.clone(),
+        );
+        own.register(
+            "kubernetes_requests",
+            "Calls to API servers, by result",
+            self.requests.clone(),
+        );
+        own.register(
+            "kubernetes_request_seconds",
+            "How long calls took",
+            self.request_seconds.clone(),
+        );
+        let seed = registry.sub_registry_with_prefix("controller_runtime");
+        seed.register(
+            "reconcile",
+            "Looks at releases, by result",
+            self.reconciles.clone(),
+        );
+        seed.register(
+            "reconcile_errors",
+            "Looks that failed",
+            self.reconcile_errors.clone(),
+        );
+        seed.register(
+            "reconcile_time_seconds",
+            "How long a look took",
+            self.reconcile_seconds.clone(),
+        );
+        self.touch(clusters);
+        registry
+    }
+
+    /// Creates each series that can ever appear, at 0.
+    fn touch<'a>(&self, clusters: impl IntoIterator<Item = &'a Arc<str>>) {
+        for class in Class::ALL.iter().copied() {
+            let rules = BUILT_IN
+                .iter()
+                .filter(|rule| rule.class == class)
+                .map(|rule| rule.name);
+            for rule in rules.chain((class == Class::Unknown).then_some(Verdict::NO_RULE)) {
+                appear(
+                    &self.verdicts,
+                    &VerdictLabels {
+                        class: class.as_str(),
+                        rule,
+                    },
+                );
+            }
+        }
+        for answer in Answer::ALL {
+            self.answered(NO_CLUSTER, *answer, 0);
+        }
+        for result in Reconciled::ALL {
+            appear(&self.reconciles, &reconcile_labels(*result));
+        }
+        appear(
+            &self.reconcile_errors,
+            &ControllerLabels {
+                controller: CONTROLLER,
+            },
+        );
+        appear(
+            &self.reconcile_seconds,
+            &ControllerLabels {
+                controller: CONTROLLER,
+            },
+        );
+        for cluster in clusters {
+            self.touch_cluster(cluster);
+        }
+    }
+
+    fn touch_cluster(&self, cluster: &Arc<str>) {
+        for answer in Answer::ALL.iter().filter(|answer| answer.knows_cluster()) {
+            self.answered(cluster, *answer, 0);
+        }
+        for why in Ignored::ALL {
+            appear(
+                &self.ignored,
+                &IgnoredLabels {
+                    cluster: Arc::clone(cluster),
+                    why: why.as_str(),
+                },
+            );
+        }
+        for why in Why::ALL {
+            let decision = why.decides();
+            appear(&self.decisions, &decision_labels(cluster, decision, *why));
+        }
+        for action in Action::ALL {
+            appear(
+                &self.restarts,
+                &RestartLabels {
+                    cluster: Arc::clone(cluster),
+                    action: action.as_str(),
+                },
+            );
+        }
+        for end in Ended::ALL {
+            appear(
+                &self.ends,
+                &EndLabels {
+                    cluster: Arc::clone(cluster),
+                    result: end.as_str(),
+                },
+            );
+        }
+        for verb in Verb::ALL {
+            for result in CallResult::ALL {
+                appear(&self.requests, &request_labels(cluster, *verb, *result));
+            }
+            appear(
+                &self.request_seconds,
+                &VerbLabels {
+                    cluster: Arc::clone(cluster),
+                    verb: verb.as_str(),
+                },
+            );
+        }
+        let labels = ClusterLabels {
+            cluster: Arc::clone(cluster),
+        };
+        appear(&self.gave_up, &labels);
+        appear(&self.delay, &labels);
+        appear(&self.queue, &labels);
+    }
+}
+
+/// Makes a series exist, at 0.
+pub(super) fn appear<S: Clone + Hash + Eq, M, C: MetricConstructor<M>>(
+    family: &Family<S, M, C>,
+    labels: &S,
+) {
+    drop(family.get_or_create(labels));
+}
+
+pub(super) fn reconcile_labels(result: Reconciled) -> ReconcileLabels {
+    ReconcileLabels {
+        controller: CONTROLLER,
+        result: result.as_str(),
+    }
+}
+
+pub(super) fn request_labels(cluster: &Arc<str>, verb: Verb, result: CallResult) -> RequestLabels {
+    RequestLabels {
+        cluster: Arc::clone(cluster),
+        verb: verb.as_str(),
+        result: result.as_str(),
+    }
+}
+
+pub(super) fn decision_labels(
+    cluster: &Arc<str>,
+    decision: &'static str,
+    why: Why,
+) -> DecisionLabels {
+    DecisionLabels {
+        cluster: Arc::clone(cluster),
+        decision,
+        why: why.as_str(),
+    }
+}

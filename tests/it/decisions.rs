@@ -1,0 +1,377 @@
+//! The decision table, row by row: an alert comes, and what the live release shows decides.
+
+use helmreboot::{
+    app::Options,
+    domain::{classify::Class, policy::Policy},
+};
+use serde_json::json;
+
+use crate::support::{IMMUTABLE, Live, SLOW, TestApp, pass};
+
+/// What a case expects: the word of the row that holds in the end, and how many patches were written.
+struct Case {
+    live: Live,
+    why: &'static str,
+    writes: usize,
+}
+
+fn case(live: Live, why: &'static str, writes: usize) -> Case {
+    Case { live, why, writes }
+}
+
+const CONFIG_KEY: &str = "1/1.0.0/0123456789ab";
+
+/// A stalled release on which this many restarts were written, the last one long ago.
+fn restarted(name: &str, attempts: &str) -> Live {
+    Live::stalled(name)
+        .annotated("helmreboot.io/config-key", CONFIG_KEY)
+        .annotated("helmreboot.io/attempts", attempts)
+        .annotated("helmreboot.io/last-restart", "2026-11-20T00:00:00Z")
+        .annotated("helmreboot.io/token", "t")
+        .annotated(
+            "helmreboot.io/before",
+            "v1 ran=- failures=1/0/1 revision=1.0.0",
+        )
+}
+
+fn remediated(name: &str, reason: &str) -> Live {
+    Live::stalled(name).condition("Remediated", "True", reason, "Helm rollback succeeded")
+}
+
+async fn check(options: Options, cases: Vec<Case>) {
+    for Case { live, why, writes } in cases {
+        let app = TestApp::with(options.clone(), &["a"]);
+        let release = app.holds(live);
+        app.alert(&release).await;
+        pass(9).await;
+        let written = app.writes().len();
+        let (entries, _) = app.journal.since(0);
+        let restart = entries
+            .iter()
+            .find(|entry| entry.what == "restart")
+            .map(|entry| entry.why);
+        let said = restart.unwrap_or_else(|| app.why(&release));
+        assert_eq!((said, written), (why, writes), "{}", release.name);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn releases_that_are_left_alone_are_not_written_to() {
+    let cases = vec![
+        case(
+            Live::stalled("being-deleted").with(&json!({"metadata": {"finalizers": ["x"]}})),
+            "reset",
+            1,
+        ),
+        case(
+            Live::stalled("suspended").with(&json!({"spec": {"suspend": true}})),
+            "suspended",
+            0,
+        ),
+        case(
+            Live::stalled("opted-out").annotated("helmreboot.io/enabled", "false"),
+            "opted-out",
+            0,
+        ),
+        case(
+            Live::stalled("opted-in").annotated("helmreboot.io/enabled", "perhaps"),
+            "reset",
+            1,
+        ),
+        case(
+            Live::stalled("ready").condition("Ready", "True", "UpgradeSucceeded", ""),
+            "recovered",
+            0,
+        ),
+        case(
+            Live::named("retrying")
+                .failed(SLOW)
+                .reconciling("ProgressingWithRetry", "retrying after 20s"),
+            "flux-retries",
+            0,
+        ),
+        case(
+            Live::named("waiting").condition(
+                "Ready",
+                "False",
+                "RetryAfterInterval",
+                "Will retry after 5m0s",
+            ),
+            "flux-retries",
+            0,
+        ),
+        case(
+            Live::named("dependency")
+                .condition(
+                    "Ready",
+                    "False",
+                    "DependencyNotReady",
+                    "dependency 'apps/x' is not ready",
+                )
+                .reconciling("Progressing", "Fulfilling prerequisites"),
+            "prerequisites",
+            0,
+        ),
+        case(
+            Live::named("source")
+                .condition("Ready", "False", "SourceNotReady", "HelmChart is not ready")
+                .reconciling("Progressing", "Fulfilling prerequisites"),
+            "prerequisites",
+            0,
+        ),
+        case(
+            Live::named("values")
+                .condition("Ready", "False", "ValuesError", "could not resolve")
+                .reconciling("Progressing", "Fulfilling prerequisites"),
+            "prerequisites",
+            0,
+        ),
+        case(
+            Live::named("own-backoff")
+                .failed("execution error at (a.yaml:1:1): no")
+                .reconciling("Progressing", "Running 'install' action"),
+            "flux-retries",
+            0,
+        ),
+        case(Live::stalled("lasting").failed(IMMUTABLE), "permanent", 0),
+        case(
+            Live::stalled("unheard-of").failed("the moon was in the way"),
+            "unknown-cause",
+            0,
+        ),
+        case(
+            Live::stalled("mixed").failed(IMMUTABLE).condition(
+                "Ready",
+                "False",
+                "UpgradeFailed",
+                SLOW,
+            ),
+            "permanent",
+            0,
+        ),
+        case(
+            remediated("rolled-back", "RollbackSucceeded"),
+            "rolled-back",
+            0,
+        ),
+        case(
+            remediated("uninstalled", "UninstallSucceeded"),
+            "uninstalled",
+            0,
+        ),
+        case(
+            Live::stalled("uninstalling")
+                .status(&json!({"history": [{"version": 1, "status": "uninstalling"}]})),
+            "uninstalled",
+            0,
+        ),
+    ];
+    check(Options::default(), cases).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn releases_that_flux_works_on_are_waited_for() {
+    let unknown = |live: Live| {
+        live.condition(
+            "Ready",
+            "Unknown",
+            "Progressing",
+            "Running 'upgrade' action with timeout of 5m0s",
+        )
+    };
+    let cases = vec![
+        case(
+            Live::stalled("token").annotated("reconcile.fluxcd.io/requestedAt", "somebody"),
+            "token-pending",
+            0,
+        ),
+        case(
+            unknown(Live::named("running")).reconciling(
+                "Progressing",
+                "Running 'upgrade' action with timeout of 5m0s",
+            ),
+            "working",
+            0,
+        ),
+        case(unknown(Live::named("old-flux")), "working", 0),
+        case(
+            Live::stalled("new-spec").status(&json!({"lastAttemptedGeneration": 0})),
+            "not-attempted",
+            0,
+        ),
+        case(
+            Live::named("patch-on-its-way")
+                .condition("Ready", "True", "UpgradeSucceeded", "")
+                .status(&json!({"observedGeneration": 0})),
+            "settling",
+            0,
+        ),
+    ];
+    check(Options::default(), cases).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn releases_that_are_stuck_for_a_passing_reason_are_restarted() {
+    let unknown_ready = Live::stalled("swallowed").condition(
+        "Ready",
+        "Unknown",
+        "Progressing",
+        "reconciliation in progress",
+    );
+    let cases = vec![
+        case(Live::stalled("stalled"), "reset", 1),
+        case(unknown_ready, "reset", 1),
+        case(
+            Live::stalled("no-target").condition(
+                "Stalled",
+                "True",
+                "MissingRollbackTarget",
+                "Failed to perform remediation: missing target release for rollback",
+            ),
+            "reset",
+            1,
+        ),
+        case(
+            Live::stalled("old-number").status(&json!({"observedGeneration": 0})),
+            "reset",
+            1,
+        ),
+        case(Live::named("idle").failed(SLOW), "request", 1),
+        case(Live::named("blank").without_status(), "request", 1),
+        case(
+            Live::stalled("handled")
+                .annotated("reconcile.fluxcd.io/requestedAt", "t")
+                .status(&json!({"lastHandledReconcileAt": "t"})),
+            "reset",
+            1,
+        ),
+        case(
+            Live::stalled("test")
+                .condition("Released", "True", "UpgradeSucceeded", "")
+                .condition("TestSuccess", "False", "TestFailed", SLOW),
+            "reset",
+            1,
+        ),
+    ];
+    check(Options::default(), cases).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn budget_and_backoff_hold_a_restart_back() {
+    let recent =
+        |name| restarted(name, "1").annotated("helmreboot.io/last-restart", "2026-11-23T11:59:50Z");
+    let cases = vec![
+        case(restarted("one-left", "4"), "reset", 1),
+        // One patch: the note that it was given up.
+        case(restarted("spent", "5"), "budget-spent", 1),
+        case(restarted("noted-already", "5").annotated("helmreboot.io/gave-up", "long ago"), "budget-spent", 0),
+        case(restarted("garbage", "few"), "budget-spent", 1),
+        case(restarted("lower-limit", "2").annotated("helmreboot.io/limit", "2"), "budget-spent", 1),
+        case(restarted("higher-limit", "5").annotated("helmreboot.io/limit", "50"), "budget-spent", 1),
+        case(restarted("other-values", "5").annotated("helmreboot.io/config-key", "1/1.0.0/ffff"), "reset", 1),
+        case(restarted("healed-since", "5").status(&json!({"history": [{"version": 2, "status": "deployed",
+            "chartVersion": "1.0.0", "configDigest": "sha256:0123456789abcdef"}, {"version": 3, "status": "failed"}]})), "reset", 1),
+        case(recent("too-soon"), "backoff", 0),
+        case(restarted("mad-clock", "1").annotated("helmreboot.io/last-restart", "3026-01-01T00:00:00Z"), "reset", 1),
+    ];
+    check(Options::default(), cases).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_policy_or_an_annotation_opts_in_and_then_once() {
+    let asked = || {
+        remediated("asked", "RollbackSucceeded").annotated("helmreboot.io/after-rollback", "true")
+    };
+    let again = restarted("again", "1")
+        .condition("Remediated", "True", "RollbackSucceeded", "")
+        .annotated("helmreboot.io/after-rollback", "true");
+    check(
+        Options::default(),
+        vec![case(asked(), "reset", 1), case(again, "rolled-back", 0)],
+    )
+    .await;
+
+    let policy = Policy {
+        after_rollback: true,
+        after_uninstall: true,
+        unknown: Class::Transient,
+        ..Policy::default()
+    };
+    let open = Options {
+        policy,
+        ..Options::default()
+    };
+    let cases = vec![
+        case(remediated("rolled-back", "RollbackSucceeded"), "reset", 1),
+        case(remediated("uninstalled", "UninstallSucceeded"), "reset", 1),
+        case(
+            Live::stalled("unheard-of").failed("the moon was in the way"),
+            "reset",
+            1,
+        ),
+        case(Live::stalled("lasting").failed(IMMUTABLE), "permanent", 0),
+    ];
+    check(open, cases).await;
+
+    let closed = Policy {
+        allow_after_rollback: false,
+        ..Policy::default()
+    };
+    check(
+        Options {
+            policy: closed,
+            ..Options::default()
+        },
+        vec![case(asked(), "rolled-back", 0)],
+    )
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_gone_replaced_or_going_is_left() {
+    let app = TestApp::new();
+    let gone = helmreboot::demo::fake_cluster::Key::new("apps", "gone");
+    app.alert(&gone).await;
+    let replaced = app.holds(Live::stalled("replaced"));
+    let mut event = app.event("a", &replaced);
+    event["involvedObject"]["uid"] = json!("of its predecessor");
+    app.send("a", &event).await;
+    let going = app.holds(
+        Live::stalled("going").with(&json!({"metadata": {"finalizers": ["finalizers.fluxcd.io"]}})),
+    );
+    app.cluster("a").delete(&going);
+    app.alert(&going).await;
+    pass(9).await;
+    assert_eq!(
+        [app.why(&gone), app.why(&replaced), app.why(&going)],
+        ["gone", "replaced", "deleting"]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn observing_decides_and_writes_nothing() {
+    let policy = Policy {
+        mode: helmreboot::domain::policy::Mode::Observe,
+        ..Policy::default()
+    };
+    let app = TestApp::with(
+        Options {
+            policy,
+            ..Options::default()
+        },
+        &["a"],
+    );
+    let stuck = app.holds(Live::stalled("stuck"));
+    let spent = app.holds(restarted("spent", "5"));
+    app.alert(&stuck).await;
+    app.alert(&spent).await;
+    pass(60).await;
+    assert_eq!(
+        app.metric(
+            "helmreboot_decisions_total{cluster=\"a\",decision=\"restart\",why=\"stalled\"}"
+        )
+        .await,
+        1.0
+    );
+    assert_eq!(app.why(&spent), "budget-spent");
+}

@@ -1,0 +1,442 @@
+//! The service in a test: real router, real workers, embedded clusters, paused time.
+
+use std::{cell::Cell, collections::BTreeMap, sync::Arc, time::Duration};
+
+use axum::{Router, body::Body};
+use helmreboot::{
+    app::{App, Entrance, Options},
+    clock::Clock,
+    config::clusters::{ClusterConfig, KeySource, Reach},
+    demo::fake_cluster::{Call, FakeCluster, Key},
+    domain::{
+        alert::ReleaseRef,
+        journal::Journal,
+        signature::{Key as SigningKey, Keys, Secret},
+    },
+    registry::Registry,
+};
+use http::{HeaderMap, Request, StatusCode};
+use http_body_util::BodyExt;
+use serde_json::{Value, json};
+use tokio::task::JoinHandle;
+use tower::ServiceExt;
+
+pub(crate) const NOW: &str = "2026-11-23T12:00:00Z";
+
+/// The service with its clusters. Dropping it fails the test if a cluster was written to without the
+/// test having looked.
+pub(crate) struct TestApp {
+    pub(crate) clock: Clock,
+    pub(crate) journal: Arc<Journal>,
+    pub(crate) registry: Arc<Registry>,
+    webhook: Router,
+    metrics: Router,
+    clusters: BTreeMap<String, FakeCluster>,
+    keys: BTreeMap<String, SigningKey>,
+    workers: Vec<JoinHandle<()>>,
+    claimed: Cell<usize>,
+}
+
+/// An answer of the webhook.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Value,
+}
+
+impl TestApp {
+    /// One cluster, `a`.
+    pub(crate) fn new() -> Self {
+        Self::with(Options::default(), &["a"])
+    }
+
+    /// Several clusters, each with a key of its own.
+    pub(crate) fn with(options: Options, names: &[&str]) -> Self {
+        let clock = Clock::with_tokio(NOW.parse().expect("a time"));
+        let clusters = names
+            .iter()
+            .map(|name| ((*name).to_owned(), FakeCluster::new(clock.clone())));
+        Self::around(options, clusters.collect(), clock)
+    }
+
+    /// The service on clusters that exist already, as after a restart of the process.
+    pub(crate) fn around(
+        options: Options,
+        clusters: BTreeMap<String, FakeCluster>,
+        clock: Clock,
+    ) -> Self {
+        let keys = clusters
+            .keys()
+            .map(|name| (name.clone(), key(&format!("key of {name}"))))
+            .collect();
+        Self::keyed(options, clusters, clock, keys)
+    }
+
+    /// The same, with the keys given.
+    pub(crate) fn keyed(
+        options: Options,
+        clusters: BTreeMap<String, FakeCluster>,
+        clock: Clock,
+        keys: BTreeMap<String, SigningKey>,
+    ) -> Self {
+        let entrance = |(name, cluster): (&String, &FakeCluster)| Entrance {
+            config: ClusterConfig {
+                name: Arc::from(name.as_str()),
+                keys: Vec::<KeySource>::new(),
+                reach: Reach::default(),
+                place: "test".into(),
+            },
+            keys: Keys::new(vec![keys[name].clone()]),
+            client: cluster.client(),
+        };
+        let mut app = App::new(
+            options,
+            clusters.iter().map(entrance).collect(),
+            clock.clone(),
+        );
+        let workers = app
+            .take_workers()
+            .into_iter()
+            .map(|worker| tokio::spawn(worker.run()))
+            .collect();
+        let (webhook, metrics, journal, registry) =
+            (app.webhook(), app.metrics(), app.journal(), app.registry());
+        let claimed = Cell::new(
+            clusters
+                .values()
+                .map(|cluster| patches(cluster).len())
+                .sum(),
+        );
+        Self {
+            clock,
+            journal,
+            registry,
+            webhook,
+            metrics,
+            clusters,
+            keys,
+            workers,
+            claimed,
+        }
+    }
+
+    pub(crate) fn cluster(&self, name: &str) -> &FakeCluster {
+        &self.clusters[name]
+    }
+
+    /// The webhook as a service.
+    pub(crate) fn router(&self) -> Router {
+        self.webhook.clone()
+    }
+
+    /// How many different restarts the release has seen, whatever became of their answers.
+    pub(crate) fn restarts_that_landed(&self, release: &Key) -> usize {
+        let versions = self.cluster("a").versions_of(release);
+        let token = |object: &Value| {
+            object["metadata"]["annotations"]["helmreboot.io/token"]
+                .as_str()
+                .map(str::to_owned)
+        };
+        versions
+            .iter()
+            .filter_map(token)
+            .collect::<std::collections::BTreeSet<_>>()
+            .len()
+    }
+
+    /// Puts a release into cluster `a`.
+    pub(crate) fn holds(&self, live: Live) -> Key {
+        self.holds_in("a", live)
+    }
+
+    pub(crate) fn holds_in(&self, cluster: &str, live: Live) -> Key {
+        let cluster = self.cluster(cluster);
+        cluster.apply(&live.key, &live.object);
+        if let Some(status) = &live.status {
+            cluster.write_status(&live.key, status);
+        }
+        live.key
+    }
+
+    /// Flux tells of a failed upgrade in cluster `a`.
+    pub(crate) async fn alert(&self, release: &Key) -> Answer {
+        self.alert_from("a", release).await
+    }
+
+    pub(crate) async fn alert_from(&self, cluster: &str, release: &Key) -> Answer {
+        self.send(cluster, &self.event(cluster, release)).await
+    }
+
+    /// The event Flux would send now.
+    pub(crate) fn event(&self, cluster: &str, release: &Key) -> Value {
+        let uid = self
+            .cluster(cluster)
+            .get(release)
+            .map(|object| object["metadata"]["uid"].clone());
+        json!({
+            "involvedObject": {"kind": "HelmRelease", "namespace": release.namespace, "name": release.name,
+                "uid": uid, "apiVersion": "helm.toolkit.fluxcd.io/v2", "resourceVersion": "1"},
+            "severity": "error", "timestamp": self.clock.now().to_string(),
+            "message": format!("Helm upgrade failed for release {}/{} with chart app@1.0.0: {SLOW}\n\nLast Helm logs:\n\n{}",
+                release.namespace, release.name, self.clock.now()),
+            "reason": "UpgradeFailed", "metadata": {"cluster": cluster, "revision": "1.0.0"},
+            "reportingController": "helm-controller", "reportingInstance": "helm-controller-0",
+        })
+    }
+
+    /// Posts an event as the cluster's notification-controller would.
+    pub(crate) async fn send(&self, cluster: &str, event: &Value) -> Answer {
+        let body = event.to_string();
+        let signature = self.keys[cluster].sign(body.as_bytes());
+        self.post(
+            &format!("/webhook/{cluster}"),
+            &[("X-Signature", &signature)],
+            body,
+        )
+        .await
+    }
+
+    /// Posts anything.
+    pub(crate) async fn post(
+        &self,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Body>,
+    ) -> Answer {
+        let mut request = Request::post(path).header("content-type", "application/json");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        self.request(request.body(body.into()).expect("a request"))
+            .await
+    }
+
+    pub(crate) async fn request(&self, request: Request<Body>) -> Answer {
+        let response = self
+            .webhook
+            .clone()
+            .oneshot(request)
+            .await
+            .expect("a router never fails");
+        let (parts, body) = response.into_parts();
+        let bytes = body.collect().await.expect("a body").to_bytes();
+        let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
+        Answer {
+            status: parts.status,
+            headers: parts.headers,
+            body,
+        }
+    }
+
+    pub(crate) fn sign(&self, cluster: &str, body: &str) -> String {
+        self.keys[cluster].sign(body.as_bytes())
+    }
+
+    /// The text of `/metrics`.
+    pub(crate) async fn scrape(&self) -> String {
+        let request = Request::get("/metrics")
+            .body(Body::empty())
+            .expect("a request");
+        let response = self
+            .metrics
+            .clone()
+            .oneshot(request)
+            .await
+            .expect("a router never fails");
+        let bytes = response
+            .into_body()
+            .collect()
+            .await
+            .expect("a body")
+            .to_bytes();
+        String::from_utf8(bytes.to_vec()).expect("text")
+    }
+
+    /// The value of one series.
+    pub(crate) async fn metric(&self, series: &str) -> f64 {
+        let text = self.scrape().await;
+        let line = text.lines().find(|line| line.starts_with(series));
+        let value = line
+            .and_then(|line| line.rsplit(' ').next())
+            .unwrap_or_else(|| panic!("no series {series} in\n{text}"));
+        value.parse().expect("a number")
+    }
+
+    /// All patches so far, which the test herewith has seen.
+    #[track_caller]
+    pub(crate) fn writes(&self) -> Vec<Call> {
+        let writes: Vec<_> = self.clusters.values().flat_map(patches).collect();
+        self.claimed.set(writes.len());
+        writes
+    }
+
+    /// The reason of the last decision about a release of cluster `a`.
+    #[track_caller]
+    pub(crate) fn why(&self, release: &Key) -> &'static str {
+        self.why_in("a", release)
+    }
+
+    #[track_caller]
+    pub(crate) fn why_in(&self, cluster: &str, release: &Key) -> &'static str {
+        let wanted = ReleaseRef {
+            cluster: cluster.into(),
+            namespace: release.namespace.as_str().into(),
+            name: release.name.as_str().into(),
+        };
+        let (entries, _) = self.journal.since(0);
+        entries
+            .iter()
+            .rfind(|entry| entry.release == wanted)
+            .map_or("nothing", |entry| entry.why)
+    }
+
+    #[track_caller]
+    pub(crate) fn annotation(&self, release: &Key, name: &str) -> Option<String> {
+        let object = self.cluster("a").get(release).expect("the release");
+        object["metadata"]["annotations"][name]
+            .as_str()
+            .map(str::to_owned)
+    }
+
+    /// The process dies.
+    pub(crate) fn kill(mut self) -> (BTreeMap<String, FakeCluster>, Clock) {
+        self.workers.iter().for_each(JoinHandle::abort);
+        self.writes();
+        (std::mem::take(&mut self.clusters), self.clock.clone())
+    }
+}
+
+impl Drop for TestApp {
+    fn drop(&mut self) {
+        self.workers.iter().for_each(JoinHandle::abort);
+        let writes: usize = self
+            .clusters
+            .values()
+            .map(|cluster| patches(cluster).len())
+            .sum();
+        if !std::thread::panicking() && !self.clusters.is_empty() {
+            assert_eq!(
+                writes,
+                self.claimed.get(),
+                "a cluster was written to and the test did not look"
+            );
+        }
+    }
+}
+
+/// What was tried on releases: patches, and anything else that is not reading.
+fn patches(cluster: &FakeCluster) -> Vec<Call> {
+    let reads = ["get", "list", "watch", "discover"];
+    cluster
+        .calls()
+        .into_iter()
+        .filter(|call| !reads.contains(&call.verb))
+        .collect()
+}
+
+pub(crate) fn key(secret: &str) -> SigningKey {
+    SigningKey::new(Secret::new(secret).expect("a key"), None)
+}
+
+/// Time goes by.
+pub(crate) async fn pass(seconds: u64) {
+    tokio::time::sleep(Duration::from_secs(seconds)).await;
+}
+
+/// A cause that passes.
+pub(crate) const SLOW: &str = "timeout waiting for: [Deployment/apps/web status: 'InProgress']";
+/// A cause that lasts.
+pub(crate) const IMMUTABLE: &str = "cannot patch \"web\" with kind Job: Job.batch \"web\" is invalid: spec.template: field is immutable";
+
+/// A live HelmRelease, put together from what it shows.
+pub(crate) struct Live {
+    pub(crate) key: Key,
+    object: Value,
+    status: Option<Value>,
+}
+
+impl Live {
+    /// A release that Flux has tried once.
+    pub(crate) fn named(name: &str) -> Self {
+        let status = json!({"observedGeneration": 1, "lastAttemptedGeneration": 1,
+            "lastAttemptedRevision": "1.0.0", "lastAttemptedConfigDigest": "sha256:0123456789abcdef",
+            "failures": 1, "upgradeFailures": 1, "conditions": [],
+            "history": [{"version": 2, "status": "failed", "chartVersion": "1.0.0",
+                "configDigest": "sha256:0123456789abcdef", "lastDeployed": "2026-11-23T11:50:00Z"}]});
+        let object = json!({"spec": {"interval": "1h", "values": {"replicas": 2}}});
+        Self {
+            key: Key::new("apps", name),
+            object,
+            status: Some(status),
+        }
+    }
+
+    /// Stuck: what helmreboot is for.
+    pub(crate) fn stalled(name: &str) -> Self {
+        Self::named(name)
+            .condition(
+                "Stalled",
+                "True",
+                "RetriesExceeded",
+                "Failed to upgrade after 1 attempt(s)",
+            )
+            .failed(SLOW)
+    }
+
+    /// Ready=False and Released=False for that cause.
+    pub(crate) fn failed(self, cause: &str) -> Self {
+        let message =
+            format!("Helm upgrade failed for release apps/web with chart app@1.0.0: {cause}");
+        self.condition("Ready", "False", "UpgradeFailed", &message)
+            .condition("Released", "False", "UpgradeFailed", &message)
+    }
+
+    pub(crate) fn reconciling(self, reason: &str, message: &str) -> Self {
+        self.condition("Reconciling", "True", reason, message)
+    }
+
+    pub(crate) fn condition(
+        mut self,
+        kind: &str,
+        status: &str,
+        reason: &str,
+        message: &str,
+    ) -> Self {
+        let condition = json!({"type": kind, "status": status, "reason": reason, "message": message,
+            "observedGeneration": 1, "lastTransitionTime": NOW});
+        if let Some(conditions) = self
+            .status
+            .as_mut()
+            .and_then(|status| status["conditions"].as_array_mut())
+        {
+            conditions.retain(|old| old["type"] != kind);
+            conditions.push(condition);
+        }
+        self
+    }
+
+    pub(crate) fn annotated(mut self, name: &str, value: &str) -> Self {
+        self.object["metadata"]["annotations"][name] = json!(value);
+        self
+    }
+
+    /// With that in its status.
+    pub(crate) fn status(mut self, patch: &Value) -> Self {
+        if let Some(status) = &mut self.status {
+            json_patch::merge(status, patch);
+        }
+        self
+    }
+
+    /// With that outside of its status.
+    pub(crate) fn with(mut self, patch: &Value) -> Self {
+        json_patch::merge(&mut self.object, patch);
+        self
+    }
+
+    pub(crate) fn without_status(mut self) -> Self {
+        self.status = None;
+        self
+    }
+}
