@@ -1,8 +1,13 @@
 //! The promises of helmreboot, one file each, through the front door.
 
+mod architecture;
 mod corpus;
 mod decisions;
+mod fake_cluster;
 mod fake_flux;
+mod manifests;
+mod metrics;
+mod replay;
 mod restart;
 mod stories;
 mod support;

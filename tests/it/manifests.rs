@@ -1,0 +1,200 @@
+//! The manifests agree with the code: ports, paths, variables, verbs, versions.
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use helmreboot::{config::settings, server::webhook};
+use serde_json::{Value, json};
+
+/// All documents in the manifests below `folder`, by kind and name.
+fn manifests(folder: &str) -> BTreeMap<String, Value> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+    let mut documents = BTreeMap::new();
+    for entry in fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        let text = fs::read_to_string(&path).expect("a manifest");
+        let parsed: Vec<Value> = serde_saphyr::from_multiple(&text)
+            .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        for document in parsed {
+            let name = document["metadata"]["name"].as_str().unwrap_or("-");
+            let key = format!("{} {name}", document["kind"].as_str().expect("a kind"));
+            assert!(
+                documents.insert(key.clone(), document).is_none(),
+                "{key} stands twice"
+            );
+        }
+    }
+    documents
+}
+
+fn port(setting: &settings::Setting) -> i64 {
+    setting
+        .default
+        .trim_start_matches(':')
+        .parse()
+        .expect("a port")
+}
+
+#[test]
+fn the_deployment_sets_only_variables_that_exist_and_ports_that_are_served() {
+    let base = manifests("deploy/kustomize/base");
+    let pod = &base["Deployment helmreboot"]["spec"]["template"]["spec"];
+    let container = &pod["containers"][0];
+    assert_eq!(container["args"], json!(["serve"]));
+    let variables = container["env"].as_array().expect("variables");
+    let known = |name: &Value| settings::ALL.iter().any(|setting| name == setting.env);
+    assert!(
+        variables.iter().all(|variable| known(&variable["name"])),
+        "{variables:?}"
+    );
+    let ports: BTreeMap<_, _> = container["ports"]
+        .as_array()
+        .expect("ports")
+        .iter()
+        .map(|port| {
+            (
+                port["name"].as_str().expect("a name"),
+                port["containerPort"].as_i64(),
+            )
+        })
+        .collect();
+    let served = BTreeMap::from([
+        ("http-webhook", Some(port(&settings::WEBHOOK_BIND_ADDRESS))),
+        ("http-prom", Some(port(&settings::METRICS_BIND_ADDRESS))),
+        ("healthz", Some(port(&settings::HEALTH_PROBE_BIND_ADDRESS))),
+    ]);
+    assert_eq!(ports, served);
+    for (probe, path) in [("livenessProbe", "/healthz"), ("readinessProbe", "/readyz")] {
+        assert_eq!(
+            container[probe]["httpGet"],
+            json!({"path": path, "port": "healthz"})
+        );
+    }
+    for (service, name) in [
+        ("Service helmreboot", "http-webhook"),
+        ("Service helmreboot-metrics", "http-prom"),
+    ] {
+        assert_eq!(base[service]["spec"]["ports"][0]["targetPort"], name);
+        assert_eq!(
+            base[service]["spec"]["ports"][0]["port"].as_i64(),
+            served[name]
+        );
+        assert_eq!(
+            base[service]["spec"]["selector"],
+            base["Deployment helmreboot"]["spec"]["selector"]["matchLabels"]
+        );
+    }
+    let token = variables
+        .iter()
+        .find(|variable| variable["name"] == "HELMREBOOT_TOKEN_FILE")
+        .expect("the token's file");
+    let mount = container["volumeMounts"][0]["mountPath"]
+        .as_str()
+        .expect("a path");
+    assert_eq!(token["value"], format!("{mount}/token"));
+}
+
+#[test]
+fn the_pod_may_do_nothing_it_does_not_need() {
+    let base = manifests("deploy/kustomize/base");
+    let pod = &base["Deployment helmreboot"]["spec"]["template"]["spec"];
+    assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
+    assert_eq!(
+        pod["securityContext"]["seccompProfile"]["type"],
+        "RuntimeDefault"
+    );
+    assert_eq!(
+        pod["containers"][0]["securityContext"],
+        json!({
+        "allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true, "capabilities": {"drop": ["ALL"]}})
+    );
+    assert!(pod["containers"][0]["resources"]["limits"]["memory"].is_string());
+    // GET and merge PATCH are all that `src/cluster.rs` sends (and discovery, which everybody may).
+    assert_eq!(
+        base["ClusterRole helmreboot"]["rules"],
+        json!([
+        {"apiGroups": ["helm.toolkit.fluxcd.io"], "resources": ["helmreleases"], "verbs": ["get", "patch"]}])
+    );
+    let binding = &base["ClusterRoleBinding helmreboot"];
+    assert_eq!(binding["roleRef"]["name"], "helmreboot");
+    assert_eq!(binding["subjects"][0]["name"], pod["serviceAccountName"]);
+}
+
+#[test]
+fn every_manifest_is_part_of_its_kustomization() {
+    for folder in ["deploy/kustomize/base", "flux-config"] {
+        let listed = manifests(folder)["Kustomization -"]["resources"]
+            .as_array()
+            .expect("resources")
+            .len();
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+        assert_eq!(
+            fs::read_dir(path).expect("a folder").count(),
+            listed + 1,
+            "{folder}"
+        );
+    }
+}
+
+#[test]
+fn flux_is_wired_as_it_expects_and_as_we_listen() {
+    let flux = manifests("flux-config");
+    let base = manifests("deploy/kustomize/base");
+    let (provider, alert) = (&flux["Provider helmreboot"], &flux["Alert helmreboot"]);
+    for object in [provider, alert] {
+        assert_eq!(
+            object["apiVersion"],
+            "notification.toolkit.fluxcd.io/v1beta3"
+        );
+    }
+    assert_eq!(provider["spec"]["type"], "generic-hmac");
+    assert_eq!(provider["spec"]["timeout"], "60s");
+    let service = &base["Service helmreboot"];
+    let address = format!(
+        "http://helmreboot.{}.svc.cluster.local:{}{}",
+        service["metadata"]["namespace"]
+            .as_str()
+            .expect("a namespace"),
+        service["spec"]["ports"][0]["port"],
+        webhook::PATH
+    );
+    assert_eq!(provider["spec"]["address"], address);
+    assert_eq!(
+        provider["spec"]["secretRef"]["name"],
+        flux["Secret helmreboot-token"]["metadata"]["name"]
+    );
+    assert!(flux["Secret helmreboot-token"]["stringData"]["token"].is_string());
+    assert_eq!(alert["spec"]["providerRef"]["name"], "helmreboot");
+    assert_eq!(alert["spec"]["eventSeverity"], "error");
+    let sources = alert["spec"]["eventSources"].as_array().expect("sources");
+    assert!(
+        sources
+            .iter()
+            .all(|source| source["kind"] == "HelmRelease" && source["namespace"] != "*")
+    );
+    let variables =
+        base["Deployment helmreboot"]["spec"]["template"]["spec"]["containers"][0]["env"]
+            .as_array()
+            .cloned();
+    let named = variables
+        .unwrap_or_default()
+        .into_iter()
+        .find(|variable| variable["name"] == "HELMREBOOT_CLUSTER");
+    assert_eq!(
+        alert["spec"]["eventMetadata"]["cluster"],
+        named.expect("the cluster's name")["value"]
+    );
+}
+
+#[test]
+fn the_image_runs_the_binary_as_nobody() {
+    let dockerfile = include_str!("../../Dockerfile");
+    let last = dockerfile.rsplit("\nFROM ").next().expect("a stage");
+    assert!(
+        last.starts_with("gcr.io/distroless/static") && last.contains("USER 65532"),
+        "{last}"
+    );
+    assert!(
+        last.contains("ENTRYPOINT [\"/helmreboot\"]") && last.contains("EXPOSE 9292 8080 8081"),
+        "{last}"
+    );
+}
