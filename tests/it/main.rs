@@ -1,6 +1,7 @@
 //! The promises of helmreboot, one file each, through the front door.
 
 mod architecture;
+mod binary;
 mod corpus;
 mod decisions;
 mod fake_cluster;
