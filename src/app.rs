@@ -237,9 +237,9 @@ impl App {
             Some(ended) = servers.join_next() => return Err(broken("a listener", ended.map(|served| served.err()))),
             Some(ended) = workers.join_next() => return Err(broken("a worker", ended.map(|()| None))),
         };
-        tracing::info!(signal, "stopping on {signal}: finishing what is due");
         self.readiness.set(false);
         self.registry.close();
+        tracing::info!(signal, "stopping on {signal}: finishing what is due");
         stop_webhook.graceful_shutdown(Some(STOP_TIMEOUT));
         keys.abort();
         let drained = async { while workers.join_next().await.is_some() {} };

@@ -8,6 +8,7 @@ mod fake_cluster;
 mod fake_flux;
 mod manifests;
 mod metrics;
+mod readme;
 mod replay;
 mod restart;
 mod stories;

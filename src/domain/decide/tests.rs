@@ -1,1 +1,84 @@
+//! The table as a whole; `tests/it/decisions.rs` has a case for each row.
 
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::*;
+use crate::domain::ledger::{ATTEMPTS, CONFIG_KEY};
+
+fn conditions() -> impl Strategy<Value = Vec<serde_json::Value>> {
+    let kind = prop::sample::select(vec![
+        "Ready",
+        "Reconciling",
+        "Stalled",
+        "Released",
+        "Remediated",
+        "TestSuccess",
+    ]);
+    let status = prop::sample::select(vec!["True", "False", "Unknown", "Odd"]);
+    let reasons = [
+        "UpgradeFailed",
+        "Progressing",
+        "ProgressingWithRetry",
+        "RetriesExceeded",
+        "RollbackSucceeded",
+        "UninstallSucceeded",
+        "DependencyNotReady",
+        "RetryAfterInterval",
+        "",
+    ];
+    let reason = prop::sample::select(reasons.to_vec());
+    let one = (kind, status, reason).prop_map(
+        |(kind, status, reason)| json!({"type": kind, "status": status, "reason": reason}),
+    );
+    prop::collection::vec(one, 0..5)
+}
+
+prop_compose! {
+    fn release()(
+        conditions in conditions(), generation in 0..3_i64, tried in prop::option::of(0..3_i64), observed in -1..3_i64,
+        suspended: bool, deleting in prop::bool::weighted(0.1), requested in prop::option::of("[ab]"),
+        handled in prop::option::of("[ab]"), attempts in prop::option::of(prop_oneof!["[0-9]", "x", "4294967295"]),
+    ) -> Release {
+        let mut json = json!({
+            "metadata": {"uid": "u", "generation": generation, "deletionTimestamp": deleting.then_some("2026-01-01T00:00:00Z"), "annotations": {}},
+            "spec": {"suspend": suspended},
+            "status": {"conditions": conditions, "lastAttemptedGeneration": tried, "observedGeneration": observed, "lastHandledReconcileAt": handled},
+        });
+        if let Some(requested) = requested {
+            json["metadata"]["annotations"][crate::domain::release::REQUESTED_AT] = json!(requested);
+        }
+        let mut release: Release = serde_json::from_value(json).expect("a release");
+        if let Some(attempts) = attempts {
+            release.metadata.annotations.insert(ATTEMPTS.into(), attempts);
+            release.metadata.annotations.insert(CONFIG_KEY.into(), release.config_key().to_string());
+        }
+        release
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 4096, ..ProptestConfig::default() })]
+
+    /// Total, and whatever stands on the object: restraint.
+    #[test]
+    fn a_restart_is_decided_only_where_it_may_be(release in release(), class in prop::sample::select(Class::ALL), alerted: bool, settled: bool) {
+        let verdict = Verdict { class, rule: "rule" };
+        let trigger = Trigger { alerted, uid: None, settled };
+        let policy = Policy::default();
+        let now = Timestamp::UNIX_EPOCH;
+        let decision = decide(&trigger, verdict, Some(&release), &policy, now);
+        if let Decision::Restart { action, attempt, why } = decision {
+            let stalled = release.is("Stalled", Truth::True);
+            prop_assert!(!release.spec.suspend && release.metadata.deletion_timestamp.is_none());
+            prop_assert!(!release.token_pending());
+            prop_assert!(class != Class::Permanent && class != Class::Unknown);
+            prop_assert!(stalled || !release.is("Reconciling", Truth::True));
+            prop_assert!((1..=policy.limit).contains(&attempt));
+            prop_assert_eq!(action == Action::Reset, stalled);
+            prop_assert_eq!(why.decides(), "restart");
+            prop_assert!(release.status.last_attempted_generation.is_none_or(|tried| Some(tried) == release.metadata.generation));
+            prop_assert!(!release.is("Remediated", Truth::True));
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! Accepted alerts beside a bare axum handler that only checks the HMAC and parses the JSON, and forged
+//! ones; one classified message. Ratios within one run are what counts.
+
+use std::{cell::Cell, hint::black_box, sync::Arc};
+
+use axum::{
+    Router,
+    body::{Body, Bytes},
+    routing::post,
+};
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use helmreboot::{
+    app::{App, Entrance, Options},
+    clock::Clock,
+    config::clusters::{ClusterConfig, Reach},
+    demo::fake_cluster::FakeCluster,
+    domain::{
+        alert::Event,
+        classify::Classifier,
+        signature::{Key, Keys, Secret},
+    },
+};
+use http::{HeaderMap, Request, StatusCode};
+use tower::ServiceExt;
+
+fn key(secret: &str) -> Key {
+    Key::new(Secret::new(secret).expect("a key"), None)
+}
+
+const MESSAGE: &str = "Helm upgrade failed for release apps/web with chart web@1.0.0: timeout waiting for: [Deployment/apps/web status: 'InProgress']";
+
+/// A recorded alert's size: about 1.5 KiB, most of it log tail.
+fn body(number: u64) -> String {
+    let tail = "2026-11-23T07:38:40.182089684Z: checking resources for changes\\n".repeat(14);
+    format!(
+        r#"{{"involvedObject":{{"kind":"HelmRelease","namespace":"apps","name":"web-{}","uid":"0ef80c09","apiVersion":"helm.toolkit.fluxcd.io/v2","resourceVersion":"{number}"}},"severity":"error","timestamp":"{:.0}","message":"{MESSAGE}\n\nLast Helm logs:\n\n{tail}","reason":"UpgradeFailed","metadata":{{"cluster":"default","revision":"1.0.0"}},"reportingController":"helm-controller"}}"#,
+        number % 1000,
+        jiff::Timestamp::now(),
+    )
+}
+
+fn request(number: u64, key: &Key) -> Request<Body> {
+    let body = body(number);
+    Request::post("/webhook")
+        .header("content-type", "application/json")
+        .header("x-signature", key.sign(body.as_bytes()))
+        .body(Body::from(body))
+        .expect("a request")
+}
+
+/// What the figure is measured beside.
+fn bare(keys: Arc<Keys>) -> Router {
+    Router::new().route(
+        "/webhook",
+        post(move |headers: HeaderMap, body: Bytes| {
+            let keys = Arc::clone(&keys);
+            async move {
+                let signature = headers
+                    .get("x-signature")
+                    .map_or(&[][..], |value| value.as_bytes());
+                if keys.verify(&body, signature).is_none() {
+                    return StatusCode::UNAUTHORIZED;
+                }
+                match serde_json::from_slice::<Event>(&body) {
+                    Ok(event) => {
+                        black_box(event);
+                        StatusCode::ACCEPTED
+                    }
+                    Err(_) => StatusCode::BAD_REQUEST,
+                }
+            }
+        }),
+    )
+}
+
+fn webhook(criterion: &mut Criterion) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let _inside = runtime.enter();
+    let (ours, stranger) = (key("the key"), key("a guess"));
+    let keys = Keys::new(vec![ours.clone()]);
+    let cluster = FakeCluster::new(Clock::system());
+    let config = ClusterConfig {
+        name: "default".into(),
+        keys: Vec::new(),
+        reach: Reach::default(),
+        place: String::new(),
+    };
+    let entrance = Entrance {
+        config,
+        keys: keys.clone(),
+        client: cluster.client(),
+    };
+    let app = App::new(Options::default(), vec![entrance], Clock::system());
+    let (whole, bare) = (app.webhook(), bare(Arc::new(keys)));
+    let number = Cell::new(0);
+
+    let mut group = criterion.benchmark_group("webhook");
+    group.throughput(Throughput::Elements(1));
+    for (name, router, signer, status) in [
+        ("bare handler, accepted", &bare, &ours, 202),
+        ("whole service, accepted", &whole, &ours, 202),
+        ("bare handler, forged", &bare, &stranger, 401),
+        ("whole service, forged", &whole, &stranger, 401),
+    ] {
+        group.bench_function(name, |bencher| {
+            bencher.iter_batched(
+                || {
+                    number.set(number.get() + 1);
+                    request(number.get(), signer)
+                },
+                |request| {
+                    let response = runtime
+                        .block_on(router.clone().oneshot(request))
+                        .expect("a router never fails");
+                    assert_eq!(response.status().as_u16(), status);
+                },
+                BatchSize::SmallInput,
+            );
+        });
+    }
+    group.finish();
+
+    let classifier = Classifier::default();
+    criterion.bench_function("classify one message", |bencher| {
+        bencher.iter(|| classifier.message(black_box(MESSAGE)))
+    });
+}
+
+criterion_group!(benches, webhook);
+criterion_main!(benches);

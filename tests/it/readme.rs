@@ -1,0 +1,104 @@
+//! What the README says is so.
+
+use helmreboot::{config::settings, domain::decide::Why, domain::ledger};
+
+const README: &str = include_str!("../../README.md");
+
+#[test]
+fn the_configuration_table_is_the_code_s() {
+    for setting in settings::ALL {
+        let cell = |text: Option<&str>| {
+            text.filter(|text| !text.is_empty())
+                .map_or("–".to_owned(), |text| format!("`{text}`"))
+        };
+        let row = format!(
+            "| `--{}` | `{}` | {} | {} | {} |",
+            setting.flag,
+            setting.env,
+            cell(setting.path),
+            cell(Some(setting.default)),
+            setting.help
+        );
+        assert!(
+            README.lines().any(|line| line == row),
+            "the README lacks\n{row}"
+        );
+    }
+    let rows = README
+        .lines()
+        .filter(|line| line.starts_with("| `--"))
+        .count();
+    assert_eq!(
+        rows,
+        settings::ALL.len(),
+        "the README has rows for settings that do not exist"
+    );
+    assert!(README.contains(settings::TOKEN_ENV));
+}
+
+#[test]
+fn every_word_of_the_decision_table_is_explained() {
+    for why in Why::ALL {
+        assert!(
+            README.contains(&format!("`{}`", why.as_str())),
+            "{}",
+            why.as_str()
+        );
+    }
+    for end in ledger::Ended::ALL {
+        assert!(
+            README.contains(&format!("`{}`", end.as_str())),
+            "{}",
+            end.as_str()
+        );
+    }
+}
+
+#[test]
+fn every_annotation_that_is_written_or_read_is_named() {
+    use helmreboot::domain::{policy, release};
+    for name in [
+        release::REQUESTED_AT,
+        release::RESET_AT,
+        ledger::LEGACY_RECONCILE_AT,
+        ledger::LAST_RESTART,
+        ledger::ATTEMPTS,
+        ledger::CONFIG_KEY,
+        ledger::CAUSE,
+        ledger::TOKEN,
+        ledger::BEFORE,
+        ledger::GAVE_UP,
+        policy::ENABLED,
+        policy::LIMIT,
+        policy::AFTER_ROLLBACK,
+    ] {
+        assert!(README.contains(&format!("`{name}")), "{name}");
+    }
+}
+
+#[test]
+fn the_sample_configuration_is_understood() {
+    let yaml = README
+        .split("```yaml\n")
+        .nth(1)
+        .and_then(|rest| rest.split("```").next())
+        .expect("a sample");
+    let folder = std::path::PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
+    let mut text = yaml.to_owned();
+    for name in ["hub", "prod-eu-team-a", "prod-eu"] {
+        let file = folder.join(format!("sample-{name}"));
+        std::fs::write(&file, format!("key of {name}")).expect("a file");
+        text = text.replace(
+            &format!("file: /etc/helmreboot/keys/{name}\n"),
+            &format!("file: {}\n", file.display()),
+        );
+    }
+    let file = folder.join("sample.yaml");
+    std::fs::write(&file, text).expect("a file");
+    let flags = [("config", file.display().to_string())].into();
+    let env = |name: &str| (name == "PROD_EU_NEXT_KEY").then(|| "the next key".to_owned());
+    let config = helmreboot::config::Config::load(&flags, &env).expect("a configuration");
+    assert_eq!(config.clusters.len(), 2);
+    assert_eq!(config.clusters[1].keys.len(), 3);
+    assert_eq!(config.policy.limit, 3);
+}
