@@ -71,7 +71,8 @@ async fn whatever_is_wrong_with_a_signature_the_answer_is_the_same() {
     let good = app.sign("a", &body);
     let others = app.sign("b", &body);
     let changed = body.replace("UpgradeFailed", "InstallFailed");
-    let table: [(&str, &[(&str, &str)], &str); 8] = [
+    type Headers<'a> = &'a [(&'a str, &'a str)];
+    let table: [(&str, Headers, &str); 8] = [
         ("/webhook/a", &[], &body),
         ("/webhook/a", &[("X-Signature", "sha256=00")], &body),
         ("/webhook/a", &[("X-Signature", &good[7..])], &body),
