@@ -1,7 +1,13 @@
 //! Accepted alerts beside a bare axum handler that only checks the HMAC and parses the JSON, and forged
 //! ones; one classified message. Ratios within one run are what counts.
 
-use std::{cell::Cell, hint::black_box, sync::Arc};
+use std::{
+    cell::Cell,
+    hint::black_box,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum::{
     Router,
@@ -9,8 +15,9 @@ use axum::{
     routing::post,
 };
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use futures::StreamExt;
 use helmreboot::{
-    app::{App, Entrance, Options},
+    app::{App, Entrance, Options, address_of, bind},
     clock::Clock,
     config::clusters::{ClusterConfig, Reach},
     demo::fake_cluster::FakeCluster,
@@ -21,6 +28,8 @@ use helmreboot::{
     },
 };
 use http::{HeaderMap, Request, StatusCode};
+use http_body_util::BodyExt;
+use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use tower::ServiceExt;
 
 fn key(secret: &str) -> Key {
@@ -73,6 +82,44 @@ fn bare(keys: Arc<Keys>) -> Router {
     )
 }
 
+/// Serves a router as the program does.
+async fn listen(router: Router) -> SocketAddr {
+    let listener = bind("127.0.0.1:0").expect("a port");
+    let address = address_of(&listener);
+    tokio::spawn(helmreboot::server::serve(
+        listener,
+        router,
+        axum_server::Handle::new(),
+    ));
+    address
+}
+
+/// How long so many requests take, each with a body of its own.
+async fn load(address: SocketAddr, key: &Key, requests: u64, number: &Cell<u64>) -> Duration {
+    let client: Client<_, Body> = Client::builder(TokioExecutor::new()).build_http();
+    let requests: Vec<_> = (0..requests)
+        .map(|_| {
+            number.set(number.get() + 1);
+            let mut request = request(number.get(), key);
+            *request.uri_mut() = format!("http://{address}/webhook")
+                .parse()
+                .expect("an address");
+            request
+        })
+        .collect();
+    let start = Instant::now();
+    let answers = futures::stream::iter(requests)
+        .map(|request| client.request(request))
+        .buffer_unordered(32);
+    answers
+        .for_each(|answer| async {
+            let body = answer.expect("an answer").into_body();
+            black_box(body.collect().await.expect("a body"));
+        })
+        .await;
+    start.elapsed()
+}
+
 fn webhook(criterion: &mut Criterion) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -119,6 +166,23 @@ fn webhook(criterion: &mut Criterion) {
                 },
                 BatchSize::SmallInput,
             );
+        });
+    }
+    group.finish();
+
+    let mut group = criterion.benchmark_group("over HTTP, 32 connections");
+    group.throughput(Throughput::Elements(1)).sample_size(20);
+    let threads = tokio::runtime::Runtime::new().expect("a runtime");
+    for (name, router, signer) in [
+        ("bare handler, accepted", &bare, &ours),
+        ("whole service, accepted", &whole, &ours),
+        ("bare handler, forged", &bare, &stranger),
+        ("whole service, forged", &whole, &stranger),
+    ] {
+        let address = threads.block_on(listen(router.clone()));
+        group.bench_function(name, |bencher| {
+            bencher
+                .iter_custom(|requests| threads.block_on(load(address, signer, requests, &number)));
         });
     }
     group.finish();

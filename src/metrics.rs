@@ -12,8 +12,8 @@ use tokio::time::Instant;
 
 mod series;
 use series::{
-    AlertLabels, ClusterLabels, ControllerLabels, DecisionLabels, EndLabels, Histograms,
-    IgnoredLabels, ReconcileLabels, RequestLabels, RestartLabels, VerbLabels, VerdictLabels,
+    ClusterLabels, ControllerLabels, DecisionLabels, EndLabels, Histograms, IgnoredLabels,
+    ReconcileLabels, RequestLabels, RestartLabels, VerbLabels, VerdictLabels, alert_labels,
     decision_labels, reconcile_labels, request_labels,
 };
 
@@ -25,9 +25,6 @@ use crate::domain::{
     ledger::{Action, Ended},
     words,
 };
-
-/// The cluster label of what came before a cluster was known.
-pub const NO_CLUSTER: &str = "";
 
 words! {
     /// A call to an API server.
@@ -80,7 +77,7 @@ words! {
 /// All counters; clones share them.
 #[derive(Clone, Debug)]
 pub struct Metrics {
-    alerts: Family<AlertLabels, Counter>,
+    alerts: Family<series::AlertLabels, Counter>,
     ignored: Family<IgnoredLabels, Counter>,
     verdicts: Family<VerdictLabels, Counter>,
     decisions: Family<DecisionLabels, Counter>,
@@ -132,13 +129,18 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// A request at the webhook was answered.
-    pub fn answered(&self, cluster: &str, answer: Answer, times: u64) {
-        let labels = AlertLabels {
-            cluster: Arc::from(cluster),
-            result: answer.as_str(),
-        };
-        self.alerts.get_or_create(&labels).inc_by(times);
+    /// A request at the webhook was answered, to a sender who is known.
+    pub fn answered(&self, cluster: &Arc<str>, answer: Answer) {
+        self.alerts
+            .get_or_create(&alert_labels(Arc::clone(cluster), answer))
+            .inc();
+    }
+
+    /// A request was refused before the sender was known.
+    pub fn turned_away(&self, answer: Answer) {
+        self.alerts
+            .get_or_create(&alert_labels(Arc::default(), answer))
+            .inc();
     }
 
     /// A good alert asks for nothing.

@@ -12,7 +12,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use super::{CONTROLLER, CallResult, Metrics, NO_CLUSTER, Reconciled, Verb};
+use super::{CONTROLLER, CallResult, Metrics, Reconciled, Verb};
 use crate::domain::{
     alert::Ignored,
     answer::Answer,
@@ -145,7 +145,7 @@ impl Metrics {
             }
         }
         for answer in Answer::ALL {
-            self.answered(NO_CLUSTER, *answer, 0);
+            appear(&self.alerts, &alert_labels(Arc::default(), *answer));
         }
         for result in Reconciled::ALL {
             appear(&self.reconciles, &reconcile_labels(*result));
@@ -169,7 +169,7 @@ impl Metrics {
 
     fn touch_cluster(&self, cluster: &Arc<str>) {
         for answer in Answer::ALL.iter().filter(|answer| answer.knows_cluster()) {
-            self.answered(cluster, *answer, 0);
+            appear(&self.alerts, &alert_labels(Arc::clone(cluster), *answer));
         }
         for why in Ignored::ALL {
             appear(
@@ -229,6 +229,14 @@ pub(super) fn appear<S: Clone + Hash + Eq, M, C: MetricConstructor<M>>(
     labels: &S,
 ) {
     drop(family.get_or_create(labels));
+}
+
+/// An empty cluster is one that was not known yet.
+pub(super) fn alert_labels(cluster: Arc<str>, answer: Answer) -> AlertLabels {
+    AlertLabels {
+        cluster,
+        result: answer.as_str(),
+    }
 }
 
 pub(super) fn reconcile_labels(result: Reconciled) -> ReconcileLabels {

@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use axum::{
-    Router,
+    Json, Router,
     body::Body,
     extract::{FromRequest, State},
     response::{IntoResponse, Response},
@@ -13,7 +13,7 @@ use axum::{
 use bytes::Bytes;
 use http::{Method, Request, StatusCode, header};
 use jiff::SignedDuration;
-use serde_json::json;
+use serde::Serialize;
 use tokio::time::Instant;
 use tower_http::catch_panic::CatchPanicLayer;
 
@@ -26,7 +26,7 @@ use crate::{
         classify::Classifier,
         signature::Tag,
     },
-    metrics::{Metrics, NO_CLUSTER},
+    metrics::Metrics,
     queue::{Admission, Pending},
     registry::{Member, Registry},
 };
@@ -108,8 +108,11 @@ async fn receive(State(webhook): State<Webhook>, request: Request<Body>) -> Resp
     {
         Ok(response) => response,
         Err(rejection) => {
-            let cluster = rejection.cluster.as_deref().unwrap_or(NO_CLUSTER);
-            webhook.metrics.answered(cluster, rejection.answer, 1);
+            match &rejection.cluster {
+                Some(cluster) => webhook.metrics.answered(cluster, rejection.answer),
+                None => webhook.metrics.turned_away(rejection.answer),
+            }
+            let cluster = rejection.cluster.as_deref().unwrap_or_default();
             webhook.quiet.log(&rejection, cluster, webhook.clock.now());
             rejection.into_response()
         }
@@ -154,11 +157,7 @@ impl FromRequest<Webhook> for SignedAlert {
             return Err(unauthorized());
         };
 
-        let reject = |answer, detail: String| Rejection {
-            answer,
-            cluster: Some(Arc::clone(&member.name)),
-            detail,
-        };
+        let reject = |answer, detail: String| Rejection::of(member, answer, detail);
         let event = parse(&bytes).map_err(|detail| reject(Answer::Malformed, detail))?;
         if claim.contradicted || event.cluster().is_some_and(|said| said != &*member.name) {
             let detail = "path, X-Helmreboot-Cluster and metadata.cluster name different clusters";
@@ -187,11 +186,7 @@ impl Webhook {
             tag,
             in_scope,
         } = alert;
-        let reject = |answer, detail: String| Rejection {
-            answer,
-            cluster: Some(Arc::clone(&member.name)),
-            detail,
-        };
+        let reject = |answer, detail: String| Rejection::of(&member, answer, detail);
         if !in_scope {
             return Err(reject(
                 Answer::Scope,
@@ -211,7 +206,7 @@ impl Webhook {
         }
         let window = self.max_age.saturating_add(self.max_ahead);
         if member.seen(&tag, now, window) {
-            return Ok(self.accepted(&member, Answer::Duplicate, json!({})));
+            return Ok(self.accepted(&member, Answer::Duplicate, Details::default()));
         }
         let meaning = event.meaning(&member.name);
         let meaning = meaning.map_err(|BadField(path)| {
@@ -230,7 +225,11 @@ impl Webhook {
 
     fn ignore(&self, member: &Arc<Member>, why: Ignored) -> Response {
         self.metrics.ignored(&member.name, why);
-        self.accepted(member, Answer::Ignored, json!({"why": why.as_str()}))
+        let details = Details {
+            why: Some(why.as_str()),
+            ..Details::default()
+        };
+        self.accepted(member, Answer::Ignored, details)
     }
 
     fn queue(
@@ -239,15 +238,14 @@ impl Webhook {
         failure: Failure,
         event: &Event,
     ) -> Result<Response, Rejection> {
-        let reject = |answer, detail: &str| {
-            Err(Rejection {
-                answer,
-                cluster: Some(Arc::clone(&member.name)),
-                detail: detail.into(),
-            })
+        let reject = |answer, detail: &str| Err(Rejection::of(member, answer, detail));
+        let object = &event.involved_object;
+        let (namespace, name) = (object.namespace.as_deref(), object.name.as_deref());
+        let details = Details {
+            namespace,
+            name,
+            why: None,
         };
-        let details =
-            json!({"namespace": &failure.release.namespace, "name": &failure.release.name});
         let pending = Pending::new(failure, self.classifier.message(&event.message));
         match member.queue.offer(pending, Instant::now() + self.settle) {
             Admission::Queued => Ok(self.accepted(member, Answer::Queued, details)),
@@ -257,23 +255,36 @@ impl Webhook {
         }
     }
 
-    fn accepted(
-        &self,
-        member: &Arc<Member>,
-        answer: Answer,
-        details: serde_json::Value,
-    ) -> Response {
-        self.metrics.answered(&member.name, answer, 1);
-        tracing::debug!(cluster = %member.name, result = answer.as_str(), %details, "alert {}", answer.as_str());
-        let mut body = json!({"status": answer.as_str(), "cluster": &*member.name});
-        json_patch::merge(&mut body, &details);
-        (
-            StatusCode::ACCEPTED,
-            [(header::CONTENT_TYPE, "application/json")],
-            body.to_string(),
-        )
-            .into_response()
+    fn accepted(&self, member: &Arc<Member>, answer: Answer, details: Details<'_>) -> Response {
+        self.metrics.answered(&member.name, answer);
+        tracing::debug!(cluster = %member.name, result = answer.as_str(), ?details, "alert {}", answer.as_str());
+        let body = Accepted {
+            status: answer.as_str(),
+            cluster: &member.name,
+            details,
+        };
+        (StatusCode::ACCEPTED, Json(body)).into_response()
     }
+}
+
+/// The body of a 202.
+#[derive(Serialize)]
+struct Accepted<'a> {
+    status: &'static str,
+    cluster: &'a str,
+    #[serde(flatten)]
+    details: Details<'a>,
+}
+
+/// What will be looked at, or why nothing will.
+#[derive(Debug, Default, Serialize)]
+struct Details<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    namespace: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<&'static str>,
 }
 
 /// Parses a verified body. The detail names the field and never repeats what stood in it.
@@ -301,6 +312,16 @@ fn parse(bytes: &Bytes) -> Result<Event, String> {
 }
 
 impl Rejection {
+    /// Refused after the sender is known.
+    fn of(member: &Member, answer: Answer, detail: impl Into<String>) -> Self {
+        Self {
+            answer,
+            cluster: Some(Arc::clone(&member.name)),
+            detail: detail.into(),
+        }
+    }
+
+    /// Refused before that.
     fn early(answer: Answer, detail: impl Into<String>) -> Self {
         Self {
             answer,
