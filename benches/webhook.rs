@@ -134,6 +134,7 @@ fn webhook(criterion: &mut Criterion) {
         keys: Vec::new(),
         reach: Reach::default(),
         place: String::new(),
+        reach_place: String::new(),
     };
     let entrance = Entrance {
         config,

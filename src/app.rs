@@ -1,6 +1,7 @@
 //! The composition root: a configuration and clients become a running service.
 
 use std::{
+    collections::BTreeMap,
     net::{SocketAddr, TcpListener},
     sync::Arc,
     time::Duration,
@@ -13,7 +14,7 @@ use jiff::SignedDuration;
 use kube::Client;
 use prometheus_client::registry::Registry as Series;
 use tokio::{
-    sync::mpsc,
+    sync::{Semaphore, mpsc},
     task::JoinSet,
     time::{MissedTickBehavior, interval},
 };
@@ -32,7 +33,7 @@ use crate::{
     server::{
         self,
         admin::{self, Readiness},
-        webhook::{self, Webhook},
+        webhook::{self, READERS, Webhook},
     },
     worker::{Pace, Shared, Worker},
 };
@@ -40,8 +41,11 @@ use crate::{
 /// How long stopping may take: Kubernetes kills after 30 s, and a call to an API server takes up to 8.
 const STOP_TIMEOUT: Duration = Duration::from_secs(9);
 
+/// Beyond the settle time: an alert that was accepted just before the end gets its first look.
+const GRACE: Duration = Duration::from_millis(200);
+
 /// How often key files are read again. The kubelet brings a changed Secret within a minute or so.
-const KEY_INTERVAL: Duration = Duration::from_secs(10);
+const KEY_INTERVAL: Duration = Duration::from_secs(5);
 
 /// What a cluster brings with it.
 pub struct Entrance {
@@ -158,6 +162,7 @@ impl App {
             max_age: max_event_age,
             max_ahead: max_event_ahead,
             quiet: Arc::default(),
+            readers: Arc::new(Semaphore::new(READERS)),
         };
         Self {
             registry,
@@ -238,22 +243,39 @@ impl App {
             Some(ended) = workers.join_next() => return Err(broken("a worker", ended.map(|()| None))),
         };
         self.readiness.set(false);
-        self.registry.close();
+        self.registry.close(self.webhook.settle + GRACE);
         tracing::info!(signal, "stopping on {signal}: finishing what is due");
         stop_webhook.graceful_shutdown(Some(STOP_TIMEOUT));
         keys.abort();
-        let drained = async { while workers.join_next().await.is_some() {} };
+        let drained = async {
+            while workers.join_next().await.is_some() {}
+            // Whoever is in the middle of a request gets an answer.
+            while stop_webhook.connection_count() > 0 {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
         let outcome = tokio::select! {
             biased;
             Some(signal) = signals.recv() => Err(anyhow!("stopped at once by a second signal ({signal}); what was due is not finished")),
             drained = tokio::time::timeout(STOP_TIMEOUT, drained) => {
                 if drained.is_err() {
-                    tracing::warn!("stopped with work left: an API server did not answer; the next alert takes it up again");
+                    tracing::warn!("an API server did not answer in time; stopping all the same");
                 }
                 Ok(())
             }
         };
         stop_admin.shutdown();
+        let left: usize = self
+            .registry
+            .members()
+            .map(|member| member.queue.len())
+            .sum();
+        if left > 0 {
+            tracing::warn!(
+                left,
+                "stopped with {left} releases that were waited for; those still stuck need a further alert"
+            );
+        }
         tracing::info!("stopped");
         outcome
     }
@@ -279,24 +301,27 @@ async fn refresh_keys(registry: Arc<Registry>, clusters: Vec<ClusterConfig>) {
         .collect();
     let mut ticks = interval(KEY_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut last_problem = String::new();
+    let mut problems: BTreeMap<Arc<str>, String> = BTreeMap::new();
     while !clusters.is_empty() {
         ticks.tick().await;
         for config in &clusters {
             let Some(member) = registry.get(&config.name) else {
                 continue;
             };
-            match renewed(config, member, &registry) {
-                Ok(Some(keys)) => {
-                    member.set_keys(keys);
-                    tracing::info!(cluster = %config.name, "the keys of {} changed and are in force", config.name);
+            let problem = match renewed(config, member, &registry) {
+                Err(problem) => problem,
+                Ok(changed) => {
+                    problems.remove(&config.name);
+                    if let Some(keys) = changed {
+                        member.set_keys(keys);
+                        tracing::info!(cluster = %config.name, "the keys of {} changed and are in force", config.name);
+                    }
+                    continue;
                 }
-                Ok(None) => {}
-                Err(problem) if problem == last_problem => {}
-                Err(problem) => {
-                    tracing::warn!(cluster = %config.name, "the keys of {} stay as they were: {problem}", config.name);
-                    last_problem = problem;
-                }
+            };
+            if problems.get(&config.name) != Some(&problem) {
+                tracing::warn!(cluster = %config.name, "the keys of {} stay as they were: {problem}", config.name);
+                problems.insert(Arc::clone(&config.name), problem);
             }
         }
     }
@@ -313,7 +338,7 @@ fn renewed(
         && new
             .iter()
             .zip(old.iter())
-            .all(|(new, old)| new.same_secret(old));
+            .all(|(new, old)| new.identical(old));
     if same {
         return Ok(None);
     }
@@ -337,8 +362,9 @@ pub fn bind(address: &str) -> anyhow::Result<TcpListener> {
             .or_else(|_| TcpListener::bind(format!("0.0.0.0:{port}"))),
         None => TcpListener::bind(address),
     };
-    let listener = listener
-        .with_context(|| format!("cannot listen on {address}; is another program there?"))?;
+    let listener = listener.with_context(|| {
+        format!("cannot listen on {address}; choose an address of this machine that is free")
+    })?;
     listener.set_nonblocking(true)?;
     Ok(listener)
 }

@@ -60,6 +60,11 @@ pub enum Error {
     /// Rights are missing: somebody has to grant them.
     #[error("the API server refuses: {0}; grant get and patch on helmreleases.{HELM_GROUP}")]
     Forbidden(String),
+    /// The credentials are not accepted: somebody has to renew them.
+    #[error(
+        "the API server does not accept the credentials: {0}; renew the token or certificate of the kubeconfig"
+    )]
+    Unauthorized(String),
     /// The patch is refused for what it holds: somebody has to change an admission policy.
     #[error(
         "the API server rejects the annotations: {0}; see which admission policy or webhook holds them back"
@@ -88,6 +93,7 @@ impl Error {
             Self::Gone => CallResult::Gone,
             Self::Conflict => CallResult::Conflict,
             Self::Forbidden(_) => CallResult::Forbidden,
+            Self::Unauthorized(_) => CallResult::Unauthorized,
             Self::Rejected(_) => CallResult::Rejected,
             Self::Unsupported => CallResult::Unsupported,
             Self::Unreadable(_) => CallResult::Unreadable,
@@ -208,14 +214,16 @@ impl Cluster {
         request: http::Request<Vec<u8>>,
     ) -> Result<T, Failed> {
         let timer = self.metrics.kubernetes_request(&self.name, verb);
-        let answer = match tokio::time::timeout(CALL_TIMEOUT, self.client.request(request)).await {
-            Ok(answer) => answer.map_err(Failed::from),
-            Err(_) => Err(Error::Unavailable(format!(
-                "no answer within {} s",
-                CALL_TIMEOUT.as_secs()
-            ))
-            .into()),
-        };
+        let answer =
+            match tokio::time::timeout(CALL_TIMEOUT, self.client.request_text(request)).await {
+                // Parsed here: the client would log the whole object where that fails.
+                Ok(answer) => answer.map_err(Failed::from).and_then(|text| parse(&text)),
+                Err(_) => Err(Error::Unavailable(format!(
+                    "no answer within {} s",
+                    CALL_TIMEOUT.as_secs()
+                ))
+                .into()),
+            };
         timer.done(match &answer {
             Ok(_) => CallResult::Ok,
             Err(Failed::NoSuchPath) => CallResult::Unsupported,
@@ -241,7 +249,6 @@ impl From<kube::Error> for Failed {
     fn from(error: kube::Error) -> Self {
         let status = match error {
             kube::Error::Api(status) => status,
-            kube::Error::SerdeError(error) => return Error::Unreadable(error.to_string()).into(),
             other => return Error::Unavailable(chain(&other)).into(),
         };
         // An object that is missing is named in the answer; a path that is missing is not.
@@ -255,12 +262,24 @@ impl From<kube::Error> for Failed {
             404 if names_object => Error::Gone,
             404 => return Self::NoSuchPath,
             409 => Error::Conflict,
-            401 | 403 => Error::Forbidden(message),
+            401 => Error::Unauthorized(message),
+            403 => Error::Forbidden(message),
             429 => Error::Throttled,
             400..=499 => Error::Rejected(message),
             _ => Error::Unavailable(message),
         })
     }
+}
+
+fn parse<T: DeserializeOwned>(text: &str) -> Result<T, Failed> {
+    serde_json::from_str(text).map_err(|error| {
+        // Line and column, never the value that stood there.
+        let (line, column) = (error.line(), error.column());
+        Error::Unreadable(format!(
+            "no HelmRelease at line {line}, column {column}; is this an API server?"
+        ))
+        .into()
+    })
 }
 
 /// An error with its causes, which is where connection failures say what happened.

@@ -73,6 +73,8 @@ pub(crate) struct Sources<'a> {
     env: &'a dyn Fn(&str) -> Option<String>,
     file: Fields,
     faults: Vec<Fault>,
+    /// A file was named and could not be read: what is missing may stand there.
+    unread: bool,
 }
 
 impl Config {
@@ -81,20 +83,28 @@ impl Config {
     /// # Errors
     /// All faults at once.
     pub fn load(flags: &Flags, env: &dyn Fn(&str) -> Option<String>) -> Result<Self, Vec<Fault>> {
+        let (config, faults) = Self::read(flags, env);
+        if faults.is_empty() {
+            Ok(config)
+        } else {
+            Err(faults)
+        }
+    }
+
+    /// The same for somebody who goes on looking for faults: with any, the configuration only shows
+    /// what else there is to check.
+    pub fn read(flags: &Flags, env: &dyn Fn(&str) -> Option<String>) -> (Self, Vec<Fault>) {
         let mut sources = Sources {
             flags,
             env,
             file: Fields::default(),
             faults: Vec::new(),
+            unread: false,
         };
         sources.read_file();
         let config = sources.config();
         sources.faults.extend(sources.file.unknown());
-        if sources.faults.is_empty() {
-            Ok(config)
-        } else {
-            Err(sources.faults)
-        }
+        (config, sources.faults)
     }
 }
 
@@ -105,7 +115,10 @@ impl Sources<'_> {
         };
         match Fields::read(Path::new(&path)) {
             Ok(fields) => self.file = fields,
-            Err(problem) => self.fault(place, problem),
+            Err(problem) => {
+                self.unread = true;
+                self.fault(place, problem);
+            }
         }
     }
 

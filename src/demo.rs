@@ -75,6 +75,7 @@ pub async fn run(wish: Wish) -> anyhow::Result<bool> {
             keys: vec![KeySource::value(secret.clone())],
             reach: Reach::default(),
             place: "demo".into(),
+            reach_place: String::new(),
         };
         let keys = config.read_keys().map_err(anyhow::Error::msg)?;
         entrances.push(Entrance {

@@ -7,8 +7,21 @@ use helmreboot::{
     demo,
 };
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("helmreboot: no threads can be started: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let code = runtime.block_on(run());
+    // A name that is being looked up keeps a thread busy that nobody can stop: do not wait for it.
+    runtime.shutdown_background();
+    code
+}
+
+async fn run() -> ExitCode {
     let matches = match cli::command().try_get_matches() {
         Ok(matches) => matches,
         Err(error) => {

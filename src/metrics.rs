@@ -49,6 +49,8 @@ words! {
         Conflict = "conflict",
         /// No rights.
         Forbidden = "forbidden",
+        /// Credentials not accepted.
+        Unauthorized = "unauthorized",
         /// Refused for what it holds.
         Rejected = "rejected",
         /// No such API.

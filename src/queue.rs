@@ -6,6 +6,7 @@
 use std::{
     collections::{BTreeMap, HashMap, hash_map},
     sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use tokio::{sync::Notify, time::Instant};
@@ -14,6 +15,7 @@ use crate::domain::{
     alert::{Failure, ReleaseRef},
     classify::Verdict,
     decide::Why,
+    ledger::{Action, Changes, TOKEN},
 };
 
 /// A release to look at.
@@ -31,10 +33,30 @@ pub struct Pending {
     pub errors: u32,
     /// The token of a restart whose end has not been seen.
     pub episode: Option<String>,
+    /// A restart whose answer was lost.
+    pub tried: Option<Tried>,
     /// The row that held at the last look.
     pub last: Option<Why>,
     /// Whether the long wait was reported.
     pub reported_long: bool,
+}
+
+/// A restart that was sent, and may have been written.
+#[derive(Clone, Debug)]
+pub struct Tried {
+    /// How Flux was asked.
+    pub action: Action,
+    /// Its number.
+    pub attempt: u32,
+    /// What was to be written.
+    pub changes: Changes,
+}
+
+impl Tried {
+    /// The token it carries.
+    pub fn token(&self) -> Option<&str> {
+        self.changes.get(TOKEN)?.as_deref()
+    }
 }
 
 /// What became of an offer.
@@ -64,7 +86,8 @@ struct Inner {
     /// Due time and order of arrival -> entry. Iteration happens here only, so that it has an order.
     due: BTreeMap<(Instant, u64), ReleaseRef>,
     arrivals: u64,
-    closed: bool,
+    /// Since the queue was closed: what comes due until then is still given out.
+    closed: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -88,15 +111,26 @@ impl Pending {
             looks: 0,
             errors: 0,
             episode: None,
+            tried: None,
             last: None,
             reported_long: false,
         }
     }
 
-    /// Takes over what a newer announcement of the same release says. The running episode goes on.
-    fn renew(&mut self, newer: Self) {
-        let episode = self.episode.take();
-        *self = Self { episode, ..newer };
+    /// Takes over what another announcement of the same release says. The running episode goes on, and
+    /// so does the wait for an API server in trouble.
+    fn renew(&mut self, mut newer: Self) {
+        if self.failure.uid != newer.failure.uid {
+            // Alerts come in any order: which of the two objects lives now, the look will show.
+            newer.failure.uid = None;
+        }
+        let (episode, tried) = (self.episode.take(), self.tried.take());
+        *self = Self {
+            episode,
+            tried,
+            errors: self.errors,
+            ..newer
+        };
     }
 }
 
@@ -117,8 +151,8 @@ impl Queue {
         admission
     }
 
-    /// Waits for the next entry that is due and takes it. After [`Self::close`]: what is due now, then
-    /// `None`.
+    /// Waits for the next entry that is due and takes it. After [`Self::close`]: what is due within the
+    /// grace, then `None`.
     pub async fn next(&self) -> Option<Pending> {
         loop {
             let wake = self.wake.notified();
@@ -129,7 +163,9 @@ impl Queue {
                     if let Some(pending) = inner.take_first() {
                         return Some(pending);
                     }
-                } else if inner.closed {
+                } else if let Some(end) = inner.closed
+                    && next_due.is_none_or(|due| due > end)
+                {
                     return None;
                 }
                 next_due
@@ -173,9 +209,10 @@ impl Queue {
         }
     }
 
-    /// Takes nothing more; what is due now can still be taken out.
-    pub fn close(&self) {
-        self.lock().closed = true;
+    /// Takes nothing more. What comes due within `grace` can still be taken out: an alert that was
+    /// accepted a moment ago is not forgotten.
+    pub fn close(&self, grace: Duration) {
+        self.lock().closed = Some(Instant::now() + grace);
         self.wake.notify_one();
     }
 
@@ -196,7 +233,7 @@ impl Queue {
 
 impl Inner {
     fn offer(&mut self, pending: Pending, due: Instant, capacity: usize) -> Admission {
-        if self.closed {
+        if self.closed.is_some() {
             return Admission::Closed;
         }
         let full = self.entries.len() >= capacity;
@@ -209,6 +246,7 @@ impl Inner {
                     } => {
                         waiting.renew(pending);
                         if due < at.0
+                            && waiting.errors == 0
                             && let Some(release) = self.due.remove(at)
                         {
                             at.0 = due;
@@ -251,8 +289,6 @@ impl Inner {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn pending(name: &str) -> Pending {
@@ -308,13 +344,32 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn of_two_objects_of_one_name_neither_alert_decides_which_lives() {
+        let queue = Queue::new(9);
+        for uid in ["new", "old"] {
+            let mut pending = pending("web");
+            pending.failure.uid = Some(uid.into());
+            queue.offer(pending, soon(1));
+        }
+        assert_eq!(queue.next().await.expect("an entry").failure.uid, None);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_closed_queue_gives_out_what_is_due_and_takes_nothing() {
         let queue = Queue::new(9);
         queue.offer(pending("due"), soon(0));
         queue.offer(pending("later"), soon(60));
-        queue.close();
+        queue.offer(pending("soon"), soon(2));
+        queue.close(Duration::from_secs(3));
         assert_eq!(queue.offer(pending("new"), soon(0)), Admission::Closed);
-        assert!(queue.next().await.is_some());
+        assert_eq!(
+            &*queue.next().await.expect("an entry").failure.release.name,
+            "due"
+        );
+        assert_eq!(
+            &*queue.next().await.expect("an entry").failure.release.name,
+            "soon"
+        );
         assert!(queue.next().await.is_none());
     }
 }

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, HashSet, VecDeque},
     sync::{Arc, Mutex, PoisonError, RwLock},
+    time::Duration,
 };
 
 use jiff::{SignedDuration, Timestamp};
@@ -69,9 +70,9 @@ impl Registry {
         &self.decoy
     }
 
-    /// Takes no more failures.
-    pub fn close(&self) {
-        self.members().for_each(|member| member.queue.close());
+    /// Takes no more failures; those that come due within `grace` are still looked at.
+    pub fn close(&self, grace: Duration) {
+        self.members().for_each(|member| member.queue.close(grace));
     }
 }
 

@@ -28,6 +28,8 @@ pub async fn serve(
     handle: Handle<std::net::SocketAddr>,
 ) -> io::Result<()> {
     let mut server = axum_server::from_tcp(listener)?
+        // Flux speaks HTTP/1.1, and the limits below are limits of it.
+        .http1_only()
         .handle(handle)
         .first_request_timeout(HEADER_TIMEOUT);
     server

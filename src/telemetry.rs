@@ -11,15 +11,21 @@ use tracing_subscriber::{EnvFilter, filter::Directive, fmt};
 
 use crate::config::LogFormat;
 
-/// Logs to standard error: our own lines from `level` on, libraries' only from warnings on, because
-/// what they say at lower levels may hold what we would never print.
+/// Logs to standard error: our own lines from `level` on, libraries' only from warnings on, because what
+/// they say at lower levels may hold what we would never print. The Kubernetes client is silent: each
+/// failed call is an error to it, and what comes of it is told by the worker, once.
 pub fn init(level: LevelFilter, format: LogFormat) {
     let ours: Directive = format!("helmreboot={level}")
         .parse()
         .expect("a crate and a level make a directive");
     let filter = EnvFilter::default()
         .add_directive(LevelFilter::WARN.into())
-        .add_directive(ours);
+        .add_directive(ours)
+        .add_directive(
+            "kube_client=off"
+                .parse()
+                .expect("a crate and a level make a directive"),
+        );
     let colours = std::io::stderr().is_terminal()
         && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let lines = fmt()

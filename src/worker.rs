@@ -1,6 +1,6 @@
 //! One cluster's loop: due entry -> observe, classify, decide, act, record. The only writer.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use futures::{StreamExt, stream::FuturesUnordered};
 use tokio::time::Instant;
@@ -14,13 +14,17 @@ use crate::{
         journal::Journal,
         ledger::{self, Action, Ended},
         policy::{Mode, Policy},
-        release::Release,
+        release::{REQUESTED_AT, Release},
     },
     metrics::{Metrics, Reconciled},
-    queue::{Pending, Queue},
+    queue::{Pending, Queue, Tried},
 };
 
+mod memory;
+mod pace;
 mod report;
+use memory::Memory;
+pub use pace::Pace;
 use report::Reports;
 
 /// Looks taken at once. They only wait for the API server, and one cluster's burst must not open
@@ -30,52 +34,6 @@ const CONCURRENCY: usize = 8;
 /// How often a look is repeated at once because somebody wrote in between. helm-controller writes a
 /// handful of patches in a row; more than that means it is at work, and a later look is better.
 const CONFLICTS: u32 = 3;
-
-/// How long things take. Scaled down where a story is told faster than it happens.
-#[derive(Clone, Debug)]
-pub struct Pace {
-    /// From the alert to the first look: it always comes before the status (FB 1.6 no. 2).
-    pub settle: Duration,
-    /// From one look to the next while waiting; the last is repeated.
-    pub looks: Vec<Duration>,
-    /// A wait this long is reported, never acted on.
-    pub long_wait: Duration,
-    /// From one look to the next after that, or while a person has to mend something.
-    pub slow: Duration,
-}
-
-impl Default for Pace {
-    fn default() -> Self {
-        Self {
-            settle: Duration::from_secs(2),
-            looks: [5, 10, 20, 40, 60].map(Duration::from_secs).to_vec(),
-            long_wait: Duration::from_mins(30),
-            slow: Duration::from_mins(10),
-        }
-    }
-}
-
-impl Pace {
-    /// The same, `factor` times faster.
-    pub fn faster(&self, factor: f64) -> Self {
-        let scale = |duration: &Duration| duration.div_f64(factor);
-        Self {
-            settle: scale(&self.settle),
-            looks: self.looks.iter().map(scale).collect(),
-            long_wait: scale(&self.long_wait),
-            slow: scale(&self.slow),
-        }
-    }
-
-    fn look(&self, taken: u32) -> Duration {
-        let index = usize::try_from(taken.saturating_sub(1)).unwrap_or(usize::MAX);
-        self.looks
-            .get(index)
-            .or(self.looks.last())
-            .copied()
-            .unwrap_or(self.settle)
-    }
-}
 
 /// What all workers share.
 #[derive(Clone, Debug)]
@@ -100,6 +58,7 @@ pub struct Worker {
     queue: Arc<Queue>,
     shared: Shared,
     reports: Reports,
+    memory: Memory,
 }
 
 /// What is left to do about an entry after a look.
@@ -117,6 +76,7 @@ impl Worker {
             queue,
             shared,
             reports,
+            memory: Memory::default(),
         }
     }
 
@@ -171,7 +131,10 @@ impl Worker {
         let mut conflicts = 0;
         loop {
             let observed = match self.cluster.observe(&pending.failure.release).await {
-                Ok(release) => Some(release),
+                Ok(mut release) => {
+                    self.memory.restore(&pending.failure.release, &mut release);
+                    Some(release)
+                }
                 Err(Error::Gone) => None,
                 Err(error) => return Err(error),
             };
@@ -202,6 +165,7 @@ impl Worker {
         let verdict = said.unwrap_or(pending.verdict);
         let decision = decide(&trigger, verdict, observed, policy, now);
         if let Some(release) = observed {
+            self.recognise(pending, release, verdict);
             self.follow(pending, release, verdict);
         }
         metrics.decided(&self.cluster.name, verdict, &decision);
@@ -237,9 +201,13 @@ impl Worker {
             _ => {
                 self.reports.decision(pending, observed, verdict, &decision);
                 // What we began we follow to its end: a token sent while a dependency was away is
-                // swallowed, and no alert ever says so (FB 1.6 no. 7).
-                let flux_goes_on = matches!(decision.why(), Why::FluxRetries | Why::Prerequisites);
-                Ok(if flux_goes_on && pending.episode.is_some() {
+                // swallowed, and no alert ever says so (FB 1.6 no. 7); and Flux writes Ready one patch
+                // before it notes the token.
+                let not_over = matches!(
+                    decision.why(),
+                    Why::FluxRetries | Why::Prerequisites | Why::Recovered
+                );
+                Ok(if not_over && pending.episode.is_some() {
                     self.wait(pending, None)
                 } else {
                     Next::Done
@@ -256,26 +224,53 @@ impl Worker {
         action: Action,
         attempt: u32,
     ) -> Result<(), Error> {
-        let Shared {
-            policy,
-            clock,
-            metrics,
-            ..
-        } = &self.shared;
+        let Shared { policy, clock, .. } = &self.shared;
         let legacy = policy.legacy_annotation;
         let changes = ledger::restart(release, action, attempt, verdict.rule, legacy, clock.now());
-        self.cluster
-            .annotate(&pending.failure.release, release, &changes)
-            .await?;
-        metrics.restarted(&self.cluster.name, action, pending.since);
-        pending.episode = changes.get(ledger::TOKEN).cloned().flatten();
-        // The next wait begins anew: it is Flux's turn now.
+        let tried = Tried {
+            action,
+            attempt,
+            changes,
+        };
+        let name = pending.failure.release.clone();
+        match self.cluster.annotate(&name, release, &tried.changes).await {
+            Ok(()) => self.restarted(pending, tried, verdict, policy.limit_for(release)),
+            Err(error) => {
+                // Without an answer it may have been written all the same: the next look will show.
+                pending.tried = matches!(error, Error::Unavailable(_)).then_some(tried);
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// A restart stands on the release: from here on it is Flux's turn.
+    fn restarted(&self, pending: &mut Pending, tried: Tried, verdict: Verdict, limit: u32) {
+        let Tried {
+            action,
+            attempt,
+            ref changes,
+        } = tried;
+        self.memory.keep(&pending.failure.release, changes);
+        pending.episode = tried.token().map(str::to_owned);
+        self.shared
+            .metrics
+            .restarted(&self.cluster.name, action, pending.since);
+        pending.tried = None;
         pending.looks = 1;
         pending.since = Instant::now();
         pending.reported_long = false;
         self.reports
-            .restarted(pending, verdict, action, attempt, policy.limit_for(release));
-        Ok(())
+            .restarted(pending, verdict, action, attempt, limit);
+    }
+
+    /// Sees whether a restart whose answer was lost was written.
+    fn recognise(&self, pending: &mut Pending, release: &Release, verdict: Verdict) {
+        let written = |tried: &mut Tried| release.annotation(REQUESTED_AT) == tried.token();
+        if let Some(tried) = pending.tried.take_if(written) {
+            let limit = self.shared.policy.limit_for(release);
+            self.restarted(pending, tried, verdict, limit);
+        }
     }
 
     /// Notes on the release that helmreboot stopped, once for each configuration.
@@ -326,6 +321,8 @@ impl Worker {
 
     fn wait(&self, pending: &mut Pending, until: Option<Instant>) -> Next {
         if let Some(until) = until {
+            // A long wait is one for Flux, not one of our own.
+            pending.since = until;
             return Next::At(until);
         }
         let pace = &self.shared.pace;

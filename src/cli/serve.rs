@@ -35,9 +35,12 @@ impl fmt::Display for Misconfigured {
 /// # Errors
 /// [`Misconfigured`] before a port is bound; anything else later.
 pub async fn serve(flags: &Flags) -> anyhow::Result<ExitCode> {
-    let config = Config::load(flags, &|name| std::env::var(name).ok()).map_err(Misconfigured)?;
+    let (config, mut faults) = Config::read(flags, &|name| std::env::var(name).ok());
     telemetry::init(config.log_level, config.log_format);
-    let entrances = entrances(&config).await.map_err(Misconfigured)?;
+    let entrances = entrances(&config, &mut faults).await;
+    if !faults.is_empty() {
+        return Err(Misconfigured(faults).into());
+    }
     let listeners = Listeners {
         webhook: bind(&config.webhook_address)?,
         metrics: bind(&config.metrics_address)?,
@@ -70,26 +73,22 @@ pub async fn serve(flags: &Flags) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// A client and keys for each cluster; all that fail are named.
-async fn entrances(config: &Config) -> Result<Vec<Entrance>, Vec<Fault>> {
-    let (mut entrances, mut faults) = (Vec::new(), Vec::new());
+/// A client and keys for each cluster; what fails is added to the faults.
+async fn entrances(config: &Config, faults: &mut Vec<Fault>) -> Vec<Entrance> {
+    let mut entrances = Vec::new();
     for cluster in &config.clusters {
-        let fault = |problem| Fault {
-            place: cluster.place.clone(),
-            problem: format!("cluster {}: {problem}", cluster.name),
-        };
-        match (connect(&cluster.reach).await, cluster.read_keys()) {
-            (Ok(client), Ok(keys)) => entrances.push(Entrance {
+        match connect(&cluster.reach).await {
+            // Keys that cannot be read are among the faults already.
+            Ok(client) => entrances.extend(cluster.read_keys().ok().map(|keys| Entrance {
                 config: cluster.clone(),
                 keys,
                 client,
+            })),
+            Err(problem) => faults.push(Fault {
+                place: cluster.reach_place.clone(),
+                problem: format!("cluster {}: {problem}", cluster.name),
             }),
-            (client, keys) => faults.extend(client.err().into_iter().chain(keys.err()).map(fault)),
         }
     }
-    if faults.is_empty() {
-        Ok(entrances)
-    } else {
-        Err(faults)
-    }
+    entrances
 }

@@ -20,7 +20,8 @@ pub async fn connect(reach: &Reach) -> Result<Client, String> {
 }
 
 async fn config(reach: &Reach) -> Result<Config, String> {
-    let from_environment = reach.kubeconfig.is_none() && reach.context.is_none();
+    let variable = std::env::var_os("KUBECONFIG").is_some_and(|value| !value.is_empty());
+    let asked_for = reach.kubeconfig.is_some() || reach.context.is_some() || variable;
     let service_account = || {
         Config::incluster().map_err(|error| format!("there is no service account here: {error}"))
     };
@@ -34,12 +35,20 @@ async fn config(reach: &Reach) -> Result<Config, String> {
     let kubeconfig = match kubeconfig {
         Ok(kubeconfig) => kubeconfig,
         // Neither KUBECONFIG nor ~/.kube/config: in a pod that is how it should be.
-        Err(error) if from_environment => {
+        Err(error) if !asked_for => {
             return service_account().map_err(|account| {
-                format!("{account}; nor is there a kubeconfig: {error}; name one with --kubeconfig")
+                format!(
+                    "{account}; nor is there a kubeconfig: {}; name one with --kubeconfig",
+                    first_line(&error)
+                )
             });
         }
-        Err(error) => return Err(format!("the kubeconfig cannot be read: {error}")),
+        Err(error) => {
+            return Err(format!(
+                "the kubeconfig cannot be read: {}",
+                first_line(&error)
+            ));
+        }
     };
     let options = KubeConfigOptions {
         context: reach.context.clone(),
@@ -47,13 +56,27 @@ async fn config(reach: &Reach) -> Result<Config, String> {
     };
     let config = Config::from_custom_kubeconfig(kubeconfig, &options).await;
     let config = config.map_err(|error| {
-        format!("the kubeconfig does not lead to a cluster: {error}; check its contexts")
+        format!(
+            "the kubeconfig does not lead to a cluster: {}; check its contexts",
+            first_line(&error)
+        )
     })?;
-    if config.auth_info.exec.is_some() && !reach.allow_exec {
+    let runs_program = config.auth_info.exec.is_some() || config.auth_info.auth_provider.is_some();
+    if runs_program && !reach.allow_exec {
         return Err("the kubeconfig runs a program to log in; use a token or certificate, or allow it with --insecure-kubeconfig-exec".into());
     }
     if config.accept_invalid_certs && !reach.allow_insecure_tls {
         return Err("the kubeconfig does not check the server's certificate; add certificate-authority-data, or allow it with --insecure-kubeconfig-tls".into());
     }
     Ok(config)
+}
+
+/// What is wrong, without the lines around it: a parser shows them, and they may hold a token.
+fn first_line(error: &dyn std::error::Error) -> String {
+    error
+        .to_string()
+        .lines()
+        .next()
+        .unwrap_or_default()
+        .to_owned()
 }

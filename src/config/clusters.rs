@@ -16,8 +16,10 @@ pub struct ClusterConfig {
     pub keys: Vec<KeySource>,
     /// The way to its API server.
     pub reach: Reach,
-    /// Where it is configured, for people.
+    /// Where its keys are configured, for people.
     pub place: String,
+    /// Where the way to it is configured.
+    pub reach_place: String,
 }
 
 /// One key and the namespaces it may speak for.
@@ -165,10 +167,15 @@ fn single(sources: &mut Sources<'_>, only: bool) -> Option<ClusterConfig> {
             ),
         }
     }
-    if file.is_none() && token.is_none() {
+    if file.is_none() && token.is_none() && !sources.unread {
         let problem = "no key is configured; set HELMREBOOT_TOKEN, --token-file, or clusters in the file of --config";
         sources.fault(settings::TOKEN_ENV, problem);
     }
+    let reach_place = kubeconfig
+        .as_ref()
+        .or(context.as_ref())
+        .map_or("KUBECONFIG", |(_, place)| place)
+        .to_owned();
     let reach = Reach {
         kubeconfig: kubeconfig.map(|(path, _)| path.into()),
         context: context.map(|(context, _)| context),
@@ -182,6 +189,7 @@ fn single(sources: &mut Sources<'_>, only: bool) -> Option<ClusterConfig> {
         keys,
         reach,
         place,
+        reach_place,
     })
 }
 
@@ -243,6 +251,7 @@ fn listed(sources: &mut Sources<'_>, place: String, value: Value) -> Option<Clus
         name: name?,
         keys,
         reach,
+        reach_place: place.clone(),
         place,
     })
 }
@@ -272,21 +281,7 @@ fn key(sources: &mut Sources<'_>, place: String, value: Value) -> Option<KeySour
         scalar(sources, &mut fields, "file"),
         scalar(sources, &mut fields, "env"),
     );
-    let listed = fields.take_list("namespaces").unwrap_or_else(|problem| {
-        sources.fault(fields.place("namespaces"), problem);
-        Vec::new()
-    });
-    let namespaces: BTreeSet<String> = listed
-        .iter()
-        .filter_map(Value::as_str)
-        .map(str::to_owned)
-        .collect();
-    if namespaces.len() != listed.len() {
-        sources.fault(
-            fields.place("namespaces"),
-            "is not a list of different names; write each namespace once",
-        );
-    }
+    let namespaces = namespaces(sources, &mut fields);
     let known = "there is no such field; a key has file or env, and namespaces";
     sources
         .faults
@@ -294,7 +289,6 @@ fn key(sources: &mut Sources<'_>, place: String, value: Value) -> Option<KeySour
             problem: known.into(),
             ..fault
         }));
-    let namespaces = (!namespaces.is_empty()).then_some(namespaces);
     let from = match (file, env) {
         (Some(file), None) => Origin::File(file.into()),
         (None, Some(env)) => {
@@ -315,6 +309,22 @@ fn key(sources: &mut Sources<'_>, place: String, value: Value) -> Option<KeySour
         }
     };
     Some(KeySource { from, namespaces })
+}
+
+/// The namespaces a key is limited to. An empty list is a fault: it must not read as all of them.
+fn namespaces(sources: &mut Sources<'_>, fields: &mut Fields) -> Option<BTreeSet<String>> {
+    let value = fields.take("namespaces")?;
+    let names: Option<Vec<&str>> = value
+        .as_array()
+        .and_then(|list| list.iter().map(Value::as_str).collect());
+    let names = names.unwrap_or_default();
+    let set: BTreeSet<String> = names.iter().map(|name| (*name).to_owned()).collect();
+    if set.is_empty() || set.len() != names.len() {
+        let problem =
+            "is not a list of different names; write each namespace once, or leave the field out";
+        sources.fault(fields.place("namespaces"), problem);
+    }
+    Some(set)
 }
 
 fn scalar(sources: &mut Sources<'_>, fields: &mut Fields, name: &str) -> Option<String> {

@@ -108,6 +108,27 @@ fn clusters_need_names_and_keys_of_their_own() {
 }
 
 #[test]
+fn a_key_for_no_namespace_is_not_a_key_for_all() {
+    for namespaces in ["[]", "[a, a]", "a", "[1]"] {
+        let yaml =
+            format!("clusters:\n- name: a\n  keys: [{{env: K, namespaces: {namespaces}}}]\n");
+        let faults = load(&[], &[("K", "one")], &yaml).expect_err("a fault");
+        assert_eq!(faults.len(), 1, "{namespaces}: {faults:?}");
+        assert!(
+            faults[0].starts_with("file: clusters[0].keys[0].namespaces: "),
+            "{faults:?}"
+        );
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_the_only_fault() {
+    let flags = [("config", "/nowhere/config.yaml".to_owned())].into();
+    let faults = Config::load(&flags, &|_| None).expect_err("a fault");
+    assert_eq!(faults.len(), 1, "{faults:?}");
+}
+
+#[test]
 fn without_a_key_or_with_an_empty_one_nothing_starts() {
     assert_eq!(load(&[], &[], "").expect_err("a fault").len(), 1);
     let faults = load(&[], &[("HELMREBOOT_TOKEN", " \n")], "").expect_err("a fault");

@@ -5,10 +5,7 @@
 //! changes nothing writes nothing, spec changes raise `generation`, `status` has a door of its own,
 //! finalizers hold deletion up, watches from the past expire, lists come in pages.
 
-use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::{
     Router,
@@ -24,11 +21,13 @@ use tokio::sync::watch;
 use crate::{clock::Clock, domain::alert::HELM_GROUP};
 
 mod answer;
+mod fault;
 mod path;
 mod store;
 mod stream;
 
 pub use answer::Refusal;
+pub use fault::{Fault, FaultKind};
 use path::Path;
 pub use store::Key;
 use store::Store;
@@ -61,30 +60,6 @@ pub struct Call {
     pub uri: String,
     /// The body, null where there is none.
     pub body: Value,
-}
-
-/// A switch: what happens to calls instead of, or before, what they ask for.
-#[derive(Clone, Copy, Debug)]
-pub struct Fault {
-    /// The verb it strikes; `None` is every one.
-    pub verb: Option<&'static str>,
-    /// How many calls it strikes.
-    pub times: u32,
-    /// What happens.
-    pub kind: FaultKind,
-}
-
-/// What a fault does.
-#[derive(Clone, Copy, Debug)]
-pub enum FaultKind {
-    /// The call is refused with this status: 403, 429, 500, 503 ...
-    Refuse(u16),
-    /// The call takes that long, then goes on.
-    Slow(Duration),
-    /// The call is carried out, and its answer lost.
-    LoseAnswer,
-    /// Somebody else writes the object just before the call: a stale `resourceVersion`.
-    WriteBefore,
 }
 
 impl FakeCluster {
@@ -225,7 +200,13 @@ impl FakeCluster {
     }
 }
 
-async fn handle(Extract(cluster): Extract<FakeCluster>, request: Request<Body>) -> Response {
+/// Goes on when the caller has hung up, as a server does.
+async fn handle(cluster: Extract<FakeCluster>, request: Request<Body>) -> Response {
+    let handled = tokio::spawn(carry_out(cluster, request)).await;
+    handled.unwrap_or_else(|_| Refusal::fault(500).into_response())
+}
+
+async fn carry_out(Extract(cluster): Extract<FakeCluster>, request: Request<Body>) -> Response {
     let (parts, body) = request.into_parts();
     let Ok(bytes) = to_bytes(body, 3 << 20).await else {
         return Refusal::too_large().into_response();
@@ -253,7 +234,7 @@ async fn handle(Extract(cluster): Extract<FakeCluster>, request: Request<Body>) 
                     cluster.apply(&key, &touched);
                 }
             }
-            FaultKind::LoseAnswer => {}
+            FaultKind::LoseAnswer | FaultKind::SlowAnswer(_) => {}
         }
     }
     let json_body = bytes.is_empty() || body.is_object();
@@ -269,6 +250,11 @@ async fn handle(Extract(cluster): Extract<FakeCluster>, request: Request<Body>) 
             "the body of the request is not a JSON object",
         ))
     };
+    for fault in &faults {
+        if let FaultKind::SlowAnswer(delay) = fault {
+            tokio::time::sleep(*delay).await;
+        }
+    }
     if faults
         .iter()
         .any(|fault| matches!(fault, FaultKind::LoseAnswer))

@@ -13,7 +13,7 @@ use super::{
     fake_cluster::Key,
     fake_flux::{Alert, over_http},
     last_word,
-    tell::{Teller, Who},
+    tell::{End, Teller, Who},
     words,
 };
 use crate::domain::{
@@ -28,25 +28,6 @@ use roles::{Cue, ROLES, Role, Turn};
 
 /// The longest the story may take, in its own seconds.
 const LONGEST: f64 = 200.0;
-
-/// What became of a release.
-#[derive(Debug)]
-pub struct End {
-    pub(super) cluster: &'static str,
-    pub(super) release: String,
-    pub(super) story: &'static str,
-    pub(super) restarts: i64,
-    pub(super) became: String,
-    pub(super) expected: String,
-    pub(super) as_told: bool,
-}
-
-impl End {
-    pub(super) fn to_json(&self) -> Value {
-        json!({"cluster": self.cluster, "release": self.release, "story": self.story, "restarts": self.restarts,
-            "became": self.became, "expected": self.expected, "asTold": self.as_told})
-    }
-}
 
 /// What the story remembers of a role.
 #[derive(Default)]

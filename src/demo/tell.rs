@@ -2,9 +2,26 @@
 
 use std::{io::IsTerminal, time::Instant};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::story::End;
+/// What became of a release.
+#[derive(Debug)]
+pub(crate) struct End {
+    pub(super) cluster: &'static str,
+    pub(super) release: String,
+    pub(super) story: &'static str,
+    pub(super) restarts: i64,
+    pub(super) became: String,
+    pub(super) expected: String,
+    pub(super) as_told: bool,
+}
+
+impl End {
+    pub(super) fn to_json(&self) -> Value {
+        json!({"cluster": self.cluster, "release": self.release, "story": self.story, "restarts": self.restarts,
+            "became": self.became, "expected": self.expected, "asTold": self.as_told})
+    }
+}
 
 /// Prints the story, or collects it for one JSON document.
 pub(crate) struct Teller {

@@ -29,6 +29,8 @@ words! {
         Method = "method",
         /// Not JSON by its own account.
         MediaType = "media-type",
+        /// Too many bodies are being read.
+        Busy = "busy",
         /// No room in the queue of this cluster.
         QueueFull = "queue-full",
         /// The service is stopping.
@@ -41,7 +43,12 @@ impl Answer {
     pub fn knows_cluster(self) -> bool {
         !matches!(
             self,
-            Self::Unauthorized | Self::TooLarge | Self::TooSlow | Self::Method | Self::MediaType
+            Self::Unauthorized
+                | Self::Busy
+                | Self::TooLarge
+                | Self::TooSlow
+                | Self::Method
+                | Self::MediaType
         )
     }
 }

@@ -2,34 +2,8 @@
 
 use regex::bytes::{RegexSet, RegexSetBuilder};
 
+pub use super::rules::{Class, Rule};
 use super::{release::Release, rules::BUILT_IN};
-
-words! {
-    /// What a failure is worth.
-    Class {
-        /// No failed release, or Flux retries by itself.
-        Benign = "benign",
-        /// Somebody must change something first.
-        Permanent = "permanent",
-        /// Retrying the same release unchanged has a fair chance.
-        Transient = "transient",
-        /// No rule fired.
-        Unknown = "unknown",
-    }
-}
-
-/// A row of the rule table.
-#[derive(Clone, Copy, Debug)]
-pub struct Rule {
-    /// Kebab-case name; what metrics, logs and the `cause` annotation show.
-    pub name: &'static str,
-    /// What a match means.
-    pub class: Class,
-    /// A linear-time regular expression over the head of the message.
-    pub pattern: &'static str,
-    /// One line for people.
-    pub why: &'static str,
-}
 
 /// A class, and the rule that says so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

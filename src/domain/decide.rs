@@ -203,6 +203,8 @@ pub fn decide(
     match verdict.class {
         Class::Permanent => return leave(Why::Permanent),
         Class::Unknown if policy.unknown != Class::Transient => return leave(Why::UnknownCause),
+        // Flux itself says that it goes on; only a stall proves it wrong.
+        Class::Benign if !stalled => return leave(Why::FluxRetries),
         Class::Unknown | Class::Transient | Class::Benign => {}
     }
     let standing = ledger::standing(release);
@@ -216,7 +218,7 @@ pub fn decide(
     }
     if let Some((last, token)) = &standing.last {
         let until = policy.backoff.until(standing.attempts, *last, token);
-        // A time that lies further ahead than any backoff reaches was not written by a sane clock.
+        // A time that lies further ahead than clocks differ was not written by a sane one.
         let sane = *last <= now.saturating_add(CLOCK_SKEW).unwrap_or(Timestamp::MAX);
         if sane && now < until {
             return Decision::Wait {
@@ -268,7 +270,14 @@ fn flux_at_work(trigger: &Trigger, release: &Release) -> Option<Decision> {
     if reconciling.reason == "ProgressingWithRetry" {
         return leave(Why::FluxRetries);
     }
-    if !failed {
+    // Remediation may take minutes while Ready still tells of the failure before it. (Of an install or
+    // upgrade that failed without being stored, "Running" stands there while Flux sits idle: no. 9.)
+    let remediating = ["Running 'rollback' action", "Running 'uninstall' action"];
+    if !failed
+        || remediating
+            .iter()
+            .any(|action| reconciling.message.starts_with(action))
+    {
         return wait(Why::Working);
     }
     if !ACTION_REASONS.contains(&reason) {

@@ -63,7 +63,8 @@ pub struct Standing {
 }
 
 /// Reads the ledger. A new config key and a success since the last restart both start afresh; time
-/// alone does not. A count that somebody made unreadable counts as spent: no edit may widen a budget.
+/// alone does not. A count that somebody removed or made unreadable counts as spent. Whoever removes the
+/// whole ledger removes the budget with it, which is why a worker also keeps what it wrote itself.
 pub fn standing(release: &Release) -> Standing {
     let fresh = Standing {
         attempts: 0,
@@ -74,11 +75,13 @@ pub fn standing(release: &Release) -> Standing {
         return fresh;
     };
     let before = release.annotation(BEFORE).and_then(Marks::version_of);
-    let succeeded = before.is_some_and(|version| release.deployed_after(version));
+    let succeeded = before.is_some_and(|version| release.succeeded_after(version));
     if key != release.config_key().to_string() || succeeded {
         return fresh;
     }
-    let attempts = release.annotation(ATTEMPTS).map_or(Ok(0), str::parse);
+    let attempts = release
+        .annotation(ATTEMPTS)
+        .and_then(|attempts| attempts.parse().ok());
     let last = release
         .annotation(LAST_RESTART)
         .and_then(|at| at.parse().ok());
@@ -260,7 +263,7 @@ mod tests {
             status: "deployed".into(),
             chart_version: "1.0.0".into(),
             config_digest: "sha256:abc".into(),
-            last_deployed: String::new(),
+            ..super::super::release::Snapshot::default()
         }];
         assert_eq!(standing(&succeeded).attempts, 0);
     }

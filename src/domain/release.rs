@@ -134,6 +134,18 @@ pub struct Snapshot {
     /// When Helm ran for it.
     #[serde(deserialize_with = "or_default")]
     pub last_deployed: String,
+    /// How its tests ended; Helm calls a revision whose tests failed `deployed` all the same.
+    #[serde(deserialize_with = "or_default")]
+    pub test_hooks: BTreeMap<String, TestHook>,
+}
+
+/// One test of a revision.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct TestHook {
+    /// Helm's word: `Succeeded`, `Failed` ...
+    #[serde(deserialize_with = "or_default")]
+    pub phase: String,
 }
 
 /// What a budget counts against: a new one renews it. Generation, attempted chart version and values.
@@ -242,14 +254,21 @@ impl Release {
         history.max_by_key(|snapshot| (snapshot.last_deployed.as_str(), snapshot.version))
     }
 
-    /// Whether the configuration Flux last tried was deployed as a revision newer than `version`. A
-    /// rollback deploys too, but an older configuration. Revisions are compared rather than times, for
-    /// Flux's clock is not ours.
-    pub fn deployed_after(&self, version: i64) -> bool {
+    /// Whether the configuration Flux last tried was deployed well as a revision newer than `version`.
+    /// A rollback deploys too, and so does an upgrade whose tests fail: neither is a success. Revisions
+    /// are compared rather than times, for Flux's clock is not ours.
+    pub fn succeeded_after(&self, version: i64) -> bool {
         let status = &self.status;
+        if self.is("TestSuccess", Truth::False) || self.is("Remediated", Truth::True) {
+            return false;
+        }
         status.history.iter().any(|snapshot| {
             snapshot.status == "deployed"
                 && snapshot.version > version
+                && snapshot
+                    .test_hooks
+                    .values()
+                    .all(|hook| hook.phase != "Failed")
                 && Some(snapshot.config_digest.as_str())
                     == status.last_attempted_config_digest.as_deref()
                 && Some(snapshot.chart_version.as_str())
@@ -328,10 +347,17 @@ mod tests {
                 "history": [{"version": version, "status": status, "chartVersion": "1.0.0",
                     "configDigest": digest}]}}))
         };
-        assert!(history("sha256:new", "deployed", 3).deployed_after(2));
-        assert!(!history("sha256:old", "deployed", 3).deployed_after(2));
-        assert!(!history("sha256:new", "failed", 3).deployed_after(2));
-        assert!(!history("sha256:new", "deployed", 2).deployed_after(2));
+        assert!(history("sha256:new", "deployed", 3).succeeded_after(2));
+        assert!(!history("sha256:old", "deployed", 3).succeeded_after(2));
+        assert!(!history("sha256:new", "failed", 3).succeeded_after(2));
+        assert!(!history("sha256:new", "deployed", 2).succeeded_after(2));
+        let mut tested = history("sha256:new", "deployed", 3);
+        let failed = serde_json::json!({"phase": "Failed"});
+        let hook = serde_json::from_value(failed).expect("a hook");
+        tested.status.history[0]
+            .test_hooks
+            .insert("test".into(), hook);
+        assert!(!tested.succeeded_after(2));
     }
 
     #[test]

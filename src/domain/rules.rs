@@ -3,7 +3,32 @@
 //! Who speaks, what failed, and would the very same request succeed later? A row names the family, not
 //! a message. Patterns see the head of the message, in linear time, with `.` matching line breaks.
 
-use super::classify::{Class, Rule};
+words! {
+    /// What a failure is worth.
+    Class {
+        /// No failed release, or Flux retries by itself.
+        Benign = "benign",
+        /// Somebody must change something first.
+        Permanent = "permanent",
+        /// Retrying the same release unchanged has a fair chance.
+        Transient = "transient",
+        /// No rule fired.
+        Unknown = "unknown",
+    }
+}
+
+/// A row of the rule table.
+#[derive(Clone, Copy, Debug)]
+pub struct Rule {
+    /// Kebab-case name; what metrics, logs and the `cause` annotation show.
+    pub name: &'static str,
+    /// What a match means.
+    pub class: Class,
+    /// A linear-time regular expression over the head of the message.
+    pub pattern: &'static str,
+    /// One line for people.
+    pub why: &'static str,
+}
 
 const fn benign(name: &'static str, pattern: &'static str, why: &'static str) -> Rule {
     Rule {

@@ -75,6 +75,11 @@ impl Key {
         self.secret.0.trim_ascii() == other.secret.0.trim_ascii()
     }
 
+    /// Whether two keys are the same to the byte: a newline more makes another key to some versions.
+    pub fn identical(&self, other: &Self) -> bool {
+        self.secret == other.secret
+    }
+
     /// Whether this key may speak for releases in `namespace`.
     pub fn covers(&self, namespace: &str) -> bool {
         self.namespaces

@@ -89,7 +89,7 @@ impl Metrics {
         );
         own.register(
             "alert_to_restart_seconds",
-            "From the alert to the restart it led to",
+            "From the alert, or the end of a wait, to the restart it led to",
             self.delay.clone(),
         );
         own.register(

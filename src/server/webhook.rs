@@ -14,7 +14,7 @@ use bytes::Bytes;
 use http::{Method, Request, StatusCode, header};
 use jiff::SignedDuration;
 use serde::Serialize;
-use tokio::time::Instant;
+use tokio::{sync::Semaphore, time::Instant};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use super::problem::Problem;
@@ -62,7 +62,12 @@ pub struct Webhook {
     pub max_ahead: SignedDuration,
     /// Keeps refusals from filling the log.
     pub quiet: Arc<Quiet>,
+    /// Places for bodies that are being read, so that memory is bounded before anybody is known.
+    pub readers: Arc<Semaphore>,
 }
+
+/// How many bodies may be read at once: 256 KiB each at most, 32 MiB together.
+pub const READERS: usize = 128;
 
 /// An event whose sender is known, with the cluster it speaks for.
 struct SignedAlert {
@@ -136,10 +141,14 @@ impl FromRequest<Webhook> for SignedAlert {
                 "send application/json, as Flux does",
             ));
         }
-        let bytes = body::read(&parts.headers, body).await?;
+        let bytes = {
+            let busy = |_| Rejection::early(Answer::Busy, "too many requests at once");
+            let _place = webhook.readers.try_acquire().map_err(busy)?;
+            body::read(&parts.headers, body).await?
+        };
         let claim = claim::of(&parts, &bytes);
         let unauthorized = || {
-            let known = webhook.clusters.get(&claim.cluster).is_some();
+            let known = webhook.clusters.get(claim.cluster).is_some();
             let hint = if known {
                 "the signature does not match"
             } else {
@@ -147,7 +156,7 @@ impl FromRequest<Webhook> for SignedAlert {
             };
             Rejection::early(Answer::Unauthorized, hint)
         };
-        let member = webhook.clusters.get(&claim.cluster);
+        let member = webhook.clusters.get(claim.cluster);
         let keys = member.map(|member| member.keys());
         let verified = keys
             .as_deref()
@@ -292,6 +301,12 @@ fn parse(bytes: &Bytes) -> Result<Event, String> {
     let mut json = serde_json::Deserializer::from_slice(bytes);
     let event = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let (path, inner) = (error.path().to_string(), error.inner());
+        // Keys of metadata are the sender's own words, of any length.
+        let path = if path.starts_with("metadata") {
+            "metadata".to_owned()
+        } else {
+            path
+        };
         if !inner.is_data() {
             return "the body is not JSON".to_owned();
         }
@@ -349,7 +364,7 @@ impl IntoResponse for Rejection {
                     .with(header::ALLOW, "POST")
                     .into_response();
             }
-            Answer::QueueFull | Answer::Closing => {
+            Answer::Busy | Answer::QueueFull | Answer::Closing => {
                 // More than the 2 s of notification-controller's first wait would eat its 15 s.
                 let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, self.detail);
                 return problem.with(header::RETRY_AFTER, "2").into_response();

@@ -76,11 +76,12 @@ fn bad_configuration_is_told_in_one_go_and_ends_with_64() {
     let said = text(&answer.stderr);
     assert_eq!(answer.status.code(), Some(64), "{said}");
     for part in [
-        "4 faults",
+        "5 faults",
         "--limit: \"many\"",
         "--leader-elect: \"perhaps\"",
         "LOG_LEVEL: \"loud\"",
         "HELMREBOOT_TOKEN: no key",
+        "KUBECONFIG: cluster default: there is no service account here",
     ] {
         assert!(said.contains(part), "{part} is missing in\n{said}");
     }
@@ -105,6 +106,7 @@ fn bad_configuration_is_told_in_one_go_and_ends_with_64() {
 #[test]
 fn a_kubeconfig_that_runs_programs_or_trusts_anybody_is_refused_unless_allowed() {
     let exec = json!({"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": "/bin/true", "interactiveMode": "Never"}});
+    let provider = json!({"auth-provider": {"name": "gcp", "config": {"cmd-path": "/bin/true"}}});
     let lax = json!({"server": "https://127.0.0.1:1", "insecure-skip-tls-verify": true});
     let cases = [
         (
@@ -114,6 +116,14 @@ fn a_kubeconfig_that_runs_programs_or_trusts_anybody_is_refused_unless_allowed()
         (
             kubeconfig("lax", &lax, &json!({})),
             "--insecure-kubeconfig-tls",
+        ),
+        (
+            kubeconfig(
+                "provider",
+                &json!({"server": "http://127.0.0.1:1"}),
+                &provider,
+            ),
+            "--insecure-kubeconfig-exec",
         ),
     ];
     for (file, flag) in cases {
@@ -497,4 +507,53 @@ async fn a_key_file_that_changes_is_in_force_without_a_restart() {
     program.wait_for(&["are in force"]);
     assert!(post(webhook, "/webhook", &sign("the new key"), &body).starts_with("HTTP/1.1 202"));
     assert!(post(webhook, "/webhook", &sign("the old key"), &body).starts_with("HTTP/1.1 401"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_alert_that_was_accepted_just_before_the_end_still_gets_its_look() {
+    let (cluster, api_server, _, body) = recorded_trouble().await;
+    let mut program = Running::serve("just-before", api_server);
+    let webhook = program.address("webhook");
+    let signature = key(stories::KEY).sign(body.as_bytes());
+    assert!(post(webhook, "/webhook", &signature, &body).starts_with("HTTP/1.1 202"));
+    program.signal("-TERM");
+    let (code, took, said) = program.end();
+    assert_eq!(code, Some(0), "{said:#?}");
+    assert!(took < Duration::from_secs(10), "{took:?}");
+    assert_eq!(
+        cluster
+            .calls()
+            .iter()
+            .filter(|call| call.verb == "patch")
+            .count(),
+        1
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_makes_no_sense_is_not_repeated_in_the_log() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("a port");
+    let api_server = listener.local_addr().expect("an address");
+    let group = r#"{"name": "helm.toolkit.fluxcd.io", "versions": [{"groupVersion": "helm.toolkit.fluxcd.io/v2", "version": "v2"}]}"#;
+    let nonsense = axum::Router::new()
+        .route(
+            "/apis/{group}",
+            axum::routing::get(move || async move { group }),
+        )
+        .fallback(|| async { r#"{"spec": "hunter2", "metadata": 7}"# });
+    tokio::spawn(async move { axum::serve(listener, nonsense).await });
+    let (_, _, _, body) = recorded_trouble().await;
+    let mut program = Running::serve("nonsense", api_server);
+    let webhook = program.address("webhook");
+    let signature = key(stories::KEY).sign(body.as_bytes());
+    assert!(post(webhook, "/webhook", &signature, &body).starts_with("HTTP/1.1 202"));
+    program.wait_for(&["cannot work on a/apps/", "\"kind\":\"unreadable\""]);
+    program.signal("-TERM");
+    let (_, _, said) = program.end();
+    assert!(
+        said.iter().all(|line| !line.contains("hunter2")),
+        "{said:#?}"
+    );
 }

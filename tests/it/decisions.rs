@@ -133,6 +133,16 @@ async fn releases_that_are_left_alone_are_not_written_to() {
             "flux-retries",
             0,
         ),
+        case(
+            Live::named("benign").condition(
+                "Ready",
+                "False",
+                "DependencyNotReady",
+                "dependency 'apps/x' is not ready",
+            ),
+            "flux-retries",
+            0,
+        ),
         case(Live::stalled("lasting").failed(IMMUTABLE), "permanent", 0),
         case(
             Live::stalled("unheard-of").failed("the moon was in the way"),
@@ -194,6 +204,14 @@ async fn releases_that_flux_works_on_are_waited_for() {
             0,
         ),
         case(unknown(Live::named("old-flux")), "working", 0),
+        case(
+            Live::named("rolling-back").failed(SLOW).reconciling(
+                "Progressing",
+                "Running 'rollback' action with timeout of 5m0s",
+            ),
+            "working",
+            0,
+        ),
         case(
             Live::stalled("new-spec").status(&json!({"lastAttemptedGeneration": 0})),
             "not-attempted",
@@ -258,6 +276,8 @@ async fn releases_that_are_stuck_for_a_passing_reason_are_restarted() {
 
 #[tokio::test(start_paused = true)]
 async fn budget_and_backoff_hold_a_restart_back() {
+    let newer_deployed = json!({"history": [{"version": 3, "status": "deployed",
+        "chartVersion": "1.0.0", "configDigest": "sha256:0123456789abcdef"}]});
     let recent =
         |name| restarted(name, "1").annotated("helmreboot.io/last-restart", "2026-11-23T11:59:50Z");
     let cases = vec![
@@ -271,6 +291,15 @@ async fn budget_and_backoff_hold_a_restart_back() {
         case(restarted("other-values", "5").annotated("helmreboot.io/config-key", "1/1.0.0/ffff"), "reset", 1),
         case(restarted("healed-since", "5").status(&json!({"history": [{"version": 2, "status": "deployed",
             "chartVersion": "1.0.0", "configDigest": "sha256:0123456789abcdef"}, {"version": 3, "status": "failed"}]})), "reset", 1),
+        // Helm calls a revision whose tests failed deployed; and so is what a rollback brings back.
+        case(
+            restarted("tests-fail", "5")
+                .condition("TestSuccess", "False", "TestFailed", SLOW)
+                .status(&newer_deployed),
+            "budget-spent",
+            1,
+        ),
+        case(restarted("no-count", "5").without("helmreboot.io/attempts"), "budget-spent", 1),
         case(recent("too-soon"), "backoff", 0),
         case(restarted("mad-clock", "1").annotated("helmreboot.io/last-restart", "3026-01-01T00:00:00Z"), "reset", 1),
     ];

@@ -212,16 +212,23 @@ async fn a_patch_whose_answer_was_lost_is_not_repeated() {
     pass(600).await;
     assert_eq!(app.writes().len(), 1);
     assert_eq!(app.why(&release), "token-pending");
-    let slow = app.holds(Live::stalled("slow"));
-    app.cluster("a")
-        .fault(fault("patch", 1, FaultKind::Slow(Duration::from_secs(20))));
-    app.alert(&slow).await;
-    pass(600).await;
+    let counted = "helmreboot_restarts_total{cluster=\"a\",action=\"reset\"}";
     assert_eq!(
-        app.annotation(&slow, "helmreboot.io/attempts").as_deref(),
-        Some("1")
+        app.metric(counted).await,
+        1.0,
+        "it is seen later that it was written"
     );
-    app.writes();
+    let kinds = [FaultKind::Slow, FaultKind::SlowAnswer];
+    for (number, kind) in kinds.into_iter().enumerate() {
+        let slow = app.holds(Live::stalled(&format!("slow-{number}")));
+        app.cluster("a")
+            .fault(fault("patch", 1, kind(Duration::from_secs(20))));
+        app.alert(&slow).await;
+        pass(600).await;
+        assert_eq!(app.restarts_that_landed(&slow), 1);
+        app.writes();
+    }
+    assert_eq!(app.metric(counted).await, 3.0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -507,16 +514,17 @@ async fn a_success_renews_the_budget() {
 #[tokio::test(start_paused = true)]
 async fn killed_between_any_two_steps_it_neither_repeats_a_restart_nor_forgets_its_budget() {
     // Each round kills the process a little later: before the look, between GET and PATCH, after it ...
-    for tenth in 0..400 {
+    for tenth in 0..400_usize {
         let app = TestApp::new();
         let release = app.holds(Live::stalled("web"));
+        let slow = [FaultKind::Slow, FaultKind::SlowAnswer][tenth % 2];
         for verb in ["discover", "get", "patch"] {
             app.cluster("a")
-                .fault(fault(verb, 2, FaultKind::Slow(Duration::from_millis(4000))));
+                .fault(fault(verb, 2, slow(Duration::from_secs(4))));
         }
         let event = app.event("a", &release);
         app.send("a", &event).await;
-        tokio::time::sleep(Duration::from_millis(tenth * 40)).await;
+        tokio::time::sleep(Duration::from_millis(tenth as u64 * 40)).await;
         let (clusters, clock) = app.kill();
         // What was on the way arrives, and Flux tells of the failure once more.
         pass(10).await;
@@ -554,6 +562,29 @@ async fn a_process_that_dies_again_and_again_still_keeps_to_the_budget() {
             .as_deref(),
         Some("5")
     );
+    assert_eq!(app.restarts_that_landed(&release), 5);
+    app.writes();
+    running.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_wipes_the_ledger_at_every_sync_does_not_renew_the_budget() {
+    let app = TestApp::new();
+    let (_flux, release, running) = with_flux(&app, "webhook", 0).await;
+    for _ in 0..2000 {
+        pass(7).await;
+        let object = app.cluster("a").get(&release).expect("the release");
+        let mut wiped = json!({});
+        for name in object["metadata"]["annotations"]
+            .as_object()
+            .into_iter()
+            .flat_map(serde_json::Map::keys)
+        {
+            wiped[name] = Value::Null;
+        }
+        app.cluster("a")
+            .apply(&release, &json!({"metadata": {"annotations": wiped}}));
+    }
     assert_eq!(app.restarts_that_landed(&release), 5);
     app.writes();
     running.abort();

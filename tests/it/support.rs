@@ -86,6 +86,7 @@ impl TestApp {
                 keys: Vec::<KeySource>::new(),
                 reach: Reach::default(),
                 place: "test".into(),
+                reach_place: String::new(),
             },
             keys: Keys::new(vec![keys[name].clone()]),
             client: cluster.client(),
@@ -418,6 +419,11 @@ impl Live {
 
     pub(crate) fn annotated(mut self, name: &str, value: &str) -> Self {
         self.object["metadata"]["annotations"][name] = json!(value);
+        self
+    }
+
+    pub(crate) fn without(mut self, annotation: &str) -> Self {
+        self.object["metadata"]["annotations"][annotation] = Value::Null;
         self
     }
 

@@ -73,6 +73,7 @@ proptest! {
             prop_assert!(!release.spec.suspend && release.metadata.deletion_timestamp.is_none());
             prop_assert!(!release.token_pending());
             prop_assert!(class != Class::Permanent && class != Class::Unknown);
+            prop_assert!(class != Class::Benign || stalled);
             prop_assert!(stalled || !release.is("Reconciling", Truth::True));
             prop_assert!((1..=policy.limit).contains(&attempt));
             prop_assert_eq!(action == Action::Reset, stalled);

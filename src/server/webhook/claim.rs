@@ -1,8 +1,6 @@
 //! Which cluster a request claims to speak for. The claim only picks the keys that the signature is
 //! then checked with, so nobody can speak for a cluster whose key they do not hold.
 
-use std::borrow::Cow;
-
 use http::request::Parts;
 use serde::Deserialize;
 
@@ -12,7 +10,7 @@ use crate::domain::{alert::CLUSTER_KEYS, signature::SIGNATURE_HEADER};
 /// A claim that nothing has been checked of.
 pub(super) struct Claim<'a> {
     /// Path, else header, else `metadata.cluster`, else `default`.
-    pub(super) cluster: Cow<'a, str>,
+    pub(super) cluster: &'a str,
     /// Path and header both name one, and not the same.
     pub(super) contradicted: bool,
     /// The value of `X-Signature`, empty if there is none.
@@ -20,7 +18,7 @@ pub(super) struct Claim<'a> {
 }
 
 /// The one part of an unverified body that is looked at. Borrows, so that nothing is allocated that
-/// grows with what a stranger sent.
+/// grows with what a stranger sent; a name with escapes in it is no cluster's and reads as none.
 #[derive(Deserialize)]
 struct Peek<'a> {
     #[serde(borrow, default)]
@@ -30,11 +28,11 @@ struct Peek<'a> {
 #[derive(Deserialize)]
 struct PeekMetadata<'a> {
     #[serde(borrow, default)]
-    cluster: Option<Cow<'a, str>>,
+    cluster: Option<&'a str>,
     #[serde(borrow, default, rename = "event.toolkit.fluxcd.io/cluster")]
-    event_cluster: Option<Cow<'a, str>>,
+    event_cluster: Option<&'a str>,
     #[serde(borrow, default, rename = "helm.toolkit.fluxcd.io/cluster")]
-    helm_cluster: Option<Cow<'a, str>>,
+    helm_cluster: Option<&'a str>,
 }
 
 pub(super) fn of<'a>(parts: &'a Parts, body: &'a [u8]) -> Claim<'a> {
@@ -49,13 +47,8 @@ pub(super) fn of<'a>(parts: &'a Parts, body: &'a [u8]) -> Claim<'a> {
         .get(CLUSTER_HEADER)
         .map(|value| value.to_str().unwrap_or("\u{fffd}"));
     let contradicted = !path.is_empty() && header.is_some_and(|header| header != path);
-    let named = Some(path)
-        .filter(|path| !path.is_empty())
-        .or(header)
-        .map(Cow::Borrowed);
-    let cluster = named
-        .or_else(|| in_body(body))
-        .unwrap_or(Cow::Borrowed(DEFAULT_CLUSTER));
+    let named = Some(path).filter(|path| !path.is_empty()).or(header);
+    let cluster = named.or_else(|| in_body(body)).unwrap_or(DEFAULT_CLUSTER);
     let signature = parts
         .headers
         .get(SIGNATURE_HEADER)
@@ -67,7 +60,7 @@ pub(super) fn of<'a>(parts: &'a Parts, body: &'a [u8]) -> Claim<'a> {
     }
 }
 
-fn in_body(body: &[u8]) -> Option<Cow<'_, str>> {
+fn in_body(body: &[u8]) -> Option<&str> {
     const {
         assert!(
             CLUSTER_KEYS.len() == 3,

@@ -1,0 +1,29 @@
+//! Switches: what goes wrong between a client and the API server.
+
+use std::time::Duration;
+
+/// A switch: what happens to calls instead of, or before, what they ask for.
+#[derive(Clone, Copy, Debug)]
+pub struct Fault {
+    /// The verb it strikes; `None` is every one.
+    pub verb: Option<&'static str>,
+    /// How many calls it strikes.
+    pub times: u32,
+    /// What happens.
+    pub kind: FaultKind,
+}
+
+/// What a fault does.
+#[derive(Clone, Copy, Debug)]
+pub enum FaultKind {
+    /// The call is refused with this status: 403, 429, 500, 503 ...
+    Refuse(u16),
+    /// The call takes that long, then goes on.
+    Slow(Duration),
+    /// The call is carried out, and its answer takes that long.
+    SlowAnswer(Duration),
+    /// The call is carried out, and its answer lost.
+    LoseAnswer,
+    /// Somebody else writes the object just before the call: a stale `resourceVersion`.
+    WriteBefore,
+}

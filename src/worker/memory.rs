@@ -1,0 +1,66 @@
+//! What a worker remembers of its own restarts, for releases that lose their ledger: whoever overwrites
+//! annotations at every sync would otherwise renew the budget with each of them.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use crate::domain::{
+    alert::ReleaseRef,
+    ledger::{self, Changes},
+    release::Release,
+};
+
+/// How many releases are remembered for each cluster.
+const REMEMBERED: usize = 4096;
+
+/// Ledgers as they were last written by this process.
+#[derive(Debug, Default)]
+pub(super) struct Memory(Mutex<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    ledgers: HashMap<ReleaseRef, Changes>,
+    order: VecDeque<ReleaseRef>,
+}
+
+impl Memory {
+    /// Remembers what a restart wrote.
+    pub(super) fn keep(&self, release: &ReleaseRef, written: &Changes) {
+        let mut inner = self.lock();
+        let ledger = written
+            .iter()
+            .filter(|(name, _)| name.starts_with("helmreboot.io/"));
+        let ledger = ledger.map(|(name, value)| (*name, value.clone())).collect();
+        if inner.ledgers.insert(release.clone(), ledger).is_none() {
+            inner.order.push_back(release.clone());
+        }
+        if inner.order.len() > REMEMBERED
+            && let Some(oldest) = inner.order.pop_front()
+        {
+            inner.ledgers.remove(&oldest);
+        }
+    }
+
+    /// Puts a ledger that was taken away back into what was observed. One that stands there counts, for
+    /// another replica may have written it.
+    pub(super) fn restore(&self, name: &ReleaseRef, release: &mut Release) {
+        if release.annotation(ledger::CONFIG_KEY).is_some() {
+            return;
+        }
+        let inner = self.lock();
+        for (key, value) in inner.ledgers.get(name).into_iter().flatten() {
+            if let Some(value) = value {
+                release
+                    .metadata
+                    .annotations
+                    .insert((*key).to_owned(), value.clone());
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
