@@ -29,15 +29,13 @@ fn the_recorded_stories_are_decided_as_the_table_says() {
     }
     let table = include_str!("../fixtures/decisions.txt");
     let table = table.split_once("\n\n").map_or("", |(_, stories)| stories);
-    if let Some((line, (decided, agreed))) = decided
+    if let Some((line, (ours, agreed))) = decided
         .lines()
         .zip(table.lines())
         .enumerate()
         .find(|(_, (a, b))| a != b)
     {
-        panic!(
-            "line {line}: decided\n{decided}\nbut agreed\n{agreed}\n\nall decisions:\n{decided}"
-        );
+        panic!("line {line}: decided\n{ours}\nbut agreed\n{agreed}\n\nall decisions:\n{decided}");
     }
     assert_eq!(
         decided.lines().count(),
