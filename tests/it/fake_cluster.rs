@@ -4,23 +4,35 @@
 use std::time::Duration;
 
 use futures::{AsyncBufReadExt, StreamExt};
-use helmreboot::{
-    clock::Clock,
-    demo::fake_cluster::{FakeCluster, Key},
-};
+use helmreboot::{clock::Clock, demo::fake_cluster::FakeCluster};
 use kube::{
-    Api, Client, Error,
+    Api, Client, Config, Error,
     api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
+    config::{KubeConfigOptions, Kubeconfig},
     core::{ApiResource, DynamicObject, GroupVersionKind},
 };
 use serde_json::{Value, json};
 
 use crate::support::NOW;
 
-fn cluster() -> (FakeCluster, Api<DynamicObject>) {
+fn embedded() -> (FakeCluster, Api<DynamicObject>) {
     let cluster = FakeCluster::new(Clock::with_tokio(NOW.parse().expect("a time")));
     let api = api(cluster.client());
     (cluster, api)
+}
+
+/// The embedded API server and, where `HELMREBOOT_TEST_KUBECONFIG` names one, a real one with the CRD
+/// of HelmRelease and a namespace `apps`: the same must hold for both.
+async fn servers() -> Vec<Api<DynamicObject>> {
+    let mut servers = vec![embedded().1];
+    if let Some(path) = std::env::var_os("HELMREBOOT_TEST_KUBECONFIG") {
+        let kubeconfig = Kubeconfig::read_from(path).expect("a kubeconfig");
+        let config =
+            Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await;
+        let client = Client::try_from(config.expect("a configuration")).expect("a client");
+        servers.push(api(client));
+    }
+    servers
 }
 
 fn api(client: Client) -> Api<DynamicObject> {
@@ -28,10 +40,17 @@ fn api(client: Client) -> Api<DynamicObject> {
     Api::namespaced_with(client, "apps", &ApiResource::from_gvk(&kind))
 }
 
+/// A name nobody had before, for the real server remembers.
+fn fresh(name: &str) -> String {
+    format!("{name}-{}", jiff::Timestamp::now().as_nanosecond())
+}
+
 fn release(name: &str) -> DynamicObject {
+    let source = json!({"kind": "HelmRepository", "name": "charts"});
     serde_json::from_value(
         json!({"apiVersion": "helm.toolkit.fluxcd.io/v2", "kind": "HelmRelease",
-        "metadata": {"name": name, "namespace": "apps"}, "spec": {"interval": "1h"}}),
+        "metadata": {"name": name, "namespace": "apps"},
+        "spec": {"interval": "1h", "chart": {"spec": {"chart": "app", "sourceRef": source}}}}),
     )
     .expect("an object")
 }
@@ -55,152 +74,180 @@ fn refused<T: std::fmt::Debug>(answer: Result<T, Error>, code: u16, reason: &str
 
 #[tokio::test]
 async fn objects_are_created_once_and_found_by_name() {
-    let (_, api) = cluster();
-    let created = api
-        .create(&PostParams::default(), &release("web"))
-        .await
-        .expect("a release");
-    assert_eq!(created.metadata.generation, Some(1));
-    assert!(created.metadata.uid.is_some() && created.metadata.creation_timestamp.is_some());
-    assert_eq!(
-        created.data["status"],
-        json!({"observedGeneration": -1}),
-        "the default in the CRD"
-    );
-    refused(
-        api.create(&PostParams::default(), &release("web")).await,
-        409,
-        "AlreadyExists",
-    );
-    refused(api.get("other").await, 404, "NotFound");
-    refused(patch(&api, "other", json!({})).await, 404, "NotFound");
+    for api in servers().await {
+        let name = fresh("web");
+        let created = api
+            .create(&PostParams::default(), &release(&name))
+            .await
+            .expect("a release");
+        assert_eq!(created.metadata.generation, Some(1));
+        assert!(created.metadata.uid.is_some() && created.metadata.creation_timestamp.is_some());
+        assert_eq!(
+            created.data["status"],
+            json!({"observedGeneration": -1}),
+            "the default in the CRD"
+        );
+        refused(
+            api.create(&PostParams::default(), &release(&name)).await,
+            409,
+            "AlreadyExists",
+        );
+        refused(api.get("other").await, 404, "NotFound");
+        refused(patch(&api, "other", json!({})).await, 404, "NotFound");
+        api.delete(&name, &DeleteParams::default())
+            .await
+            .expect("a deletion");
+    }
 }
 
 #[tokio::test]
 async fn a_patch_on_a_stale_version_is_refused_and_one_that_changes_nothing_is_not_written() {
-    let (_, api) = cluster();
-    let old = api
-        .create(&PostParams::default(), &release("web"))
+    for api in servers().await {
+        let name = fresh("web");
+        let old = api
+            .create(&PostParams::default(), &release(&name))
+            .await
+            .expect("a release");
+        let stale = old.metadata.resource_version.clone();
+        let annotate = |value: &str| json!({"metadata": {"resourceVersion": stale, "annotations": {"a": value}}});
+        let new = patch(&api, &name, annotate("1")).await.expect("the first");
+        assert_ne!(new.metadata.resource_version, old.metadata.resource_version);
+        assert_eq!(
+            new.metadata.generation,
+            Some(1),
+            "annotations are no new generation"
+        );
+        refused(patch(&api, &name, annotate("2")).await, 409, "Conflict");
+        refused(
+            patch(&api, &name, json!({"metadata": {"uid": "another"}})).await,
+            422,
+            "Invalid",
+        );
+        let same = patch(
+            &api,
+            &name,
+            json!({"metadata": {"annotations": {"a": "1"}}}),
+        )
         .await
-        .expect("a release");
-    let stale = old.metadata.resource_version.clone();
-    let annotate =
-        |value: &str| json!({"metadata": {"resourceVersion": stale, "annotations": {"a": value}}});
-    let new = patch(&api, "web", annotate("1")).await.expect("the first");
-    assert_ne!(new.metadata.resource_version, old.metadata.resource_version);
-    assert_eq!(
-        new.metadata.generation,
-        Some(1),
-        "annotations are no new generation"
-    );
-    refused(patch(&api, "web", annotate("2")).await, 409, "Conflict");
-    refused(
-        patch(&api, "web", json!({"metadata": {"uid": "another"}})).await,
-        409,
-        "Conflict",
-    );
-    let same = patch(
-        &api,
-        "web",
-        json!({"metadata": {"annotations": {"a": "1"}}}),
-    )
-    .await
-    .expect("no change");
-    assert_eq!(
-        same.metadata.resource_version,
-        new.metadata.resource_version
-    );
-    let removed = patch(
-        &api,
-        "web",
-        json!({"metadata": {"annotations": {"a": null}}}),
-    )
-    .await
-    .expect("a removal");
-    assert!(removed.metadata.annotations.unwrap_or_default().is_empty());
+        .expect("no change");
+        assert_eq!(
+            same.metadata.resource_version,
+            new.metadata.resource_version
+        );
+        let removed = patch(
+            &api,
+            &name,
+            json!({"metadata": {"annotations": {"a": null}}}),
+        )
+        .await
+        .expect("a removal");
+        assert!(
+            !removed
+                .metadata
+                .annotations
+                .unwrap_or_default()
+                .contains_key("a")
+        );
+        api.delete(&name, &DeleteParams::default())
+            .await
+            .expect("a deletion");
+    }
 }
 
 #[tokio::test]
 async fn spec_and_status_have_doors_of_their_own() {
-    let (_, api) = cluster();
-    api.create(&PostParams::default(), &release("web"))
-        .await
-        .expect("a release");
-    let both = json!({"spec": {"interval": "2h"}, "status": {"failures": 1}});
-    let main = patch(&api, "web", both.clone()).await.expect("a patch");
-    assert_eq!(
-        (main.metadata.generation, &main.data["status"]["failures"]),
-        (Some(2), &Value::Null)
-    );
-    let status = api
-        .patch_status(
-            "web",
-            &PatchParams::default(),
-            &Patch::Merge(json!({"spec": {"interval": "3h"}, "status": {"failures": 1}})),
-        )
-        .await;
-    let status = status.expect("a patch");
-    assert_eq!(
-        (
-            &status.data["spec"]["interval"],
-            &status.data["status"]["failures"]
-        ),
-        (&json!("2h"), &json!(1))
-    );
+    for api in servers().await {
+        let name = fresh("web");
+        api.create(&PostParams::default(), &release(&name))
+            .await
+            .expect("a release");
+        let both = json!({"spec": {"interval": "2h"}, "status": {"failures": 1}});
+        let main = patch(&api, &name, both).await.expect("a patch");
+        assert_eq!(
+            (main.metadata.generation, &main.data["status"]["failures"]),
+            (Some(2), &Value::Null)
+        );
+        let both = Patch::Merge(json!({"spec": {"interval": "3h"}, "status": {"failures": 1}}));
+        let status = api
+            .patch_status(&name, &PatchParams::default(), &both)
+            .await
+            .expect("a patch");
+        assert_eq!(
+            (
+                &status.data["spec"]["interval"],
+                &status.data["status"]["failures"]
+            ),
+            (&json!("2h"), &json!(1))
+        );
+        api.delete(&name, &DeleteParams::default())
+            .await
+            .expect("a deletion");
+    }
 }
 
 #[tokio::test]
 async fn bad_patches_are_refused() {
-    let (_, api) = cluster();
-    api.create(&PostParams::default(), &release("web"))
-        .await
-        .expect("a release");
-    refused(patch(&api, "web", json!([1])).await, 400, "BadRequest");
-    refused(
-        patch(&api, "web", json!({"metadata": {"annotations": {"a": 1}}})).await,
-        422,
-        "Invalid",
-    );
-    refused(
-        patch(
-            &api,
-            "web",
-            json!({"metadata": {"annotations": {"a": "x".repeat(300_000)}}}),
-        )
-        .await,
-        422,
-        "Invalid",
-    );
-    let strategic = api
-        .patch("web", &PatchParams::default(), &Patch::Strategic(json!({})))
-        .await;
-    refused(strategic, 415, "UnsupportedMediaType");
+    for api in servers().await {
+        let name = fresh("web");
+        api.create(&PostParams::default(), &release(&name))
+            .await
+            .expect("a release");
+        refused(patch(&api, &name, json!([1])).await, 400, "BadRequest");
+        refused(
+            patch(&api, &name, json!({"metadata": {"annotations": {"a": 1}}})).await,
+            422,
+            "Invalid",
+        );
+        refused(
+            patch(
+                &api,
+                &name,
+                json!({"metadata": {"annotations": {"a": "x".repeat(300_000)}}}),
+            )
+            .await,
+            422,
+            "Invalid",
+        );
+        let strategic = api
+            .patch(&name, &PatchParams::default(), &Patch::Strategic(json!({})))
+            .await;
+        refused(strategic, 415, "UnsupportedMediaType");
+        api.delete(&name, &DeleteParams::default())
+            .await
+            .expect("a deletion");
+    }
 }
 
 #[tokio::test]
 async fn finalizers_hold_deletion_up() {
-    let (cluster, api) = cluster();
-    api.create(&PostParams::default(), &release("web"))
-        .await
-        .expect("a release");
-    patch(&api, "web", json!({"metadata": {"finalizers": ["f"]}}))
+    for api in servers().await {
+        let name = fresh("web");
+        api.create(&PostParams::default(), &release(&name))
+            .await
+            .expect("a release");
+        patch(
+            &api,
+            &name,
+            json!({"metadata": {"finalizers": ["example.com/f"]}}),
+        )
         .await
         .expect("a finalizer");
-    api.delete("web", &DeleteParams::default())
-        .await
-        .expect("a deletion");
-    let going = api.get("web").await.expect("still there");
-    assert!(going.metadata.deletion_timestamp.is_some());
-    assert_eq!(going.metadata.generation, Some(2));
-    patch(&api, "web", json!({"metadata": {"finalizers": null}}))
-        .await
-        .expect("no finalizer");
-    assert!(cluster.get(&Key::new("apps", "web")).is_none());
+        api.delete(&name, &DeleteParams::default())
+            .await
+            .expect("a deletion");
+        let going = api.get(&name).await.expect("still there");
+        assert!(going.metadata.deletion_timestamp.is_some());
+        assert_eq!(going.metadata.generation, Some(2));
+        patch(&api, &name, json!({"metadata": {"finalizers": null}}))
+            .await
+            .expect("no finalizer");
+        refused(api.get(&name).await, 404, "NotFound");
+    }
 }
 
 #[tokio::test]
 async fn lists_come_in_pages_that_expire() {
-    let (cluster, api) = cluster();
+    let (cluster, api) = embedded();
     for number in 0..5 {
         api.create(&PostParams::default(), &release(&format!("r{number}")))
             .await
@@ -267,7 +314,7 @@ fn kinds(events: &[Value]) -> Vec<&str> {
 
 #[tokio::test]
 async fn a_watch_tells_what_is_there_and_what_comes_and_expires_when_it_comes_too_late() {
-    let (cluster, api) = cluster();
+    let (cluster, api) = embedded();
     let created = api
         .create(&PostParams::default(), &release("web"))
         .await

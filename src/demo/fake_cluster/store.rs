@@ -115,8 +115,14 @@ impl Store {
             let wanted = patch["metadata"][field].as_str();
             wanted.is_none_or(|wanted| old["metadata"][field] == wanted)
         };
-        if !expects("resourceVersion") || !expects("uid") {
+        if !expects("resourceVersion") {
             return Err(Refusal::conflict(key));
+        }
+        if !expects("uid") {
+            return Err(Refusal::invalid(
+                key,
+                "metadata.uid: Invalid value: field is immutable",
+            ));
         }
         let mut merged = old.clone();
         json_patch::merge(&mut merged, patch);
