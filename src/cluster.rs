@@ -257,7 +257,13 @@ impl From<kube::Error> for Failed {
             .as_ref()
             .is_some_and(|details| !details.name.is_empty())
             || status.message.contains("\" not found");
-        let message = status.message.chars().take(300).collect();
+        // Behind "Invalid value" the server repeats what stands in the object, values and all.
+        let said = status
+            .message
+            .split("Invalid value")
+            .next()
+            .unwrap_or_default();
+        let message = said.chars().take(300).collect();
         Self::Error(match status.code {
             404 if names_object => Error::Gone,
             404 => return Self::NoSuchPath,

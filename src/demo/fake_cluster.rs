@@ -306,14 +306,9 @@ impl FakeCluster {
                 ))
             }
             (&Method::POST, None) => {
-                let name = body["metadata"]["name"]
-                    .as_str()
-                    .ok_or_else(|| Refusal::bad_request("name or generateName is required"))?;
                 let namespace = path.namespace.clone().ok_or_else(Refusal::no_such_path)?;
-                let key = Key {
-                    namespace,
-                    name: name.to_owned(),
-                };
+                let name = body["metadata"]["name"].as_str().unwrap_or_default();
+                let key = Key::new(&namespace, name);
                 let created = self.change(|store| store.create(&key, body.clone(), now))?;
                 Ok(json_response(
                     StatusCode::CREATED,

@@ -183,26 +183,27 @@ struct Running {
 }
 
 impl Running {
-    /// Starts `serve` on free ports against an API server.
+    /// Starts `serve` on free ports against an API server, with the recorded key.
     fn serve(name: &str, api_server: SocketAddr) -> Self {
-        let file = kubeconfig(
-            name,
-            &json!({"server": format!("http://{api_server}")}),
-            &json!({}),
-        );
+        Self::serve_with(name, api_server, ("HELMREBOOT_TOKEN", stories::KEY))
+    }
+
+    /// The same, with the key from elsewhere.
+    fn serve_with(name: &str, api_server: SocketAddr, key: (&str, &str)) -> Self {
+        let cluster = json!({"server": format!("http://{api_server}")});
         let mut child = helmreboot()
             .args([
                 "serve",
                 "--log-level=debug",
-                "--webhook-bind-address=127.0.0.1:0",
                 "--cluster-name=a",
                 "--kubeconfig",
             ])
-            .arg(file)
+            .arg(kubeconfig(name, &cluster, &json!({})))
+            .arg("--webhook-bind-address=127.0.0.1:0")
             .env("METRICS_BIND_ADDRESS", "127.0.0.1:0")
             .env("HEALTH_PROBE_BIND_ADDRESS", "127.0.0.1:0")
             .env("LEADER_ELECT", "true")
-            .env("HELMREBOOT_TOKEN", stories::KEY)
+            .env(key.0, key.1)
             .stderr(Stdio::piped())
             .spawn()
             .expect("the program starts");
@@ -466,37 +467,8 @@ async fn a_key_file_that_changes_is_in_force_without_a_restart() {
     let (_, api_server, _, body) = recorded_trouble().await;
     let file = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("rotated-token");
     std::fs::write(&file, "the old key\n").expect("a file");
-    let config = kubeconfig(
-        "rotation",
-        &json!({"server": format!("http://{api_server}")}),
-        &json!({}),
-    );
-    let mut child = helmreboot()
-        .args([
-            "serve",
-            "--cluster-name=a",
-            "--webhook-bind-address=127.0.0.1:0",
-            "--kubeconfig",
-        ])
-        .arg(config)
-        .env("METRICS_BIND_ADDRESS", "127.0.0.1:0")
-        .env("HEALTH_PROBE_BIND_ADDRESS", "127.0.0.1:0")
-        .env("HELMREBOOT_TOKEN_FILE", &file)
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the program starts");
-    let (sender, lines) = mpsc::channel();
-    let log = BufReader::new(child.stderr.take().expect("a log"));
-    thread::spawn(move || {
-        log.lines()
-            .map_while(Result::ok)
-            .try_for_each(|line| sender.send(line))
-    });
-    let mut program = Running {
-        child,
-        lines,
-        said: Vec::new(),
-    };
+    let path = file.display().to_string();
+    let mut program = Running::serve_with("rotation", api_server, ("HELMREBOOT_TOKEN_FILE", &path));
     let webhook = program.address("webhook");
     let sign = |secret| key(secret).sign(body.as_bytes());
     assert!(post(webhook, "/webhook", &sign("the new key"), &body).starts_with("HTTP/1.1 401"));

@@ -208,6 +208,12 @@ async fn bad_patches_are_refused() {
             422,
             "Invalid",
         );
+        let version =
+            |version: &str| json!({"metadata": {"resourceVersion": version, "labels": {"a": "b"}}});
+        refused(patch(&api, &name, version("0")).await, 422, "Invalid");
+        refused(patch(&api, &name, version("")).await, 422, "Invalid");
+        let nameless = api.create(&PostParams::default(), &release("")).await;
+        refused(nameless, 422, "Invalid");
         let strategic = api
             .patch(&name, &PatchParams::default(), &Patch::Strategic(json!({})))
             .await;

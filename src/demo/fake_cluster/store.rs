@@ -79,6 +79,12 @@ impl Store {
         mut object: Value,
         now: Timestamp,
     ) -> Result<Value, Refusal> {
+        if key.name.is_empty() {
+            return Err(Refusal::invalid(
+                key,
+                "metadata.name: Required value: name or generateName is required",
+            ));
+        }
         if self.objects.contains_key(key) {
             return Err(Refusal::exists(key));
         }
@@ -115,6 +121,13 @@ impl Store {
             let wanted = patch["metadata"][field].as_str();
             wanted.is_none_or(|wanted| old["metadata"][field] == wanted)
         };
+        let version = &patch["metadata"]["resourceVersion"];
+        if version == "" || version == "0" {
+            return Err(Refusal::invalid(
+                key,
+                "metadata.resourceVersion: Invalid value: 0: must be specified for an update",
+            ));
+        }
         if !expects("resourceVersion") {
             return Err(Refusal::conflict(key));
         }

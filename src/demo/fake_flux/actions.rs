@@ -93,17 +93,17 @@ impl FakeFlux {
         stored
     }
 
-    pub(super) async fn roll_back(&self, key: &Key, object: &mut Object) {
-        let running = running(object, "rollback");
-        object.set(
-            "Reconciling",
-            "True",
-            "Progressing",
-            &running,
-            self.clock.now(),
-        );
+    /// Ready keeps telling of the failure while Flux remediates it.
+    async fn begin_remediation(&self, key: &Key, object: &mut Object, action: &str) {
+        let running = running(object, action);
+        let now = self.clock.now();
+        object.set("Reconciling", "True", "Progressing", &running, now);
         self.save(key, object).await;
         self.sleep(Duration::from_millis(200)).await;
+    }
+
+    pub(super) async fn roll_back(&self, key: &Key, object: &mut Object) {
+        self.begin_remediation(key, object, "rollback").await;
         let helm = self.world().storage.get(key).cloned().unwrap_or_default();
         let Some(target) = helm.rollback_target() else {
             return;
@@ -133,16 +133,7 @@ impl FakeFlux {
     }
 
     pub(super) async fn uninstall(&self, key: &Key, object: &mut Object) {
-        let running = running(object, "uninstall");
-        object.set(
-            "Reconciling",
-            "True",
-            "Progressing",
-            &running,
-            self.clock.now(),
-        );
-        self.save(key, object).await;
-        self.sleep(Duration::from_millis(200)).await;
+        self.begin_remediation(key, object, "uninstall").await;
         let version = self.mark_uninstalled(key);
         let message = format!(
             "Helm uninstall remediation for release {}/{}.v{version} with chart app@{} succeeded",
