@@ -22,10 +22,7 @@ use tokio::{
 use crate::{
     clock::Clock,
     cluster::Cluster,
-    config::{
-        Config,
-        clusters::{ClusterConfig, shared},
-    },
+    config::{Config, clusters::ClusterConfig, keys::shared},
     domain::{classify::Classifier, journal::Journal, policy::Policy, signature::Keys},
     metrics::Metrics,
     queue::Queue,
@@ -33,7 +30,7 @@ use crate::{
     server::{
         self,
         admin::{self, Readiness},
-        webhook::{self, READERS, Webhook},
+        webhook::{self, ROOM, Webhook},
     },
     worker::{Pace, Shared, Worker},
 };
@@ -162,7 +159,7 @@ impl App {
             max_age: max_event_age,
             max_ahead: max_event_ahead,
             quiet: Arc::default(),
-            readers: Arc::new(Semaphore::new(READERS)),
+            room: Arc::new(Semaphore::new(ROOM)),
         };
         Self {
             registry,

@@ -5,21 +5,25 @@ use std::{
     time::Duration,
 };
 
+use http_body_util::{BodyExt, LengthLimitError, Limited};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::APIGroup;
 use kube::{
     Client,
+    client::Body,
     core::{
+        Status,
         params::{GetParams, Patch, PatchParams},
         request::Request,
     },
 };
-use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use crate::{
     domain::{
         alert::{HELM_GROUP, ReleaseRef},
         ledger::Changes,
+        mask::mask,
         release::Release,
     },
     metrics::{CallResult, Metrics, Verb},
@@ -128,7 +132,8 @@ impl Cluster {
     /// See [`Error`]; [`Error::Gone`] if there is none of that name.
     pub async fn observe(&self, release: &ReleaseRef) -> Result<Release, Error> {
         let build = |path: String| Request::new(path).get(&release.name, &GetParams::default());
-        self.on_release(Verb::Get, release, build).await
+        let live: Release = self.on_release(Verb::Get, release, build).await?;
+        genuine(live, release)
     }
 
     /// Writes annotations on exactly the version of the object that was observed: a merge patch with
@@ -152,9 +157,8 @@ impl Cluster {
             ..PatchParams::default()
         };
         let build = |path: String| Request::new(path).patch(&release.name, &params, &patch);
-        self.on_release(Verb::Patch, release, build)
-            .await
-            .map(|IgnoredAny| ())
+        let written: Release = self.on_release(Verb::Patch, release, build).await?;
+        genuine(written, release).map(|_| ())
     }
 
     /// Calls the API in the version this cluster serves. A path that is not there means that Flux was
@@ -214,16 +218,13 @@ impl Cluster {
         request: http::Request<Vec<u8>>,
     ) -> Result<T, Failed> {
         let timer = self.metrics.kubernetes_request(&self.name, verb);
-        let answer =
-            match tokio::time::timeout(CALL_TIMEOUT, self.client.request_text(request)).await {
-                // Parsed here: the client would log the whole object where that fails.
-                Ok(answer) => answer.map_err(Failed::from).and_then(|text| parse(&text)),
-                Err(_) => Err(Error::Unavailable(format!(
-                    "no answer within {} s",
-                    CALL_TIMEOUT.as_secs()
-                ))
-                .into()),
-            };
+        let answer = match tokio::time::timeout(CALL_TIMEOUT, self.exchange(request)).await {
+            Ok(answer) => answer,
+            Err(_) => {
+                let said = format!("no answer within {} s", CALL_TIMEOUT.as_secs());
+                Err(Error::Unavailable(said).into())
+            }
+        };
         timer.done(match &answer {
             Ok(_) => CallResult::Ok,
             Err(Failed::NoSuchPath) => CallResult::Unsupported,
@@ -231,7 +232,32 @@ impl Cluster {
         });
         answer
     }
+
+    async fn exchange<T: DeserializeOwned>(
+        &self,
+        request: http::Request<Vec<u8>>,
+    ) -> Result<T, Failed> {
+        let response = self.client.send(request.map(Body::from)).await?;
+        let status = response.status();
+        let body = Limited::new(response.into_body(), ANSWER_LIMIT);
+        let bytes = match body.collect().await {
+            Ok(body) => body.to_bytes(),
+            Err(error) if error.is::<LengthLimitError>() => {
+                return Err(Error::Unreadable(format!("more than {ANSWER_LIMIT} bytes")).into());
+            }
+            Err(error) => return Err(Error::Unavailable(mask(&error.to_string(), 300)).into()),
+        };
+        if status.is_success() {
+            parse(&bytes)
+        } else {
+            Err(refused(status.as_u16(), &bytes))
+        }
+    }
 }
+
+/// The most bytes of an answer: etcd keeps no object over 1.5 MiB, and a server that sends more must not
+/// cost the other clusters their memory.
+const ANSWER_LIMIT: usize = 4 << 20;
 
 /// A failed call, before it is known whether the path or the object is missing.
 enum Failed {
@@ -247,38 +273,63 @@ impl From<Error> for Failed {
 
 impl From<kube::Error> for Failed {
     fn from(error: kube::Error) -> Self {
-        let status = match error {
-            kube::Error::Api(status) => status,
-            other => return Error::Unavailable(chain(&other)).into(),
-        };
-        // An object that is missing is named in the answer; a path that is missing is not.
-        let names_object = status
-            .details
-            .as_ref()
-            .is_some_and(|details| !details.name.is_empty())
-            || status.message.contains("\" not found");
-        // Behind "Invalid value" the server repeats what stands in the object, values and all.
-        let said = status
-            .message
-            .split("Invalid value")
-            .next()
-            .unwrap_or_default();
-        let message = said.chars().take(300).collect();
-        Self::Error(match status.code {
-            404 if names_object => Error::Gone,
-            404 => return Self::NoSuchPath,
-            409 => Error::Conflict,
-            401 => Error::Unauthorized(message),
-            403 => Error::Forbidden(message),
-            429 => Error::Throttled,
-            400..=499 => Error::Rejected(message),
-            _ => Error::Unavailable(message),
-        })
+        Error::Unavailable(mask(&chain(&error), 300)).into()
     }
 }
 
-fn parse<T: DeserializeOwned>(text: &str) -> Result<T, Failed> {
-    serde_json::from_str(text).map_err(|error| {
+/// What an answer that is no success means.
+fn refused(code: u16, bytes: &[u8]) -> Failed {
+    // Outside of any API the server answers with plain text.
+    let status: Status = serde_json::from_slice(bytes).unwrap_or_default();
+    // An object that is missing is named in the answer; a path that is missing is not.
+    let names_object = status
+        .details
+        .as_ref()
+        .is_some_and(|details| !details.name.is_empty())
+        || status.message.contains("\" not found");
+    // Behind "Invalid value" the server repeats what stands in the object, values and all.
+    let said = status
+        .message
+        .split("Invalid value")
+        .next()
+        .unwrap_or_default();
+    let message = if said.is_empty() {
+        format!("status {code}")
+    } else {
+        mask(said, 300)
+    };
+    Failed::Error(match code {
+        404 if names_object => Error::Gone,
+        404 => return Failed::NoSuchPath,
+        409 => Error::Conflict,
+        401 => Error::Unauthorized(message),
+        403 => Error::Forbidden(message),
+        429 => Error::Throttled,
+        300..=399 => Error::Unreadable(format!("it sends us elsewhere ({code})")),
+        408 | 410 => Error::Unavailable(message),
+        400..=499 => Error::Rejected(message),
+        _ => Error::Unavailable(message),
+    })
+}
+
+/// Whether the answer is the object that was asked for: a proxy may answer anything with 200, and
+/// nothing is decided about, or written over, what is not known for sure.
+fn genuine(answer: Release, asked: &ReleaseRef) -> Result<Release, Error> {
+    let metadata = &answer.metadata;
+    if answer.kind == "HelmRelease"
+        && metadata.name == *asked.name
+        && !metadata.resource_version.is_empty()
+    {
+        Ok(answer)
+    } else {
+        Err(Error::Unreadable(
+            "it is not the HelmRelease that was asked for".into(),
+        ))
+    }
+}
+
+fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Failed> {
+    serde_json::from_slice(bytes).map_err(|error| {
         // Line and column, never the value that stood there.
         let (line, column) = (error.line(), error.column());
         Error::Unreadable(format!(

@@ -12,6 +12,7 @@ use crate::domain::{
 
 pub mod clusters;
 pub mod fields;
+pub mod keys;
 pub mod parse;
 pub mod settings;
 

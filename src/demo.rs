@@ -12,7 +12,10 @@ use tokio::{sync::mpsc, task::JoinHandle};
 use crate::{
     app::{App, Entrance, Listeners, Options, address_of, bind},
     clock::Clock,
-    config::clusters::{ClusterConfig, KeySource, Reach},
+    config::{
+        clusters::{ClusterConfig, Reach},
+        keys::KeySource,
+    },
     domain::{
         journal::Journal,
         policy::{Backoff, Policy},
@@ -125,6 +128,9 @@ pub async fn run(wish: Wish) -> anyhow::Result<bool> {
     finish(stop, service, controllers).await?;
     let good = outcome.iter().all(|end| end.as_told);
     teller.end(&outcome, good);
+    teller
+        .told()
+        .context("the story could not be written to standard output")?;
     Ok(good)
 }
 

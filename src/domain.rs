@@ -27,6 +27,7 @@ pub mod classify;
 pub mod decide;
 pub mod journal;
 pub mod ledger;
+pub mod mask;
 pub mod policy;
 pub mod release;
 pub mod rules;

@@ -234,10 +234,11 @@ impl Worker {
         };
         let name = pending.failure.release.clone();
         match self.cluster.annotate(&name, release, &tried.changes).await {
-            Ok(()) => self.restarted(pending, tried, verdict, policy.limit_for(release)),
+            Ok(()) => self.restarted(pending, release, tried, verdict),
             Err(error) => {
                 // Without an answer it may have been written all the same: the next look will show.
-                pending.tried = matches!(error, Error::Unavailable(_)).then_some(tried);
+                let unknown = matches!(error, Error::Unavailable(_) | Error::Unreadable(_));
+                pending.tried = unknown.then_some(tried);
                 return Err(error);
             }
         }
@@ -245,13 +246,15 @@ impl Worker {
     }
 
     /// A restart stands on the release: from here on it is Flux's turn.
-    fn restarted(&self, pending: &mut Pending, tried: Tried, verdict: Verdict, limit: u32) {
+    fn restarted(&self, pending: &mut Pending, release: &Release, tried: Tried, verdict: Verdict) {
+        let limit = self.shared.policy.limit_for(release);
         let Tried {
             action,
             attempt,
             ref changes,
         } = tried;
-        self.memory.keep(&pending.failure.release, changes);
+        self.memory
+            .keep(&pending.failure.release, &release.metadata.uid, changes);
         pending.episode = tried.token().map(str::to_owned);
         self.shared
             .metrics
@@ -268,8 +271,7 @@ impl Worker {
     fn recognise(&self, pending: &mut Pending, release: &Release, verdict: Verdict) {
         let written = |tried: &mut Tried| release.annotation(REQUESTED_AT) == tried.token();
         if let Some(tried) = pending.tried.take_if(written) {
-            let limit = self.shared.policy.limit_for(release);
-            self.restarted(pending, tried, verdict, limit);
+            self.restarted(pending, release, tried, verdict);
         }
     }
 

@@ -8,7 +8,7 @@ use crate::{
     app::{App, Entrance, Listeners, Options, address_of, bind},
     clock::Clock,
     cluster::connect::connect,
-    config::{Config, Fault, Flags},
+    config::{Config, Fault, Flags, settings},
     telemetry,
 };
 
@@ -36,6 +36,7 @@ impl fmt::Display for Misconfigured {
 /// [`Misconfigured`] before a port is bound; anything else later.
 pub async fn serve(flags: &Flags) -> anyhow::Result<ExitCode> {
     let (config, mut faults) = Config::read(flags, &|name| std::env::var(name).ok());
+    faults.extend(not_unicode());
     telemetry::init(config.log_level, config.log_format);
     let entrances = entrances(&config, &mut faults).await;
     if !faults.is_empty() {
@@ -71,6 +72,20 @@ pub async fn serve(flags: &Flags) -> anyhow::Result<ExitCode> {
         .run(listeners, signals)
         .await?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Variables that are set to what is no text: they must not read as unset.
+fn not_unicode() -> impl Iterator<Item = Fault> {
+    let names = settings::ALL
+        .iter()
+        .map(|setting| setting.env)
+        .chain([settings::TOKEN_ENV]);
+    let broken =
+        names.filter(|name| matches!(std::env::var(name), Err(std::env::VarError::NotUnicode(_))));
+    broken.map(|name| Fault {
+        place: name.into(),
+        problem: "is not UTF-8; write plain text".into(),
+    })
 }
 
 /// A client and keys for each cluster; what fails is added to the faults.

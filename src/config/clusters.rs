@@ -1,11 +1,16 @@
 //! The clusters of the configuration: their names, their keys, and how to reach them.
 
-use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc};
 
 use serde_json::Value;
 
-use super::{Fault, Sources, cluster_name, fields::Fields, parse, settings};
-use crate::domain::signature::{Key, Keys, Secret};
+use super::{
+    Fault, Sources, cluster_name,
+    fields::Fields,
+    keys::{self, KeySource, scalar, shared},
+    parse, settings,
+};
+use crate::domain::signature::{Keys, Secret};
 
 /// One cluster as configured.
 #[derive(Clone, Debug)]
@@ -20,19 +25,6 @@ pub struct ClusterConfig {
     pub place: String,
     /// Where the way to it is configured.
     pub reach_place: String,
-}
-
-/// One key and the namespaces it may speak for.
-#[derive(Clone, Debug)]
-pub struct KeySource {
-    from: Origin,
-    namespaces: Option<BTreeSet<String>>,
-}
-
-#[derive(Clone, Debug)]
-enum Origin {
-    Value(Secret),
-    File(PathBuf),
 }
 
 /// The way to an API server.
@@ -65,37 +57,7 @@ impl ClusterConfig {
 
     /// Whether any key can change while the service runs.
     pub fn has_key_files(&self) -> bool {
-        self.keys
-            .iter()
-            .any(|key| matches!(key.from, Origin::File(_)))
-    }
-}
-
-impl KeySource {
-    /// A key that was given as it is.
-    pub fn value(secret: Secret) -> Self {
-        Self {
-            from: Origin::Value(secret),
-            namespaces: None,
-        }
-    }
-
-    fn read(&self) -> Result<Key, String> {
-        let secret = match &self.from {
-            Origin::Value(secret) => secret.clone(),
-            Origin::File(path) => {
-                let bytes = std::fs::read(path).map_err(|error| {
-                    format!("cannot read the key file {}: {error}; write the path of a file that holds the key", path.display())
-                })?;
-                Secret::new(bytes).map_err(|_| {
-                    format!(
-                        "the key file {} is empty; put the key into it",
-                        path.display()
-                    )
-                })?
-            }
-        };
-        Ok(Key::new(secret, self.namespaces.clone()))
+        self.keys.iter().any(KeySource::is_file)
     }
 }
 
@@ -153,10 +115,7 @@ fn single(sources: &mut Sources<'_>, only: bool) -> Option<ClusterConfig> {
         .ok();
     let mut keys = Vec::new();
     if let Some((path, _)) = &file {
-        keys.push(KeySource {
-            from: Origin::File(path.into()),
-            namespaces: None,
-        });
+        keys.push(KeySource::file(path.into()));
     }
     if let Some((token, place)) = &token {
         match Secret::new(token) {
@@ -217,7 +176,7 @@ fn listed(sources: &mut Sources<'_>, place: String, value: Value) -> Option<Clus
             None
         }
     };
-    let keys = keys(sources, &mut fields);
+    let keys = keys::read(sources, &mut fields);
     let kubeconfig = scalar(sources, &mut fields, "kubeconfig");
     let context = scalar(sources, &mut fields, "context");
     let in_cluster = scalar(sources, &mut fields, "inCluster");
@@ -253,84 +212,6 @@ fn listed(sources: &mut Sources<'_>, place: String, value: Value) -> Option<Clus
         reach,
         reach_place: place.clone(),
         place,
-    })
-}
-
-fn keys(sources: &mut Sources<'_>, cluster: &mut Fields) -> Vec<KeySource> {
-    let place = cluster.place("keys");
-    let list = cluster.take_list("keys").unwrap_or_else(|problem| {
-        sources.fault(&place, problem);
-        Vec::new()
-    });
-    if list.is_empty() {
-        sources.fault(
-            &place,
-            "is missing; write at least one of `- file: path` or `- env: NAME`",
-        );
-    }
-    let each = list.into_iter().enumerate();
-    each.filter_map(|(index, value)| key(sources, format!("{place}[{index}]"), value))
-        .collect()
-}
-
-fn key(sources: &mut Sources<'_>, place: String, value: Value) -> Option<KeySource> {
-    let mut fields = Fields::of(place.clone(), value)
-        .map_err(|problem| sources.fault(&place, problem))
-        .ok()?;
-    let (file, env) = (
-        scalar(sources, &mut fields, "file"),
-        scalar(sources, &mut fields, "env"),
-    );
-    let namespaces = namespaces(sources, &mut fields);
-    let known = "there is no such field; a key has file or env, and namespaces";
-    sources
-        .faults
-        .extend(fields.unknown().into_iter().map(|fault| Fault {
-            problem: known.into(),
-            ..fault
-        }));
-    let from = match (file, env) {
-        (Some(file), None) => Origin::File(file.into()),
-        (None, Some(env)) => {
-            match Secret::new(sources.variable(&env).unwrap_or_default()) {
-                Ok(secret) => Origin::Value(secret),
-                Err(_) => {
-                    sources.fault(fields.place("env"), format!("the environment variable {env} is not set or empty; put the key into it"));
-                    return None;
-                }
-            }
-        }
-        _ => {
-            sources.fault(
-                place,
-                "needs exactly one of file and env; the key itself does not belong into this file",
-            );
-            return None;
-        }
-    };
-    Some(KeySource { from, namespaces })
-}
-
-/// The namespaces a key is limited to. An empty list is a fault: it must not read as all of them.
-fn namespaces(sources: &mut Sources<'_>, fields: &mut Fields) -> Option<BTreeSet<String>> {
-    let value = fields.take("namespaces")?;
-    let names: Option<Vec<&str>> = value
-        .as_array()
-        .and_then(|list| list.iter().map(Value::as_str).collect());
-    let names = names.unwrap_or_default();
-    let set: BTreeSet<String> = names.iter().map(|name| (*name).to_owned()).collect();
-    if set.is_empty() || set.len() != names.len() {
-        let problem =
-            "is not a list of different names; write each namespace once, or leave the field out";
-        sources.fault(fields.place("namespaces"), problem);
-    }
-    Some(set)
-}
-
-fn scalar(sources: &mut Sources<'_>, fields: &mut Fields, name: &str) -> Option<String> {
-    fields.take_scalar(name).unwrap_or_else(|problem| {
-        sources.fault(fields.place(name), problem);
-        None
     })
 }
 
@@ -381,10 +262,4 @@ fn check_apart(faults: &mut Vec<Fault>, clusters: &[ClusterConfig]) {
         }
         known.push((cluster, keys));
     }
-}
-
-/// Whether any key is in both.
-pub(crate) fn shared(ours: &Keys, theirs: &Keys) -> bool {
-    ours.iter()
-        .any(|key| theirs.iter().any(|other| key.same_secret(other)))
 }

@@ -47,6 +47,8 @@ struct Inner {
     versions: Vec<&'static str>,
     requests: Vec<Call>,
     faults: Vec<Fault>,
+    /// What a broken proxy answers to every look at an object.
+    nonsense: Option<String>,
     /// Raised to end all watches.
     cut: u64,
 }
@@ -75,6 +77,7 @@ impl FakeCluster {
             versions: versions.to_vec(),
             requests: Vec::new(),
             faults: Vec::new(),
+            nonsense: None,
             cut: 0,
         };
         Self {
@@ -144,6 +147,11 @@ impl FakeCluster {
     /// Takes all switches back.
     pub fn no_faults(&self) {
         self.lock().faults.clear();
+    }
+
+    /// Answers every look at an object with this text and 200, as a broken proxy does.
+    pub fn answer_gets_with(&self, text: Option<String>) {
+        self.lock().nonsense = text;
     }
 
     /// Serves other API versions from now on, as after an upgrade of Flux.
@@ -223,6 +231,10 @@ async fn carry_out(Extract(cluster): Extract<FakeCluster>, request: Request<Body
     };
     cluster.lock().requests.push(call);
 
+    let nonsense = cluster.lock().nonsense.clone().filter(|_| verb == "get");
+    if let Some(text) = nonsense {
+        return text.into_response();
+    }
     let faults = cluster.strike(verb);
     for fault in &faults {
         match fault {

@@ -1,6 +1,10 @@
 //! Telling the story: aligned lines, colours only on a terminal.
 
-use std::{io::IsTerminal, time::Instant};
+use std::{
+    cell::RefCell,
+    io::{self, IsTerminal, Write},
+    time::Instant,
+};
 
 use serde_json::{Value, json};
 
@@ -28,6 +32,8 @@ pub(crate) struct Teller {
     start: Instant,
     json: bool,
     colours: bool,
+    /// Why nothing can be told any more: nobody listens, or the disk is full.
+    broken: RefCell<Option<io::Error>>,
 }
 
 /// Who acts.
@@ -45,13 +51,26 @@ impl Teller {
             start: Instant::now(),
             json,
             colours: allowed && std::io::stdout().is_terminal(),
+            broken: RefCell::default(),
         }
     }
 
     pub(super) fn say(&self, text: &str) {
         if !self.json {
-            println!("{text}");
+            self.print(text);
         }
+    }
+
+    fn print(&self, text: &str) {
+        let mut broken = self.broken.borrow_mut();
+        if broken.is_none() {
+            *broken = writeln!(io::stdout(), "{text}").err();
+        }
+    }
+
+    /// Whether everything could be told.
+    pub(super) fn told(self) -> io::Result<()> {
+        self.broken.into_inner().map_or(Ok(()), Err)
     }
 
     /// One thing that happens.
@@ -77,7 +96,10 @@ impl Teller {
     pub(super) fn end(&self, ends: &[End], good: bool) {
         if self.json {
             let releases: Vec<_> = ends.iter().map(End::to_json).collect();
-            println!("{}", json!({"releases": releases, "asTold": good}));
+            self.print(&format!(
+                "{}",
+                json!({"releases": releases, "asTold": good})
+            ));
             return;
         }
         let mut rows = vec![
@@ -106,16 +128,16 @@ impl Teller {
                 told,
             ]);
         }
-        println!("\n{}", table(&rows));
+        self.print(&format!("\n{}", table(&rows)));
         let verdict = if good {
             "All came out as told."
         } else {
             "Not all came out as told."
         };
-        println!(
+        self.print(&format!(
             "{verdict} It took {:.0} s.",
             self.start.elapsed().as_secs_f64()
-        );
+        ));
     }
 }
 

@@ -126,8 +126,18 @@ pub fn restart(
 
 /// What giving up writes: when and why, once.
 pub fn give_up(attempts: u32, cause: &str, now: Timestamp) -> Changes {
-    let note = format!("{now:.0} budget-spent: {attempts} restarts did not help against {cause}");
+    let restarts = counted(attempts);
+    let note = format!("{now:.0} budget-spent: {restarts} did not help against {cause}");
     Changes::from([(GAVE_UP, Some(note))])
+}
+
+/// A number of restarts in words.
+pub fn counted(attempts: u32) -> String {
+    match attempts {
+        1 => "1 restart".into(),
+        u32::MAX => "restarts that somebody made uncountable".into(),
+        some => format!("{some} restarts"),
+    }
 }
 
 /// Whether, and how, the episode that began with `token` has ended.

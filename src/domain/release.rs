@@ -16,6 +16,9 @@ pub const RESET_AT: &str = "reconcile.fluxcd.io/resetAt";
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Release {
+    /// `HelmRelease`, or it is something else.
+    #[serde(deserialize_with = "or_default")]
+    pub kind: String,
     /// Who it is and what is written on it.
     #[serde(deserialize_with = "or_default")]
     pub metadata: Metadata,
@@ -31,6 +34,9 @@ pub struct Release {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Metadata {
+    /// Its name.
+    #[serde(deserialize_with = "or_default")]
+    pub name: String,
     /// Identity over time: a re-created object has another.
     #[serde(deserialize_with = "or_default")]
     pub uid: String,
@@ -198,7 +204,9 @@ impl Release {
 
     /// Whether a token waits that Flux has not taken notice of, ours or somebody's.
     pub fn token_pending(&self) -> bool {
+        // Flux keeps an empty token as none at all.
         self.annotation(REQUESTED_AT)
+            .filter(|token| !token.is_empty())
             .is_some_and(|token| self.status.last_handled_reconcile_at.as_deref() != Some(token))
     }
 

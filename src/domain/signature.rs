@@ -37,6 +37,12 @@ pub struct Key {
 #[derive(Clone, Debug, Default)]
 pub struct Keys(Vec<Key>);
 
+/// Whether a header could be a signature at all.
+pub fn well_formed(header: &[u8]) -> bool {
+    let digits = header.strip_prefix(b"sha256=").unwrap_or_default();
+    digits.len() == 64 && digits.iter().all(u8::is_ascii_hexdigit)
+}
+
 impl Secret {
     /// # Errors
     /// Nothing but white space.

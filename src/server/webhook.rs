@@ -24,7 +24,7 @@ use crate::{
         alert::{BadField, Event, Failure, Ignored, Meaning},
         answer::Answer,
         classify::Classifier,
-        signature::Tag,
+        signature::{self, SIGNATURE_HEADER, Tag},
     },
     metrics::Metrics,
     queue::{Admission, Pending},
@@ -62,12 +62,12 @@ pub struct Webhook {
     pub max_ahead: SignedDuration,
     /// Keeps refusals from filling the log.
     pub quiet: Arc<Quiet>,
-    /// Places for bodies that are being read, so that memory is bounded before anybody is known.
-    pub readers: Arc<Semaphore>,
+    /// Room for bodies that are being read, in KiB, so that memory is bounded before anybody is known.
+    pub room: Arc<Semaphore>,
 }
 
-/// How many bodies may be read at once: 256 KiB each at most, 32 MiB together.
-pub const READERS: usize = 128;
+/// The room for bodies that are being read, in KiB: 128 of the largest, some 10,000 usual ones.
+pub const ROOM: usize = 32 * 1024;
 
 /// An event whose sender is known, with the cluster it speaks for.
 struct SignedAlert {
@@ -141,11 +141,18 @@ impl FromRequest<Webhook> for SignedAlert {
                 "send application/json, as Flux does",
             ));
         }
-        let bytes = {
-            let busy = |_| Rejection::early(Answer::Busy, "too many requests at once");
-            let _place = webhook.readers.try_acquire().map_err(busy)?;
-            body::read(&parts.headers, body).await?
-        };
+        // Whoever does not even try to sign costs no reading.
+        let signature = parts
+            .headers
+            .get(SIGNATURE_HEADER)
+            .map_or(&[][..], |value| value.as_bytes());
+        if !signature::well_formed(signature) {
+            return Err(Rejection::early(
+                Answer::Unauthorized,
+                "the signature is missing or malformed",
+            ));
+        }
+        let (bytes, _room) = body::read(&parts.headers, body, &webhook.room).await?;
         let claim = claim::of(&parts, &bytes);
         let unauthorized = || {
             let known = webhook.clusters.get(claim.cluster).is_some();
@@ -298,6 +305,9 @@ struct Details<'a> {
 
 /// Parses a verified body. The detail names the field and never repeats what stood in it.
 fn parse(bytes: &Bytes) -> Result<Event, String> {
+    if bytes.trim_ascii_start().first() == Some(&b'[') {
+        return Err("not a Flux event: the body is not an object".into());
+    }
     let mut json = serde_json::Deserializer::from_slice(bytes);
     let event = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let (path, inner) = (error.path().to_string(), error.inner());
@@ -311,6 +321,9 @@ fn parse(bytes: &Bytes) -> Result<Event, String> {
             return "the body is not JSON".to_owned();
         }
         let said = inner.to_string();
+        if said.starts_with("duplicate field") {
+            return "not a Flux event: a field stands there twice".to_owned();
+        }
         match said
             .strip_prefix("missing field `")
             .and_then(|rest| rest.split('`').next())

@@ -21,19 +21,21 @@ pub(super) struct Memory(Mutex<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
-    ledgers: HashMap<ReleaseRef, Changes>,
+    /// By release: the UID of the object, and what was written on it.
+    ledgers: HashMap<ReleaseRef, (String, Changes)>,
     order: VecDeque<ReleaseRef>,
 }
 
 impl Memory {
     /// Remembers what a restart wrote.
-    pub(super) fn keep(&self, release: &ReleaseRef, written: &Changes) {
+    pub(super) fn keep(&self, release: &ReleaseRef, uid: &str, written: &Changes) {
         let mut inner = self.lock();
         let ledger = written
             .iter()
             .filter(|(name, _)| name.starts_with("helmreboot.io/"));
         let ledger = ledger.map(|(name, value)| (*name, value.clone())).collect();
-        if inner.ledgers.insert(release.clone(), ledger).is_none() {
+        let kept = (uid.to_owned(), ledger);
+        if inner.ledgers.insert(release.clone(), kept).is_none() {
             inner.order.push_back(release.clone());
         }
         if inner.order.len() > REMEMBERED
@@ -50,7 +52,13 @@ impl Memory {
             return;
         }
         let inner = self.lock();
-        for (key, value) in inner.ledgers.get(name).into_iter().flatten() {
+        let Some((uid, kept)) = inner.ledgers.get(name) else {
+            return;
+        };
+        if *uid != release.metadata.uid {
+            return;
+        }
+        for (key, value) in kept {
             if let Some(value) = value {
                 release
                     .metadata

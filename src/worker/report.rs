@@ -81,8 +81,12 @@ impl Reports {
             _ if !news => {
                 debug!(%cluster, %namespace, %name, decision = decision.as_str(), why, rule, "{} {cluster}/{namespace}/{name}: {why}", decision.as_str());
             }
+            Why::BudgetSpent if attempts == 0 => {
+                info!(%cluster, %namespace, %name, why, rule, "left {cluster}/{namespace}/{name} alone: its limit is 0");
+            }
             Why::BudgetSpent => {
-                warn!(%cluster, %namespace, %name, why, rule, attempts, "gave up on {cluster}/{namespace}/{name}: {attempts} restarts did not help against {rule}");
+                let restarts = ledger::counted(attempts);
+                warn!(%cluster, %namespace, %name, why, rule, attempts, "gave up on {cluster}/{namespace}/{name}: {restarts} did not help against {rule}");
             }
             Why::Permanent | Why::UnknownCause | Why::RolledBack | Why::Uninstalled => {
                 warn!(%cluster, %namespace, %name, why, rule, "left {cluster}/{namespace}/{name} alone: {why} ({rule}), a person has to look at it");

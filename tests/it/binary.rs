@@ -104,6 +104,19 @@ fn bad_configuration_is_told_in_one_go_and_ends_with_64() {
 }
 
 #[test]
+fn a_variable_that_is_no_text_does_not_read_as_unset() {
+    use std::os::unix::ffi::OsStrExt;
+    let odd = std::ffi::OsStr::from_bytes(b"observe\xff");
+    let answer = run(helmreboot()
+        .arg("serve")
+        .env("HELMREBOOT_TOKEN", "k")
+        .env("HELMREBOOT_MODE", odd));
+    let said = text(&answer.stderr);
+    assert_eq!(answer.status.code(), Some(64), "{said}");
+    assert!(said.contains("HELMREBOOT_MODE: is not UTF-8"), "{said}");
+}
+
+#[test]
 fn a_kubeconfig_that_runs_programs_or_trusts_anybody_is_refused_unless_allowed() {
     let exec = json!({"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": "/bin/true", "interactiveMode": "Never"}});
     let provider = json!({"auth-provider": {"name": "gcp", "config": {"cmd-path": "/bin/true"}}});
@@ -163,6 +176,19 @@ fn the_demo_tells_its_story_and_all_comes_out_as_told() {
     let answer = run(helmreboot().args(["demo", "--speed", "8", "--output", "json"]));
     let document: Value = serde_json::from_slice(&answer.stdout).expect("one JSON document");
     assert_eq!(document["asTold"], true, "{document}");
+}
+
+#[test]
+fn a_story_nobody_listens_to_ends_without_a_panic() {
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full");
+    let Ok(full) = full else { return };
+    let answer = run(helmreboot().args(["demo", "--speed", "20"]).stdout(full));
+    let said = text(&answer.stderr);
+    assert_eq!(answer.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("standard output") && !said.contains("panicked"),
+        "{said}"
+    );
 }
 
 /// A kubeconfig file.

@@ -238,6 +238,11 @@ async fn releases_that_are_stuck_for_a_passing_reason_are_restarted() {
     );
     let cases = vec![
         case(Live::stalled("stalled"), "reset", 1),
+        case(
+            Live::stalled("empty-token").annotated("reconcile.fluxcd.io/requestedAt", ""),
+            "reset",
+            1,
+        ),
         case(unknown_ready, "reset", 1),
         case(
             Live::stalled("no-target").condition(

@@ -591,6 +591,55 @@ async fn whoever_wipes_the_ledger_at_every_sync_does_not_renew_the_budget() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_release_that_was_created_again_owes_nothing_for_its_predecessor() {
+    let mut options = Options::default();
+    options.policy.limit = 1;
+    let app = TestApp::with(options, &["a"]);
+    let release = app.holds(Live::stalled("web"));
+    app.alert(&release).await;
+    pass(3).await;
+    app.cluster("a").delete(&release);
+    pass(60).await;
+    app.holds(Live::stalled("web"));
+    app.alert(&release).await;
+    pass(3).await;
+    assert_eq!(app.restarts_that_landed(&release), 2);
+    assert_eq!(app.writes().len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_is_something_else_is_not_acted_on() {
+    let huge = format!(
+        "{{\"kind\": \"HelmRelease\", \"spec\": \"{}\"}}",
+        "x".repeat(5 << 20)
+    );
+    let other =
+        json!({"kind": "HelmRelease", "metadata": {"name": "other", "resourceVersion": "1"}});
+    let list =
+        json!({"kind": "HelmReleaseList", "metadata": {"resourceVersion": "1"}, "items": []});
+    for answer in [
+        huge,
+        other.to_string(),
+        list.to_string(),
+        "{}".into(),
+        "[]".into(),
+        "null".into(),
+        "<html>".into(),
+    ] {
+        let app = TestApp::new();
+        let release = app.holds(Live::stalled("web"));
+        app.cluster("a").answer_gets_with(Some(answer.clone()));
+        app.alert(&release).await;
+        pass(60).await;
+        assert_eq!(app.why(&release), "unreadable", "{answer:.60}");
+        assert_eq!(app.writes().len(), 0);
+        app.cluster("a").answer_gets_with(None);
+        pass(600).await;
+        assert_eq!(app.writes().len(), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn two_replicas_never_act_twice() {
     let first = TestApp::new();
     let release = first.holds(Live::stalled("web"));

@@ -6,7 +6,10 @@ use axum::{Router, body::Body};
 use helmreboot::{
     app::{App, Entrance, Options},
     clock::Clock,
-    config::clusters::{ClusterConfig, KeySource, Reach},
+    config::{
+        clusters::{ClusterConfig, Reach},
+        keys::KeySource,
+    },
     demo::fake_cluster::{Call, FakeCluster, Key},
     domain::{
         alert::ReleaseRef,

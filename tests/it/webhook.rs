@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use axum::body::Body;
 use bytes::Bytes;
+use futures::StreamExt;
 use helmreboot::{
     app::Options,
     clock::Clock,
@@ -205,6 +206,10 @@ async fn what_is_no_event_is_refused_with_the_name_of_the_field_and_nothing_of_i
         ("hunter2".into(), "not JSON"),
         (String::new(), "not JSON"),
         ("[]".into(), "not a Flux event"),
+        (
+            r#"{"severity": "info", "severity": "error"}"#.into(),
+            "twice",
+        ),
         ("\"hunter2\"".into(), "not a Flux event"),
         ("{}".into(), "involvedObject"),
         (format!("{event}{event}"), "one JSON document"),
@@ -358,42 +363,76 @@ async fn method_media_type_and_size_are_checked_before_anything_is_read() {
     );
 }
 
+/// A signature of the right form, which is all that is looked at before the body is read.
+const FORMED: &str = "sha256=0000000000000000000000000000000000000000000000000000000000000000";
+
 #[tokio::test(start_paused = true)]
-async fn a_body_that_drips_is_given_up() {
+async fn a_body_that_drips_or_stops_is_given_up() {
     let app = TestApp::new();
+    let headers = [("X-Signature", FORMED)];
     let drip = futures::stream::unfold((), |()| async {
         tokio::time::sleep(Duration::from_secs(1)).await;
         Some((Ok::<_, std::io::Error>(Bytes::from_static(b" ")), ()))
     });
-    let answer = app.post("/webhook/a", &[], Body::from_stream(drip)).await;
+    let answer = app
+        .post("/webhook/a", &headers, Body::from_stream(drip))
+        .await;
     assert_eq!(answer.status, StatusCode::REQUEST_TIMEOUT);
+    let silent = futures::stream::pending::<Result<Bytes, std::io::Error>>();
+    let start = tokio::time::Instant::now();
+    let answer = app
+        .post("/webhook/a", &headers, Body::from_stream(silent))
+        .await;
+    assert_eq!(answer.status, StatusCode::REQUEST_TIMEOUT);
+    assert_eq!(start.elapsed().as_secs(), 3);
     let broken = futures::stream::iter([
         Ok(Bytes::from_static(b"{")),
         Err(std::io::Error::other("gone")),
     ]);
-    let answer = app.post("/webhook/a", &[], Body::from_stream(broken)).await;
+    let answer = app
+        .post("/webhook/a", &headers, Body::from_stream(broken))
+        .await;
     assert_eq!(answer.status, StatusCode::REQUEST_TIMEOUT);
 }
 
+/// Sends so many bytes and then nothing more.
+fn stalling(bytes: usize) -> Body {
+    let first = futures::stream::iter([Ok::<_, std::io::Error>(Bytes::from(vec![b' '; bytes]))]);
+    Body::from_stream(first.chain(futures::stream::pending()))
+}
+
 #[tokio::test(start_paused = true)]
-async fn bodies_that_are_being_read_have_a_bound() {
+async fn strangers_who_send_nothing_take_no_room_and_those_who_send_much_meet_a_bound() {
     let app = TestApp::new();
-    let silent = || Body::from_stream(futures::stream::pending::<Result<Bytes, std::io::Error>>());
-    let slow =
-        (0..helmreboot::server::webhook::READERS).map(|_| app.post("/webhook/a", &[], silent()));
-    let slow = futures::future::join_all(slow);
-    let other = async {
-        pass(1).await;
-        app.post("/webhook/a", &[], "x").await
+    let senders = |bytes: usize, number: usize| {
+        let one = |_| app.post("/webhook/a", &[("X-Signature", FORMED)], stalling(bytes));
+        futures::future::join_all((0..number).map(one))
     };
-    let (slow, other) = tokio::join!(slow, other);
-    assert_eq!(other.status, StatusCode::SERVICE_UNAVAILABLE);
-    assert_eq!(other.headers[header::RETRY_AFTER], "2");
-    assert!(
-        slow.iter()
-            .all(|answer| answer.status == StatusCode::REQUEST_TIMEOUT)
+    let meanwhile = async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        app.alert(&web()).await
+    };
+    let (_, honest) = tokio::join!(senders(0, 2000), meanwhile);
+    assert_eq!(honest.status, StatusCode::ACCEPTED);
+
+    let meanwhile = async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        app.alert(&Key::new("apps", "other")).await
+    };
+    let (stalled, honest) = tokio::join!(senders(256 * 1024, 129), meanwhile);
+    assert_eq!(honest.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(honest.headers[header::RETRY_AFTER], "2");
+    assert_eq!(
+        stalled
+            .iter()
+            .filter(|answer| answer.status == StatusCode::REQUEST_TIMEOUT)
+            .count(),
+        128
     );
-    assert_eq!(app.alert(&web()).await.status, StatusCode::ACCEPTED);
+    assert_eq!(
+        app.alert(&Key::new("apps", "third")).await.status,
+        StatusCode::ACCEPTED
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use axum::body::{Body, to_bytes};
-use bytes::Bytes;
+use axum::body::Body;
+use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, header};
-use http_body_util::LengthLimitError;
+use http_body_util::BodyExt;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::Rejection;
 use crate::domain::answer::Answer;
@@ -28,24 +29,59 @@ pub(super) fn is_json(headers: &HeaderMap) -> bool {
     essence.trim().eq_ignore_ascii_case("application/json")
 }
 
-/// The whole body.
-pub(super) async fn read(headers: &HeaderMap, body: Body) -> Result<Bytes, Rejection> {
-    let too_large = || Rejection::early(Answer::TooLarge, "an event has at most 262144 bytes");
+/// How long the next part of a body may take: a sender who stops keeps no room occupied.
+const PAUSE: Duration = Duration::from_secs(3);
+
+/// The whole body, and the room it takes up.
+pub(super) async fn read<'a>(
+    headers: &HeaderMap,
+    body: Body,
+    room: &'a Semaphore,
+) -> Result<(Bytes, Vec<SemaphorePermit<'a>>), Rejection> {
     let announced = headers
         .get(header::CONTENT_LENGTH)
         .and_then(|value| value.to_str().ok()?.parse().ok());
     if announced.is_some_and(|bytes: u64| bytes > LIMIT as u64) {
         return Err(too_large());
     }
-    match tokio::time::timeout(TIMEOUT, to_bytes(body, LIMIT)).await {
-        Ok(Ok(bytes)) => Ok(bytes),
-        Ok(Err(error)) => Err(match error.into_inner().is::<LengthLimitError>() {
-            true => too_large(),
-            false => Rejection::early(Answer::TooSlow, "the body ended early"),
-        }),
-        Err(_) => Err(Rejection::early(
-            Answer::TooSlow,
-            "the body did not arrive within 10 s",
-        )),
+    match tokio::time::timeout(TIMEOUT, collect(body, room)).await {
+        Ok(read) => read,
+        Err(_) => Err(too_slow("the body did not arrive within 10 s")),
     }
+}
+
+async fn collect(
+    mut body: Body,
+    room: &Semaphore,
+) -> Result<(Bytes, Vec<SemaphorePermit<'_>>), Rejection> {
+    let (mut bytes, mut taken) = (BytesMut::new(), Vec::new());
+    loop {
+        let frame = match tokio::time::timeout(PAUSE, body.frame()).await {
+            Err(_) => return Err(too_slow("nothing of the body arrived for 3 s")),
+            Ok(None) => return Ok((bytes.freeze(), taken)),
+            Ok(Some(Err(_))) => return Err(too_slow("the body ended early")),
+            Ok(Some(Ok(frame))) => frame,
+        };
+        let Ok(data) = frame.into_data() else {
+            continue;
+        };
+        if bytes.len() + data.len() > LIMIT {
+            return Err(too_large());
+        }
+        let more = (bytes.len() + data.len()).div_ceil(1024) - bytes.len().div_ceil(1024);
+        let busy = |_| Rejection::early(Answer::Busy, "too many requests at once");
+        taken.push(
+            room.try_acquire_many(u32::try_from(more).unwrap_or(u32::MAX))
+                .map_err(busy)?,
+        );
+        bytes.extend_from_slice(&data);
+    }
+}
+
+fn too_large() -> Rejection {
+    Rejection::early(Answer::TooLarge, "an event has at most 262144 bytes")
+}
+
+fn too_slow(how: &str) -> Rejection {
+    Rejection::early(Answer::TooSlow, how)
 }
