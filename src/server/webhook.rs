@@ -222,7 +222,7 @@ impl Webhook {
         }
         let window = self.max_age.saturating_add(self.max_ahead);
         if member.seen(&tag, now, window) {
-            return Ok(self.accepted(&member, Answer::Duplicate, Details::default()));
+            return Ok(self.accepted(&member, Answer::Duplicate, Accepted::default()));
         }
         let meaning = event.meaning(&member.name);
         let meaning = meaning.map_err(|BadField(path)| {
@@ -241,9 +241,9 @@ impl Webhook {
 
     fn ignore(&self, member: &Arc<Member>, why: Ignored) -> Response {
         self.metrics.ignored(&member.name, why);
-        let details = Details {
+        let details = Accepted {
             why: Some(why.as_str()),
-            ..Details::default()
+            ..Accepted::default()
         };
         self.accepted(member, Answer::Ignored, details)
     }
@@ -257,10 +257,10 @@ impl Webhook {
         let reject = |answer, detail: &str| Err(Rejection::of(member, answer, detail));
         let object = &event.involved_object;
         let (namespace, name) = (object.namespace.as_deref(), object.name.as_deref());
-        let details = Details {
+        let details = Accepted {
             namespace,
             name,
-            why: None,
+            ..Accepted::default()
         };
         let pending = Pending::new(failure, self.classifier.message(&event.message));
         match member.queue.offer(pending, Instant::now() + self.settle) {
@@ -271,30 +271,23 @@ impl Webhook {
         }
     }
 
-    fn accepted(&self, member: &Arc<Member>, answer: Answer, details: Details<'_>) -> Response {
+    fn accepted(&self, member: &Arc<Member>, answer: Answer, body: Accepted<'_>) -> Response {
         self.metrics.answered(&member.name, answer);
-        tracing::debug!(cluster = %member.name, result = answer.as_str(), ?details, "alert {}", answer.as_str());
         let body = Accepted {
             status: answer.as_str(),
             cluster: &member.name,
-            details,
+            ..body
         };
+        tracing::debug!(cluster = %member.name, result = body.status, ?body, "alert {}", body.status);
         (StatusCode::ACCEPTED, Json(body)).into_response()
     }
 }
 
-/// The body of a 202.
-#[derive(Serialize)]
+/// The body of a 202: what will be looked at, or why nothing will.
+#[derive(Debug, Default, Serialize)]
 struct Accepted<'a> {
     status: &'static str,
     cluster: &'a str,
-    #[serde(flatten)]
-    details: Details<'a>,
-}
-
-/// What will be looked at, or why nothing will.
-#[derive(Debug, Default, Serialize)]
-struct Details<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     namespace: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -308,35 +301,39 @@ fn parse(bytes: &Bytes) -> Result<Event, String> {
     if bytes.trim_ascii_start().first() == Some(&b'[') {
         return Err("not a Flux event: the body is not an object".into());
     }
+    // Where the fault lies is only worth finding out where there is one.
+    serde_json::from_slice(bytes).map_err(|_| fault(bytes))
+}
+
+/// What is wrong with a body that is no event.
+fn fault(bytes: &Bytes) -> String {
     let mut json = serde_json::Deserializer::from_slice(bytes);
-    let event = serde_path_to_error::deserialize(&mut json).map_err(|error| {
-        let (path, inner) = (error.path().to_string(), error.inner());
-        // Keys of metadata are the sender's own words, of any length.
-        let path = if path.starts_with("metadata") {
-            "metadata".to_owned()
-        } else {
-            path
-        };
-        if !inner.is_data() {
-            return "the body is not JSON".to_owned();
-        }
-        let said = inner.to_string();
-        if said.starts_with("duplicate field") {
-            return "not a Flux event: a field stands there twice".to_owned();
-        }
-        match said
-            .strip_prefix("missing field `")
-            .and_then(|rest| rest.split('`').next())
-        {
-            Some(field) if path == "." => format!("not a Flux event: the field {field} is missing"),
-            Some(field) => format!("not a Flux event: the field {path}.{field} is missing"),
-            None if path == "." => "not a Flux event: the body is not an object".to_owned(),
-            None => format!("not a Flux event: the field {path} has the wrong type or form"),
-        }
-    })?;
-    json.end()
-        .map_err(|_| "the body is not one JSON document".to_owned())?;
-    Ok(event)
+    let Err(error) = serde_path_to_error::deserialize::<_, Event>(&mut json) else {
+        return "the body is not one JSON document".to_owned();
+    };
+    let (path, inner) = (error.path().to_string(), error.inner());
+    // Keys of metadata are the sender's own words, of any length.
+    let path = if path.starts_with("metadata") {
+        "metadata".to_owned()
+    } else {
+        path
+    };
+    if !inner.is_data() {
+        return "the body is not JSON".to_owned();
+    }
+    let said = inner.to_string();
+    if said.starts_with("duplicate field") {
+        return "not a Flux event: a field stands there twice".to_owned();
+    }
+    match said
+        .strip_prefix("missing field `")
+        .and_then(|rest| rest.split('`').next())
+    {
+        Some(field) if path == "." => format!("not a Flux event: the field {field} is missing"),
+        Some(field) => format!("not a Flux event: the field {path}.{field} is missing"),
+        None if path == "." => "not a Flux event: the body is not an object".to_owned(),
+        None => format!("not a Flux event: the field {path} has the wrong type or form"),
+    }
 }
 
 impl Rejection {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, HttpBody};
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, header};
 use http_body_util::BodyExt;
@@ -74,6 +74,10 @@ async fn collect(
             room.try_acquire_many(u32::try_from(more).unwrap_or(u32::MAX))
                 .map_err(busy)?,
         );
+        // A usual event comes in one piece, and is not copied.
+        if bytes.is_empty() && body.is_end_stream() {
+            return Ok((data, taken));
+        }
         bytes.extend_from_slice(&data);
     }
 }
