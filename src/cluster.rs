@@ -32,7 +32,7 @@ use crate::{
 pub mod connect;
 
 /// The field manager of our patches. Never a name that starts with `kubectl`: kustomize-controller
-/// takes such fields back (FB 3.7).
+/// takes such fields back.
 pub const FIELD_MANAGER: &str = "helmreboot";
 
 /// API versions of HelmRelease, best first (Flux 2.0 to 2.9).

@@ -201,7 +201,7 @@ impl Worker {
             _ => {
                 self.reports.decision(pending, observed, verdict, &decision);
                 // What we began we follow to its end: a token sent while a dependency was away is
-                // swallowed, and no alert ever says so (FB 1.6 no. 7); and Flux writes Ready one patch
+                // swallowed, and no alert ever says so (story reset-swallowed-by-dependency); and Flux writes Ready one patch
                 // before it notes the token.
                 let not_over = matches!(
                     decision.why(),

@@ -1,7 +1,7 @@
 //! The table: what is done about a release that is said to have failed, and why.
 //!
 //! One total, pure function. The first row that holds decides; the recorded stories in
-//! `tests/fixtures/stories` are its proof. FB numbers in comments name observations on a real Flux.
+//! `tests/fixtures/stories` are its proof. Names of stories in comments say where a row was learned.
 
 use jiff::Timestamp;
 
@@ -176,7 +176,7 @@ pub fn decide(
         return wait(Why::TokenPending);
     }
     // Stalled outranks everything Ready and Reconciling say: after a swallowed reset it stands beside
-    // Ready=Unknown for ever (FB 1.6 no. 7).
+    // Ready=Unknown for ever (story reset-swallowed-by-dependency).
     let stalled = release.is("Stalled", Truth::True);
     if let (false, Some(decision)) = (stalled, flux_at_work(trigger, release)) {
         return decision;
@@ -271,7 +271,8 @@ fn flux_at_work(trigger: &Trigger, release: &Release) -> Option<Decision> {
         return leave(Why::FluxRetries);
     }
     // Remediation may take minutes while Ready still tells of the failure before it. (Of an install or
-    // upgrade that failed without being stored, "Running" stands there while Flux sits idle: no. 9.)
+    // upgrade that failed without being stored, "Running" stands there while Flux sits idle: story
+    // render-error-backs-off.)
     let remediating = ["Running 'rollback' action", "Running 'uninstall' action"];
     if !failed
         || remediating
@@ -283,8 +284,8 @@ fn flux_at_work(trigger: &Trigger, release: &Release) -> Option<Decision> {
     if !ACTION_REASONS.contains(&reason) {
         return leave(Why::Prerequisites);
     }
-    // The alert comes before the status (FB 1.6 no. 2): a look later this is Stalled, or Flux sits in a
-    // back-off of its own (no. 9).
+    // The alert comes before the status: a look later this is Stalled, or Flux sits in a
+    // back-off of its own (story render-error-backs-off).
     if trigger.settled {
         leave(Why::FluxRetries)
     } else {

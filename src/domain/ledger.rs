@@ -44,7 +44,7 @@ words! {
         Recovered = "recovered",
         /// Flux tried, and it failed.
         FailedAgain = "failed-again",
-        /// Flux took the token and did nothing (FB 1.3.2).
+        /// Flux took the token and did nothing (story reset-swallowed-by-dependency).
         Swallowed = "swallowed",
         /// The configuration changed, or somebody suspended, deleted or asked for something themselves.
         Superseded = "superseded",

@@ -68,7 +68,7 @@ pub struct Status {
     /// Ready, Reconciling, Stalled, Released, Remediated, TestSuccess.
     #[serde(deserialize_with = "or_default")]
     pub conditions: Vec<Condition>,
-    /// Written one patch after Stalled, so not the number to judge a stall by (FB 1.6 no. 17).
+    /// Written one patch after Stalled, so not the number to judge a stall by.
     pub observed_generation: Option<i64>,
     /// The generation Flux last tried; absent in v2beta1 and before the first try.
     pub last_attempted_generation: Option<i64>,
@@ -159,7 +159,7 @@ pub struct TestHook {
 pub struct ConfigKey(String);
 
 /// What shows that Flux did something: compared before and after a restart. The handled tokens are no
-/// part of it, for Flux records them even when it does nothing (FB 1.3.2).
+/// part of it, for Flux records them even when it does nothing (`fluxcd/pkg:apis/meta/annotations.go`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Marks(String);
 

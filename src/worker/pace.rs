@@ -5,7 +5,7 @@ use std::time::Duration;
 /// How long things take. Scaled down where a story is told faster than it happens.
 #[derive(Clone, Debug)]
 pub struct Pace {
-    /// From the alert to the first look: it always comes before the status (FB 1.6 no. 2).
+    /// From the alert to the first look: it came before the status in every recorded story.
     pub settle: Duration,
     /// From one look to the next while waiting; the last is repeated.
     pub looks: Vec<Duration>,

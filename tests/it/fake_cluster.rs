@@ -1,5 +1,5 @@
 //! The manners of a Kubernetes API server that the embedded cluster keeps, as they were seen on a real
-//! one (FB 1.6 no. 19): never kinder.
+//! one: never kinder.
 
 use std::time::Duration;
 
