@@ -172,13 +172,19 @@ impl Worker {
         match (&decision, observed) {
             (
                 Decision::Restart {
-                    action, attempt, ..
+                    action,
+                    attempt,
+                    why,
                 },
                 Some(release),
             ) => {
                 if policy.mode == Mode::Observe {
-                    self.reports
-                        .would_restart(pending, release, verdict, *action, *attempt);
+                    self.reports.would_restart(
+                        pending,
+                        release,
+                        verdict,
+                        (*action, *attempt, *why),
+                    );
                     return Ok(Next::Done);
                 }
                 self.restart(pending, release, verdict, *action, *attempt)
@@ -201,8 +207,8 @@ impl Worker {
             _ => {
                 self.reports.decision(pending, observed, verdict, &decision);
                 // What we began we follow to its end: a token sent while a dependency was away is
-                // swallowed, and no alert ever says so (story reset-swallowed-by-dependency); and Flux writes Ready one patch
-                // before it notes the token.
+                // swallowed, and no alert ever says so (story reset-swallowed-by-dependency); and
+                // Flux writes Ready one patch before it notes the token.
                 let not_over = matches!(
                     decision.why(),
                     Why::FluxRetries | Why::Prerequisites | Why::Recovered

@@ -115,9 +115,9 @@ impl FakeCluster {
     /// Creates, or merges into, an object as `kubectl apply` would: everything but status.
     pub fn apply(&self, key: &Key, patch: &Value) {
         let now = self.clock.now();
-        self.write(|store| {
+        let _ = self.change(|store| {
             if store.get(key).is_some() {
-                store.patch(key, patch, false, now)
+                store.patch(key, patch, false)
             } else {
                 let mut object =
                     json!({"metadata": {"name": key.name, "namespace": key.namespace}});
@@ -129,14 +129,13 @@ impl FakeCluster {
 
     /// Changes the status, as the controller does.
     pub fn write_status(&self, key: &Key, status: &Value) {
-        let now = self.clock.now();
-        self.write(|store| store.replace_status(key, status, now));
+        let _ = self.change(|store| store.replace_status(key, status));
     }
 
     /// Asks for deletion; finalizers hold it up.
     pub fn delete(&self, key: &Key) {
         let now = self.clock.now();
-        self.write(|store| store.delete(key, now));
+        let _ = self.change(|store| store.delete(key, now));
     }
 
     /// Sets a switch.
@@ -178,15 +177,6 @@ impl FakeCluster {
     /// Wakes up after each write.
     pub fn writes(&self) -> watch::Receiver<u64> {
         self.written.subscribe()
-    }
-
-    fn write(&self, change: impl FnOnce(&mut Store) -> Result<Value, Refusal>) -> Option<Value> {
-        let (written, newest) = {
-            let mut inner = self.lock();
-            (change(&mut inner.store).ok(), inner.store.newest())
-        };
-        self.written.send_replace(newest);
-        written
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -311,7 +301,7 @@ impl FakeCluster {
                     return Err(Refusal::unsupported_patch(content));
                 }
                 let on_status = path.subresource.as_deref() == Some("status");
-                let patched = self.change(|store| store.patch(&key, &body, on_status, now))?;
+                let patched = self.change(|store| store.patch(&key, &body, on_status))?;
                 Ok(json_response(
                     StatusCode::OK,
                     &store::in_version(patched, version),

@@ -74,8 +74,6 @@ struct SignedAlert {
     member: Arc<Member>,
     event: Event,
     tag: Tag,
-    /// Whether the signing key may speak for the event's namespace.
-    in_scope: bool,
 }
 
 /// A refusal, before or after the sender is known.
@@ -168,7 +166,7 @@ impl FromRequest<Webhook> for SignedAlert {
         let verified = keys
             .as_deref()
             .unwrap_or(webhook.clusters.decoy())
-            .verify(&bytes, claim.signature);
+            .verify(&bytes, signature);
         let (Some(member), Some((key, tag))) = (member, verified) else {
             return Err(unauthorized());
         };
@@ -179,16 +177,15 @@ impl FromRequest<Webhook> for SignedAlert {
             let detail = "path, X-Helmreboot-Cluster and metadata.cluster name different clusters";
             return Err(reject(Answer::Contradiction, detail.into()));
         }
-        let in_scope = event
-            .involved_object
-            .namespace
-            .as_deref()
-            .is_some_and(|namespace| key.covers(namespace));
+        let namespace = event.involved_object.namespace.as_deref();
+        if !key.covers(namespace.unwrap_or_default()) {
+            let detail = "this key may not speak for that namespace";
+            return Err(reject(Answer::Scope, detail.into()));
+        }
         Ok(Self {
             member: Arc::clone(member),
             event,
             tag,
-            in_scope: in_scope || key.namespaces.is_none(),
         })
     }
 }
@@ -196,19 +193,8 @@ impl FromRequest<Webhook> for SignedAlert {
 impl Webhook {
     /// What a verified event leads to.
     fn take(&self, alert: SignedAlert) -> Result<Response, Rejection> {
-        let SignedAlert {
-            member,
-            event,
-            tag,
-            in_scope,
-        } = alert;
+        let SignedAlert { member, event, tag } = alert;
         let reject = |answer, detail: String| Rejection::of(&member, answer, detail);
-        if !in_scope {
-            return Err(reject(
-                Answer::Scope,
-                "this key may not speak for that namespace".into(),
-            ));
-        }
         let now = self.clock.now();
         if let Some(at) = event.timestamp {
             let age = now.duration_since(at);

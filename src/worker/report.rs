@@ -121,14 +121,8 @@ impl Reports {
         pending: &mut Pending,
         release: &Release,
         verdict: Verdict,
-        action: Action,
-        attempt: u32,
+        (action, attempt, why): (Action, u32, Why),
     ) {
-        let why = if action == Action::Reset {
-            Why::Stalled
-        } else {
-            Why::IdleFailed
-        };
         let key = release.config_key().to_string();
         if self.first_time(pending, why, key) {
             self.journal(pending, "observe", action.as_str(), verdict.rule, attempt);

@@ -111,7 +111,6 @@ impl Store {
         key: &Key,
         patch: &Value,
         on_status: bool,
-        now: Timestamp,
     ) -> Result<Value, Refusal> {
         let old = self
             .objects
@@ -159,22 +158,17 @@ impl Store {
             drop_nulls(&mut new["metadata"]);
         }
         valid(key, &new)?;
-        self.update(key, new, now)
+        self.update(key, new)
     }
 
-    pub(super) fn replace_status(
-        &mut self,
-        key: &Key,
-        status: &Value,
-        now: Timestamp,
-    ) -> Result<Value, Refusal> {
+    pub(super) fn replace_status(&mut self, key: &Key, status: &Value) -> Result<Value, Refusal> {
         let mut new = self
             .objects
             .get(key)
             .ok_or_else(|| Refusal::not_found(key))?
             .clone();
         new["status"] = status.clone();
-        self.update(key, new, now)
+        self.update(key, new)
     }
 
     pub(super) fn delete(&mut self, key: &Key, now: Timestamp) -> Result<Value, Refusal> {
@@ -195,7 +189,7 @@ impl Store {
     }
 
     /// What is written has a new version; what changes nothing is not written.
-    fn update(&mut self, key: &Key, mut new: Value, _now: Timestamp) -> Result<Value, Refusal> {
+    fn update(&mut self, key: &Key, mut new: Value) -> Result<Value, Refusal> {
         let old = self
             .objects
             .get(key)

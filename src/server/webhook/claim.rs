@@ -5,7 +5,7 @@ use http::request::Parts;
 use serde::Deserialize;
 
 use super::{CLUSTER_HEADER, DEFAULT_CLUSTER, PATH};
-use crate::domain::{alert::CLUSTER_KEYS, signature::SIGNATURE_HEADER};
+use crate::domain::alert::CLUSTER_KEYS;
 
 /// A claim that nothing has been checked of.
 pub(super) struct Claim<'a> {
@@ -13,8 +13,6 @@ pub(super) struct Claim<'a> {
     pub(super) cluster: &'a str,
     /// Path and header both name one, and not the same.
     pub(super) contradicted: bool,
-    /// The value of `X-Signature`, empty if there is none.
-    pub(super) signature: &'a [u8],
 }
 
 /// The one part of an unverified body that is looked at. Borrows, so that nothing is allocated that
@@ -49,14 +47,9 @@ pub(super) fn of<'a>(parts: &'a Parts, body: &'a [u8]) -> Claim<'a> {
     let contradicted = !path.is_empty() && header.is_some_and(|header| header != path);
     let named = Some(path).filter(|path| !path.is_empty()).or(header);
     let cluster = named.or_else(|| in_body(body)).unwrap_or(DEFAULT_CLUSTER);
-    let signature = parts
-        .headers
-        .get(SIGNATURE_HEADER)
-        .map_or(&[][..], |value| value.as_bytes());
     Claim {
         cluster,
         contradicted,
-        signature,
     }
 }
 
