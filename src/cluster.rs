@@ -69,9 +69,9 @@ pub enum Error {
         "the API server does not accept the credentials: {0}; renew the token or certificate of the kubeconfig"
     )]
     Unauthorized(String),
-    /// The patch is refused for what it holds: somebody has to change an admission policy.
+    /// The request is refused for what it holds: mostly, somebody has to change an admission policy.
     #[error(
-        "the API server rejects the annotations: {0}; see which admission policy or webhook holds them back"
+        "the API server rejects the request: {0}; if an admission policy or webhook says so, let helmreboot's annotations pass"
     )]
     Rejected(String),
     /// No HelmRelease API here: somebody has to install Flux, or to point us elsewhere.

@@ -4,6 +4,7 @@ mod architecture;
 mod binary;
 mod corpus;
 mod decisions;
+mod episodes;
 mod fake_cluster;
 mod fake_flux;
 mod manifests;

@@ -1,6 +1,10 @@
 //! What the README says is so.
 
-use helmreboot::{config::settings, domain::decide::Why, domain::ledger};
+use helmreboot::{
+    app::Options,
+    config::settings,
+    domain::{decide::Why, ledger},
+};
 
 const README: &str = include_str!("../../README.md");
 
@@ -101,4 +105,16 @@ fn the_sample_configuration_is_understood() {
     assert_eq!(config.clusters.len(), 2);
     assert_eq!(config.clusters[1].keys.len(), 3);
     assert_eq!(config.policy.limit, 3);
+}
+
+#[test]
+fn what_tests_run_with_is_what_users_get() {
+    let env = |name: &str| (name == settings::TOKEN_ENV).then(|| "a key".to_owned());
+    let config = helmreboot::config::Config::load(&std::collections::BTreeMap::new(), &env);
+    let given = Options::of(&config.expect("a configuration"));
+    let default = Options::default();
+    assert_eq!(given.policy, default.policy);
+    assert_eq!(given.queue_capacity, default.queue_capacity);
+    assert_eq!(given.max_event_age, default.max_event_age);
+    assert_eq!(given.max_event_ahead, default.max_event_ahead);
 }

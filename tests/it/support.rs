@@ -10,7 +10,7 @@ use helmreboot::{
         clusters::{ClusterConfig, Reach},
         keys::KeySource,
     },
-    demo::fake_cluster::{Call, FakeCluster, Key},
+    demo::fake_cluster::{Call, FakeCluster, Fault, FaultKind, Key},
     domain::{
         alert::ReleaseRef,
         journal::Journal,
@@ -447,5 +447,14 @@ impl Live {
     pub(crate) fn without_status(mut self) -> Self {
         self.status = None;
         self
+    }
+}
+
+/// A switch for one kind of call.
+pub(crate) fn fault(verb: &'static str, times: u32, kind: FaultKind) -> Fault {
+    Fault {
+        verb: Some(verb),
+        times,
+        kind,
     }
 }
