@@ -133,6 +133,7 @@ fn webhook(criterion: &mut Criterion) {
         name: "default".into(),
         keys: Vec::new(),
         reach: Reach::default(),
+        mode: helmreboot::domain::policy::Mode::Act,
         place: String::new(),
         reach_place: String::new(),
     };

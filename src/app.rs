@@ -1,8 +1,8 @@
 //! The composition root: a configuration and clients become a running service.
 
 use std::{
-    collections::BTreeMap,
     net::{SocketAddr, TcpListener},
+    path::PathBuf,
     sync::Arc,
     time::Duration,
 };
@@ -16,14 +16,19 @@ use prometheus_client::registry::Registry as Series;
 use tokio::{
     sync::{Semaphore, mpsc},
     task::JoinSet,
-    time::{MissedTickBehavior, interval},
 };
 
 use crate::{
     clock::Clock,
     cluster::Cluster,
-    config::{Config, clusters::ClusterConfig, keys::shared},
-    domain::{classify::Classifier, journal::Journal, policy::Policy, signature::Keys},
+    config::{Config, SweepMode, clusters::ClusterConfig},
+    domain::{
+        classify::Classifier,
+        journal::Journal,
+        policy::Policies,
+        signature::Keys,
+        storm::{Caps, StormControl},
+    },
     metrics::Metrics,
     queue::Queue,
     registry::{Member, Registry},
@@ -32,17 +37,18 @@ use crate::{
         admin::{self, Readiness},
         webhook::{self, ROOM, Webhook},
     },
-    worker::{Pace, Shared, Worker},
+    sweep::Sweep,
+    worker::{Pace, Pause, Shared, Worker},
 };
+
+mod background;
+use background::{PauseFile, refresh_keys};
 
 /// How long stopping may take: Kubernetes kills after 30 s, and a call to an API server takes up to 8.
 const STOP_TIMEOUT: Duration = Duration::from_secs(9);
 
 /// Beyond the settle time: an alert that was accepted just before the end gets its first look.
 const GRACE: Duration = Duration::from_millis(200);
-
-/// How often key files are read again. The kubelet brings a changed Secret within a minute or so.
-const KEY_INTERVAL: Duration = Duration::from_secs(5);
 
 /// What a cluster brings with it.
 pub struct Entrance {
@@ -58,8 +64,14 @@ pub struct Entrance {
 #[derive(Clone, Debug)]
 pub struct Options {
     /// What may be done to releases.
-    pub policy: Policy,
-    /// Releases that may wait, for each cluster.
+    pub policies: Policies,
+    /// How much each cluster is asked to bear.
+    pub caps: Caps,
+    /// How releases are looked at without an alert.
+    pub sweep: SweepMode,
+    /// While this file exists, nothing is written.
+    pub pause_file: Option<PathBuf>,
+    /// Releases that may wait for their first look, for each cluster.
     pub queue_capacity: usize,
     /// The oldest event that is taken.
     pub max_event_age: SignedDuration,
@@ -86,14 +98,19 @@ pub struct App {
     readiness: Readiness,
     webhook: Webhook,
     workers: Vec<Worker>,
+    sweeps: Vec<Sweep>,
     clusters: Vec<ClusterConfig>,
+    pause_file: Option<PathBuf>,
 }
 
 impl Options {
     /// The part of a configuration that the service itself is told.
     pub fn of(config: &Config) -> Self {
         Self {
-            policy: config.policy.clone(),
+            policies: config.policies.clone(),
+            caps: config.caps,
+            sweep: config.sweep,
+            pause_file: config.pause_file.clone(),
             queue_capacity: config.queue_capacity,
             max_event_age: config.max_event_age,
             max_event_ahead: config.max_event_ahead,
@@ -105,7 +122,10 @@ impl Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            policy: Policy::default(),
+            policies: Policies::default(),
+            caps: Caps::default(),
+            sweep: SweepMode::Watch,
+            pause_file: None,
             queue_capacity: 4096,
             max_event_age: SignedDuration::from_mins(15),
             max_event_ahead: SignedDuration::from_mins(5),
@@ -118,7 +138,10 @@ impl App {
     /// Wires everything together. Nothing runs yet.
     pub fn new(options: Options, entrances: Vec<Entrance>, clock: Clock) -> Self {
         let Options {
-            policy,
+            policies,
+            caps,
+            sweep,
+            pause_file,
             queue_capacity,
             max_event_age,
             max_event_ahead,
@@ -129,13 +152,15 @@ impl App {
         let classifier = Arc::new(Classifier::default());
         let shared = Shared {
             classifier: Arc::clone(&classifier),
-            policy: Arc::new(policy),
+            policies: Arc::new(policies),
+            pause: Pause::default(),
             journal: Arc::new(Journal::default()),
             metrics: metrics.clone(),
             clock: clock.clone(),
             pace: Arc::new(pace),
         };
-        let (mut members, mut workers, mut clusters) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut members, mut workers) = (Vec::new(), Vec::new());
+        let (mut sweeps, mut clusters) = (Vec::new(), Vec::new());
         for Entrance {
             config,
             keys,
@@ -144,8 +169,23 @@ impl App {
         {
             let queue = Arc::new(Queue::new(queue_capacity));
             let cluster = Cluster::new(Arc::clone(&config.name), client, metrics.clone());
-            workers.push(Worker::new(cluster, Arc::clone(&queue), shared.clone()));
-            members.push(Member::new(Arc::clone(&config.name), keys, queue));
+            let storm = StormControl::new(caps);
+            let member = Member::new(
+                Arc::clone(&config.name),
+                keys,
+                Arc::clone(&queue),
+                storm.clone(),
+            );
+            sweeps.push(Sweep::new(
+                cluster.clone(),
+                Arc::clone(&queue),
+                storm.clone(),
+                Arc::clone(&member.outlook),
+                shared.clone(),
+                sweep,
+            ));
+            workers.push(Worker::new(cluster, queue, storm, shared.clone()));
+            members.push(member);
             clusters.push(config);
         }
         let registry = Arc::new(Registry::new(members));
@@ -168,7 +208,9 @@ impl App {
             readiness: Readiness::default(),
             webhook,
             workers,
+            sweeps,
             clusters,
+            pause_file,
         }
     }
 
@@ -206,6 +248,16 @@ impl App {
         std::mem::take(&mut self.workers)
     }
 
+    /// The sweeps, likewise.
+    pub fn take_sweeps(&mut self) -> Vec<Sweep> {
+        std::mem::take(&mut self.sweeps)
+    }
+
+    /// The switch that keeps everything from being written.
+    pub fn pause(&self) -> Pause {
+        self.shared.pause.clone()
+    }
+
     /// Serves and works until the first message on `signals`, then finishes what is due. The second
     /// message ends it at once.
     ///
@@ -227,10 +279,22 @@ impl App {
         servers.spawn(server::serve(metrics, self.metrics(), stop_admin.clone()));
         servers.spawn(server::serve(probes, self.probes(), stop_admin.clone()));
         let mut workers: JoinSet<()> = self.take_workers().into_iter().map(Worker::run).collect();
-        let keys = tokio::spawn(refresh_keys(
+        // Dropped, and with it ended, when this function returns.
+        let mut background: JoinSet<()> = self.take_sweeps().into_iter().map(Sweep::run).collect();
+        background.spawn(refresh_keys(
             Arc::clone(&self.registry),
             std::mem::take(&mut self.clusters),
         ));
+        if let Some(path) = self.pause_file.take() {
+            let file = PauseFile {
+                path,
+                pause: self.shared.pause.clone(),
+                metrics: self.shared.metrics.clone(),
+                registry: Arc::clone(&self.registry),
+            };
+            file.heed();
+            background.spawn(file.heed_for_ever());
+        }
 
         self.readiness.set(true);
         let signal = tokio::select! {
@@ -243,7 +307,7 @@ impl App {
         self.registry.close(self.webhook.settle + GRACE);
         tracing::info!(signal, "stopping on {signal}: finishing what is due");
         stop_webhook.graceful_shutdown(Some(STOP_TIMEOUT));
-        keys.abort();
+        background.abort_all();
         let drained = async {
             while workers.join_next().await.is_some() {}
             // Whoever is in the middle of a request gets an answer.
@@ -287,65 +351,6 @@ fn broken(
         Ok(Some(error)) => anyhow!(error).context(format!("{what} broke")),
         Ok(None) => anyhow!("{what} ended by itself; please report it"),
         Err(panic) => anyhow!(panic).context(format!("{what} panicked; please report it")),
-    }
-}
-
-/// Reads key files again and again. What cannot be used is reported, and the old keys stay in force.
-async fn refresh_keys(registry: Arc<Registry>, clusters: Vec<ClusterConfig>) {
-    let clusters: Vec<_> = clusters
-        .into_iter()
-        .filter(ClusterConfig::has_key_files)
-        .collect();
-    let mut ticks = interval(KEY_INTERVAL);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut problems: BTreeMap<Arc<str>, String> = BTreeMap::new();
-    while !clusters.is_empty() {
-        ticks.tick().await;
-        for config in &clusters {
-            let Some(member) = registry.get(&config.name) else {
-                continue;
-            };
-            let problem = match renewed(config, member, &registry) {
-                Err(problem) => problem,
-                Ok(changed) => {
-                    problems.remove(&config.name);
-                    if let Some(keys) = changed {
-                        member.set_keys(keys);
-                        tracing::info!(cluster = %config.name, "the keys of {} changed and are in force", config.name);
-                    }
-                    continue;
-                }
-            };
-            if problems.get(&config.name) != Some(&problem) {
-                tracing::warn!(cluster = %config.name, "the keys of {} stay as they were: {problem}", config.name);
-                problems.insert(Arc::clone(&config.name), problem);
-            }
-        }
-    }
-}
-
-/// The keys of a cluster, if they differ from those in force.
-fn renewed(
-    config: &ClusterConfig,
-    member: &Member,
-    registry: &Registry,
-) -> Result<Option<Keys>, String> {
-    let (new, old) = (config.read_keys()?, member.keys());
-    let same = new.iter().count() == old.iter().count()
-        && new
-            .iter()
-            .zip(old.iter())
-            .all(|(new, old)| new.identical(old));
-    if same {
-        return Ok(None);
-    }
-    let others = registry.members().filter(|other| other.name != member.name);
-    match others.into_iter().find(|other| shared(&new, &other.keys())) {
-        Some(other) => Err(format!(
-            "{} has the same key; give each cluster its own",
-            other.name
-        )),
-        None => Ok(Some(new)),
     }
 }
 

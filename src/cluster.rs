@@ -5,18 +5,19 @@ use std::{
     time::Duration,
 };
 
+use http::{HeaderMap, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::APIGroup;
 use kube::{
     Client,
     client::Body,
     core::{
-        Status,
-        params::{GetParams, Patch, PatchParams},
+        params::{GetParams, ListParams, Patch, PatchParams},
         request::Request,
     },
 };
-use serde::de::DeserializeOwned;
+use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::json;
 
 use crate::{
@@ -30,6 +31,11 @@ use crate::{
 };
 
 pub mod connect;
+mod error;
+mod watch;
+pub use error::Error;
+use error::{Failed, refused};
+pub use watch::{Seen, Watching};
 
 /// The field manager of our patches. Never a name that starts with `kubectl`: kustomize-controller
 /// takes such fields back.
@@ -52,69 +58,6 @@ pub struct Cluster {
     metrics: Metrics,
 }
 
-/// What went wrong, by what can be done about it.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The object is not there: nothing to do.
-    #[error("the HelmRelease does not exist")]
-    Gone,
-    /// Somebody wrote in between: observe and decide again.
-    #[error("the HelmRelease was changed by somebody else in the meantime")]
-    Conflict,
-    /// Rights are missing: somebody has to grant them.
-    #[error("the API server refuses: {0}; grant get and patch on helmreleases.{HELM_GROUP}")]
-    Forbidden(String),
-    /// The credentials are not accepted: somebody has to renew them.
-    #[error(
-        "the API server does not accept the credentials: {0}; renew the token or certificate of the kubeconfig"
-    )]
-    Unauthorized(String),
-    /// The request is refused for what it holds: mostly, somebody has to change an admission policy.
-    #[error(
-        "the API server rejects the request: {0}; if an admission policy or webhook says so, let helmreboot's annotations pass"
-    )]
-    Rejected(String),
-    /// No HelmRelease API here: somebody has to install Flux, or to point us elsewhere.
-    #[error(
-        "this cluster serves no HelmRelease API that is known here (v2, v2beta2, v2beta1); is Flux installed?"
-    )]
-    Unsupported,
-    /// The answer makes no sense: perhaps not an API server.
-    #[error("the API server's answer cannot be read: {0}")]
-    Unreadable(String),
-    /// Too busy: come again later.
-    #[error("the API server asks for patience (429)")]
-    Throttled,
-    /// Not reachable, too slow, or broken: come again later.
-    #[error("the API server does not answer as it should: {0}")]
-    Unavailable(String),
-}
-
-impl Error {
-    /// The same, as a word.
-    pub fn result(&self) -> CallResult {
-        match self {
-            Self::Gone => CallResult::Gone,
-            Self::Conflict => CallResult::Conflict,
-            Self::Forbidden(_) => CallResult::Forbidden,
-            Self::Unauthorized(_) => CallResult::Unauthorized,
-            Self::Rejected(_) => CallResult::Rejected,
-            Self::Unsupported => CallResult::Unsupported,
-            Self::Unreadable(_) => CallResult::Unreadable,
-            Self::Throttled => CallResult::Throttled,
-            Self::Unavailable(_) => CallResult::Unavailable,
-        }
-    }
-
-    /// Whether time alone may mend it; otherwise a person has to.
-    pub fn passes(&self) -> bool {
-        matches!(
-            self,
-            Self::Conflict | Self::Throttled | Self::Unavailable(_)
-        )
-    }
-}
-
 impl Cluster {
     /// A cluster behind any client: a real API server's, or a service without a socket.
     pub fn new(name: Arc<str>, client: Client, metrics: Metrics) -> Self {
@@ -126,14 +69,29 @@ impl Cluster {
         }
     }
 
-    /// The live release.
+    /// The live release, and the API server's time of day.
     ///
     /// # Errors
     /// See [`Error`]; [`Error::Gone`] if there is none of that name.
-    pub async fn observe(&self, release: &ReleaseRef) -> Result<Release, Error> {
+    pub async fn observe(&self, release: &ReleaseRef) -> Result<Observed, Error> {
         let build = |path: String| Request::new(path).get(&release.name, &GetParams::default());
-        let live: Release = self.on_release(Verb::Get, release, build).await?;
-        genuine(live, release)
+        let scope = Some(&*release.namespace);
+        let (live, at) = self.on_releases(Verb::Get, scope, build).await?;
+        let release = genuine(live, release)?;
+        Ok(Observed { release, at })
+    }
+
+    /// One page of all releases, in order of namespace and name, and how to ask for the next.
+    ///
+    /// # Errors
+    /// See [`Error`]; [`Error::Unavailable`] also where the list has changed too much to go on.
+    pub async fn page(&self, next: Option<&str>) -> Result<(Vec<Release>, Option<String>), Error> {
+        let mut params = ListParams::default().limit(PAGE);
+        params.continue_token = next.map(str::to_owned);
+        let build = |path: String| Request::new(path).list(&params);
+        let (page, _): (Page, _) = self.on_releases(Verb::List, None, build).await?;
+        let next = page.metadata.next.filter(|next| !next.is_empty());
+        Ok((page.items, next))
     }
 
     /// Writes annotations on exactly the version of the object that was observed: a merge patch with
@@ -157,23 +115,25 @@ impl Cluster {
             ..PatchParams::default()
         };
         let build = |path: String| Request::new(path).patch(&release.name, &params, &patch);
-        let written: Release = self.on_release(Verb::Patch, release, build).await?;
+        let scope = Some(&*release.namespace);
+        let (written, _) = self.on_releases(Verb::Patch, scope, build).await?;
         genuine(written, release).map(|_| ())
     }
 
     /// Calls the API in the version this cluster serves. A path that is not there means that Flux was
     /// upgraded to another version, so discovery is asked once more.
-    async fn on_release<T: DeserializeOwned>(
+    async fn on_releases<T: DeserializeOwned>(
         &self,
         verb: Verb,
-        release: &ReleaseRef,
+        namespace: Option<&str>,
         build: impl Fn(String) -> Result<http::Request<Vec<u8>>, kube::core::request::Error>,
-    ) -> Result<T, Error> {
+    ) -> Result<(T, Option<Timestamp>), Error> {
         for rediscovered in [false, true] {
             let version = self.version(rediscovered).await?;
+            let scope = namespace.map(|namespace| format!("namespaces/{namespace}/"));
             let path = format!(
-                "/apis/{HELM_GROUP}/{version}/namespaces/{}/helmreleases",
-                release.namespace
+                "/apis/{HELM_GROUP}/{version}/{}helmreleases",
+                scope.unwrap_or_default()
             );
             let request = build(path).map_err(|error| Error::Unreadable(error.to_string()))?;
             match self.call(verb, request).await {
@@ -195,7 +155,7 @@ impl Cluster {
         let request = http::Request::get(format!("/apis/{HELM_GROUP}")).body(Vec::new());
         let request = request.map_err(|error| Error::Unreadable(error.to_string()))?;
         let group: APIGroup = match self.call(Verb::Discover, request).await {
-            Ok(group) => group,
+            Ok((group, _)) => group,
             Err(Failed::NoSuchPath | Failed::Error(Error::Forbidden(_) | Error::Gone)) => {
                 return Ok(VERSIONS[0]);
             }
@@ -216,9 +176,14 @@ impl Cluster {
         &self,
         verb: Verb,
         request: http::Request<Vec<u8>>,
-    ) -> Result<T, Failed> {
+    ) -> Result<(T, Option<Timestamp>), Failed> {
+        let limit = if verb == Verb::List {
+            PAGE_LIMIT
+        } else {
+            ANSWER_LIMIT
+        };
         let timer = self.metrics.kubernetes_request(&self.name, verb);
-        let answer = match tokio::time::timeout(CALL_TIMEOUT, self.exchange(request)).await {
+        let answer = match tokio::time::timeout(CALL_TIMEOUT, self.exchange(request, limit)).await {
             Ok(answer) => answer,
             Err(_) => {
                 let said = format!("no answer within {} s", CALL_TIMEOUT.as_secs());
@@ -236,19 +201,21 @@ impl Cluster {
     async fn exchange<T: DeserializeOwned>(
         &self,
         request: http::Request<Vec<u8>>,
-    ) -> Result<T, Failed> {
+        limit: usize,
+    ) -> Result<(T, Option<Timestamp>), Failed> {
         let response = self.client.send(request.map(Body::from)).await?;
         let status = response.status();
-        let body = Limited::new(response.into_body(), ANSWER_LIMIT);
+        let at = date(response.headers());
+        let body = Limited::new(response.into_body(), limit);
         let bytes = match body.collect().await {
             Ok(body) => body.to_bytes(),
             Err(error) if error.is::<LengthLimitError>() => {
-                return Err(Error::Unreadable(format!("more than {ANSWER_LIMIT} bytes")).into());
+                return Err(Error::Unreadable(format!("more than {limit} bytes")).into());
             }
             Err(error) => return Err(Error::Unavailable(mask(&error.to_string(), 300)).into()),
         };
         if status.is_success() {
-            parse(&bytes)
+            parse(&bytes).map(|answer| (answer, at))
         } else {
             Err(refused(status.as_u16(), &bytes))
         }
@@ -259,57 +226,42 @@ impl Cluster {
 /// cost the other clusters their memory.
 const ANSWER_LIMIT: usize = 4 << 20;
 
-/// A failed call, before it is known whether the path or the object is missing.
-enum Failed {
-    NoSuchPath,
-    Error(Error),
+/// Releases in one page of a list: enough to be quick, little enough to be small.
+const PAGE: u32 = 100;
+
+/// The most bytes of a page.
+const PAGE_LIMIT: usize = 16 << 20;
+
+/// A live release.
+#[derive(Clone, Debug)]
+pub struct Observed {
+    /// As it stands.
+    pub release: Release,
+    /// The time of day where it stands. Replicas whose clocks differ agree on it, and so do the ledgers
+    /// they write; whole seconds, and `None` where a proxy took it away.
+    pub at: Option<Timestamp>,
 }
 
-impl From<Error> for Failed {
-    fn from(error: Error) -> Self {
-        Self::Error(error)
-    }
+/// The used part of a list.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Page {
+    metadata: PageMetadata,
+    items: Vec<Release>,
 }
 
-impl From<kube::Error> for Failed {
-    fn from(error: kube::Error) -> Self {
-        Error::Unavailable(mask(&chain(&error), 300)).into()
-    }
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct PageMetadata {
+    #[serde(rename = "continue")]
+    next: Option<String>,
 }
 
-/// What an answer that is no success means.
-fn refused(code: u16, bytes: &[u8]) -> Failed {
-    // Outside of any API the server answers with plain text.
-    let status: Status = serde_json::from_slice(bytes).unwrap_or_default();
-    // An object that is missing is named in the answer; a path that is missing is not.
-    let names_object = status
-        .details
-        .as_ref()
-        .is_some_and(|details| !details.name.is_empty())
-        || status.message.contains("\" not found");
-    // Behind "Invalid value" the server repeats what stands in the object, values and all.
-    let said = status
-        .message
-        .split("Invalid value")
-        .next()
-        .unwrap_or_default();
-    let message = if said.is_empty() {
-        format!("status {code}")
-    } else {
-        mask(said, 300)
-    };
-    Failed::Error(match code {
-        404 if names_object => Error::Gone,
-        404 => return Failed::NoSuchPath,
-        409 => Error::Conflict,
-        401 => Error::Unauthorized(message),
-        403 => Error::Forbidden(message),
-        429 => Error::Throttled,
-        300..=399 => Error::Unreadable(format!("it sends us elsewhere ({code})")),
-        408 | 410 => Error::Unavailable(message),
-        400..=499 => Error::Rejected(message),
-        _ => Error::Unavailable(message),
-    })
+/// When the answer was sent, by the clock of the sender (RFC 9110, section 6.6.1).
+fn date(headers: &HeaderMap) -> Option<Timestamp> {
+    let text = headers.get(header::DATE)?.to_str().ok()?;
+    let zoned = jiff::fmt::rfc2822::parse(text).ok()?;
+    Some(zoned.timestamp())
 }
 
 /// Whether the answer is the object that was asked for: a proxy may answer anything with 200, and
@@ -337,18 +289,4 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Failed> {
         ))
         .into()
     })
-}
-
-/// An error with its causes, which is where connection failures say what happened.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        source = cause.source();
-    }
-    text
 }

@@ -1,19 +1,26 @@
 //! The configuration: one value, read once, before a port is bound. Every fault is reported in one go,
 //! with its place and what to write instead.
 
-use std::{collections::BTreeMap, fmt, path::Path, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use jiff::SignedDuration;
 
 use crate::domain::{
-    classify::Class,
-    policy::{Backoff, Mode, Policy},
+    policy::Policies,
+    storm::{Caps, Rate},
 };
 
 pub mod clusters;
 pub mod fields;
 pub mod keys;
 pub mod parse;
+mod policies;
 pub mod settings;
 
 use clusters::ClusterConfig;
@@ -43,10 +50,16 @@ pub struct Config {
     /// How log lines look.
     pub log_format: LogFormat,
     /// What may be done to releases.
-    pub policy: Policy,
+    pub policies: Policies,
+    /// How much each cluster is asked to bear.
+    pub caps: Caps,
+    /// How failures are found that no alert announced.
+    pub sweep: SweepMode,
+    /// While this file exists, nothing is written.
+    pub pause_file: Option<PathBuf>,
     /// The clusters, at least one.
     pub clusters: Vec<ClusterConfig>,
-    /// Releases that may wait, for each cluster.
+    /// Releases that may wait for their first look, for each cluster.
     pub queue_capacity: usize,
     /// The oldest event that is taken.
     pub max_event_age: SignedDuration,
@@ -54,6 +67,17 @@ pub struct Config {
     pub max_event_ahead: SignedDuration,
     /// Accepted for compatibility: every replica acts, and compare-and-swap keeps two from acting twice.
     pub leader_elect: bool,
+}
+
+/// How a cluster's releases are looked at without an alert.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SweepMode {
+    /// All the time.
+    Watch,
+    /// All of them, again and again.
+    Every(Duration),
+    /// Never: alerts are all there is.
+    Off,
 }
 
 /// How log lines look.
@@ -129,6 +153,13 @@ impl Sources<'_> {
         let duration_at_most = |most: SignedDuration| move |text: &str| parse::duration(text, most);
         let hour = SignedDuration::from_hours(1);
         let year = SignedDuration::from_hours(24 * 365);
+        let clusters = clusters::read(self);
+        let observed = clusters
+            .iter()
+            .filter_map(|cluster| policies::observed(cluster.mode, &cluster.name))
+            .collect();
+        let mut policies = policies::read(self, observed);
+        policies.base.mode = self.read(&s::MODE, parse::mode);
         Config {
             webhook_address: self.read(&s::WEBHOOK_BIND_ADDRESS, parse::address),
             metrics_address: self.read(&s::METRICS_BIND_ADDRESS, parse::address),
@@ -139,30 +170,21 @@ impl Sources<'_> {
                 "text" => Ok(LogFormat::Text),
                 _ => Err("write json or text".into()),
             }),
-            policy: Policy {
-                mode: self.read(&s::MODE, |text| match text {
-                    "observe" => Ok(Mode::Observe),
-                    "act" => Ok(Mode::Act),
-                    _ => Err("write observe or act".into()),
-                }),
-                limit: self.read(&s::LIMIT, |text| parse::number(text, 0..=100)),
-                backoff: Backoff {
-                    duration: self.read(&s::BACKOFF_DURATION, duration_at_most(year)),
-                    factor: self.read(&s::BACKOFF_FACTOR, |text| parse::number(text, 1.0..=10.0)),
-                    max_duration: self.read(&s::BACKOFF_MAX_DURATION, duration_at_most(year)),
-                    jitter: self.read(&s::JITTER, parse::share),
+            policies,
+            caps: Caps {
+                rate: Rate {
+                    per_minute: self.read(&s::RATE, |text| parse::number(text, 1..=6000)),
+                    burst: self.read(&s::BURST, |text| parse::number(text, 1..=1000)),
                 },
-                unknown: self.read(&s::UNKNOWN, |text| match text {
-                    "permanent" => Ok(Class::Permanent),
-                    "transient" => Ok(Class::Transient),
-                    _ => Err("write permanent or transient".into()),
-                }),
-                after_rollback: self.read(&s::AFTER_ROLLBACK, parse::boolean),
-                after_uninstall: self.read(&s::AFTER_UNINSTALL, parse::boolean),
-                allow_after_rollback: self.read(&s::ALLOW_AFTER_ROLLBACK, parse::boolean),
-                legacy_annotation: self.read(&s::LEGACY_ANNOTATION, parse::boolean),
+                in_flight: self.read(&s::IN_FLIGHT, |text| parse::number(text, 1..=1000)),
+                threshold: self.read(&s::STORM_THRESHOLD, |text| parse::number(text, 2..=10_000)),
+                window: self.read(&s::STORM_WINDOW, duration_at_most(hour * 24)),
+                wait: self.read(&s::STORM_WAIT, duration_at_most(hour)),
+                max_wait: hour,
             },
-            clusters: clusters::read(self),
+            sweep: self.read(&s::SWEEP, parse::sweep),
+            pause_file: self.given(&s::PAUSE_FILE).map(|(path, _)| path.into()),
+            clusters,
             queue_capacity: self.read(&s::QUEUE_CAPACITY, |text| {
                 parse::number(text, 1..=1_000_000)
             }),

@@ -18,7 +18,7 @@ use crate::{
     },
     domain::{
         journal::Journal,
-        policy::{Backoff, Policy},
+        policy::{Backoff, Mode, Policy},
         signature::{Key as SigningKey, Secret},
     },
     server::webhook,
@@ -77,6 +77,7 @@ pub async fn run(wish: Wish) -> anyhow::Result<bool> {
             name: Arc::from(name),
             keys: vec![KeySource::value(secret.clone())],
             reach: Reach::default(),
+            mode: Mode::Act,
             place: "demo".into(),
             reach_place: String::new(),
         };
@@ -149,7 +150,7 @@ fn options(speed: f64) -> Options {
         ..Policy::default()
     };
     Options {
-        policy,
+        policies: policy.into(),
         pace: Pace::default().faster(speed),
         ..Options::default()
     }
@@ -185,6 +186,7 @@ pub(crate) fn words(entry: &crate::domain::journal::Entry) -> String {
             "restarts it ({action}, attempt {}): {}",
             entry.attempt, entry.rule
         ),
+        ("resend", action) => write!(text, "sends it a fresh token ({action}), uncharged"),
         ("ended", "recovered") => write!(text, "sees it recovered"),
         ("ended", "swallowed") => write!(
             text,

@@ -9,6 +9,7 @@
 //!    has caught up with the alert.
 //! 3. [`worker`]: the loop of one cluster. It observes the live release through [`cluster`], lets
 //!    [`domain::classify`] judge the cause and [`domain::decide`] decide, and is the only one to write.
+//!    [`sweep`] puts into the same queue what fails and was not announced.
 //! 4. [`domain::ledger`]: what is remembered is written on the release itself, so that the process can
 //!    be killed at any instant.
 //! 5. [`metrics`], [`domain::journal`] and the log say what was done, and why.
@@ -16,7 +17,7 @@
 //! [`app`] wires all this together from [`config`]; [`cli`] is the command line; [`demo`] holds two
 //! embedded clusters that the demo and the tests share.
 //!
-//! Imports go one way: `main -> cli -> demo, app -> registry, server, worker -> cluster, metrics,
+//! Imports go one way: `main -> cli -> demo, app -> server, sweep, registry, worker -> cluster, metrics,
 //! queue -> domain`. `server` never sees Kubernetes, `cluster` never sees HTTP handlers, `domain` sees
 //! neither; `tests/it/architecture.rs` reads the imports and fails otherwise.
 
@@ -31,5 +32,6 @@ pub mod metrics;
 pub mod queue;
 pub mod registry;
 pub mod server;
+pub mod sweep;
 pub mod telemetry;
 pub mod worker;

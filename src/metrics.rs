@@ -1,7 +1,11 @@
 //! What is counted. Every series exists from the start, at 0; labels come from closed lists and
 //! configured cluster names, never from a release or a message.
 
-use std::{hash::Hash, sync::Arc};
+use std::{
+    hash::Hash,
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
 
 use prometheus_client::{
     encoding::text,
@@ -12,9 +16,10 @@ use tokio::time::Instant;
 
 mod series;
 use series::{
-    ClusterLabels, ControllerLabels, DecisionLabels, EndLabels, Histograms, IgnoredLabels,
-    ReconcileLabels, RequestLabels, RestartLabels, VerbLabels, VerdictLabels, alert_labels,
-    decision_labels, reconcile_labels, request_labels,
+    ClusterLabels, ControllerLabels, DecisionLabels, EndLabels, FoundLabels, Histograms,
+    IgnoredLabels, ReconcileLabels, RequestLabels, RestartLabels, RuleEndLabels, RuleLabels,
+    VerbLabels, VerdictLabels, alert_labels, cluster_labels, decision_labels, found_labels,
+    reconcile_labels, request_labels,
 };
 
 use crate::domain::{
@@ -33,6 +38,10 @@ words! {
         Discover = "discover",
         /// One release.
         Get = "get",
+        /// A page of all releases.
+        List = "list",
+        /// What becomes of all releases.
+        Watch = "watch",
         /// Annotations on one release.
         Patch = "patch",
     }
@@ -64,6 +73,23 @@ words! {
     }
 }
 
+impl CallResult {
+    /// What an answer that is no success means.
+    pub fn of(code: u16) -> Self {
+        match code {
+            404 => Self::Gone,
+            409 => Self::Conflict,
+            401 => Self::Unauthorized,
+            403 => Self::Forbidden,
+            429 => Self::Throttled,
+            300..=399 => Self::Unreadable,
+            408 | 410 => Self::Unavailable,
+            400..=499 => Self::Rejected,
+            _ => Self::Unavailable,
+        }
+    }
+}
+
 words! {
     /// The result of one look, in controller-runtime's words.
     Reconciled {
@@ -76,6 +102,31 @@ words! {
     }
 }
 
+words! {
+    /// When the sweep found what no alert had announced.
+    Found {
+        /// In its first look at everything: it may have been announced to a predecessor.
+        AtStart = "start",
+        /// Later: an alert is missing.
+        Later = "later",
+    }
+}
+
+/// How a cluster stands at a moment, for gauges.
+#[derive(Clone, Copy, Debug)]
+pub struct Standing {
+    /// Releases that are waited for or worked on.
+    pub queued: usize,
+    /// Releases that fail, as the sweep sees them.
+    pub failing: usize,
+    /// Restarts whose end has not been seen.
+    pub in_flight: usize,
+    /// Breakers that hold restarts back.
+    pub breakers: usize,
+    /// Since the last time that all releases were known to have been looked at.
+    pub unseen_for: Duration,
+}
+
 /// All counters; clones share them.
 #[derive(Clone, Debug)]
 pub struct Metrics {
@@ -85,7 +136,16 @@ pub struct Metrics {
     decisions: Family<DecisionLabels, Counter>,
     restarts: Family<RestartLabels, Counter>,
     ends: Family<EndLabels, Counter>,
+    resent: Family<ClusterLabels, Counter>,
+    restarts_by_rule: Family<RuleLabels, Counter>,
+    ends_by_rule: Family<RuleEndLabels, Counter>,
     gave_up: Family<ClusterLabels, Counter>,
+    found: Family<FoundLabels, Counter>,
+    failing: Family<ClusterLabels, Gauge>,
+    sweep_age: Family<ClusterLabels, Gauge<f64, AtomicU64>>,
+    in_flight: Family<ClusterLabels, Gauge>,
+    breakers: Family<ClusterLabels, Gauge>,
+    paused: Gauge,
     delay: Histograms<ClusterLabels>,
     queue: Family<ClusterLabels, Gauge>,
     requests: Family<RequestLabels, Counter>,
@@ -118,7 +178,16 @@ impl Default for Metrics {
             decisions: Family::default(),
             restarts: Family::default(),
             ends: Family::default(),
+            resent: Family::default(),
+            restarts_by_rule: Family::default(),
+            ends_by_rule: Family::default(),
             gave_up: Family::default(),
+            found: Family::default(),
+            failing: Family::default(),
+            sweep_age: Family::default(),
+            in_flight: Family::default(),
+            breakers: Family::default(),
+            paused: Gauge::default(),
             delay: Family::new_with_constructor(delay_seconds),
             queue: Family::default(),
             requests: Family::default(),
@@ -169,7 +238,16 @@ impl Metrics {
     }
 
     /// A restart was written, so long after the alert.
-    pub fn restarted(&self, cluster: &Arc<str>, action: Action, announced: Instant) {
+    pub fn restarted(
+        &self,
+        cluster: &Arc<str>,
+        action: Action,
+        rule: &'static str,
+        announced: Instant,
+    ) {
+        self.restarts_by_rule
+            .get_or_create(&RuleLabels { rule })
+            .inc();
         self.restarts
             .get_or_create(&RestartLabels {
                 cluster: Arc::clone(cluster),
@@ -182,8 +260,19 @@ impl Metrics {
         delay.observe(announced.elapsed().as_secs_f64());
     }
 
+    /// A second or third token was written for a restart, because Flux swallowed the one before.
+    pub fn resent(&self, cluster: &Arc<str>) {
+        self.resent.get_or_create(&cluster_labels(cluster)).inc();
+    }
+
     /// The end of an episode was seen.
-    pub fn ended(&self, cluster: &Arc<str>, end: Ended) {
+    pub fn ended(&self, cluster: &Arc<str>, rule: &'static str, end: Ended) {
+        self.ends_by_rule
+            .get_or_create(&RuleEndLabels {
+                rule,
+                result: end.as_str(),
+            })
+            .inc();
         self.ends
             .get_or_create(&EndLabels {
                 cluster: Arc::clone(cluster),
@@ -201,14 +290,31 @@ impl Metrics {
             .inc();
     }
 
-    /// The length of a queue.
-    pub fn queue_entries(&self, cluster: &Arc<str>, entries: usize) {
-        let entries = i64::try_from(entries).unwrap_or(i64::MAX);
-        self.queue
-            .get_or_create(&ClusterLabels {
-                cluster: Arc::clone(cluster),
-            })
-            .set(entries);
+    /// The sweep found a release that no alert had announced.
+    pub fn found(&self, cluster: &Arc<str>, when: Found) {
+        self.found.get_or_create(&found_labels(cluster, when)).inc();
+    }
+
+    /// How a cluster stands at this moment.
+    pub fn stands(&self, cluster: &Arc<str>, now: Standing) {
+        let labels = cluster_labels(cluster);
+        let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+        self.queue.get_or_create(&labels).set(count(now.queued));
+        self.failing.get_or_create(&labels).set(count(now.failing));
+        self.in_flight
+            .get_or_create(&labels)
+            .set(count(now.in_flight));
+        self.breakers
+            .get_or_create(&labels)
+            .set(count(now.breakers));
+        self.sweep_age
+            .get_or_create(&labels)
+            .set(now.unseen_for.as_secs_f64());
+    }
+
+    /// Whether nothing is written for now.
+    pub fn paused(&self, paused: bool) {
+        self.paused.set(i64::from(paused));
     }
 
     /// A look at a release begins.

@@ -15,15 +15,28 @@ use crate::domain::{
     alert::{Failure, ReleaseRef},
     classify::Verdict,
     decide::Why,
-    ledger::{Action, Changes, TOKEN},
+    ledger::{Changes, Order, TOKEN},
+    words,
 };
+
+words! {
+    /// Who said that a release failed.
+    Source {
+        /// Flux, by an alert.
+        Alert = "alert",
+        /// Its own status, as the sweep saw it.
+        Sweep = "sweep",
+    }
+}
 
 /// A release to look at.
 #[derive(Clone, Debug)]
 pub struct Pending {
     /// What was said to have failed.
     pub failure: Failure,
-    /// What the alert's message is worth; used where the live object is silent.
+    /// Who said so.
+    pub source: Source,
+    /// What the message is worth; used where the live object is silent.
     pub verdict: Verdict,
     /// When the failure was announced.
     pub since: Instant,
@@ -31,23 +44,34 @@ pub struct Pending {
     pub looks: u32,
     /// Looks in a row that the API server did not answer.
     pub errors: u32,
-    /// The token of a restart whose end has not been seen.
-    pub episode: Option<String>,
+    /// A restart whose end has not been seen.
+    pub episode: Option<Episode>,
     /// A restart whose answer was lost.
     pub tried: Option<Tried>,
     /// The row that held at the last look.
     pub last: Option<Why>,
     /// Whether the long wait was reported.
     pub reported_long: bool,
+    /// The breaker of its cause has closed: it may come back before its time.
+    pub released: bool,
+}
+
+/// A restart that runs.
+#[derive(Clone, Debug)]
+pub struct Episode {
+    /// The token it was asked for with.
+    pub token: String,
+    /// The rule that named its cause.
+    pub rule: &'static str,
+    /// Whether this process began it. Of what another one began, that one counts the end.
+    pub ours: bool,
 }
 
 /// A restart that was sent, and may have been written.
 #[derive(Clone, Debug)]
 pub struct Tried {
-    /// How Flux was asked.
-    pub action: Action,
-    /// Its number.
-    pub attempt: u32,
+    /// What was ordered.
+    pub order: Order,
     /// What was to be written.
     pub changes: Changes,
 }
@@ -86,6 +110,9 @@ struct Inner {
     /// Due time and order of arrival -> entry. Iteration happens here only, so that it has an order.
     due: BTreeMap<(Instant, u64), ReleaseRef>,
     arrivals: u64,
+    /// Entries that were announced and not looked at yet. Only these are bounded: whatever was seen to
+    /// exist is bounded by the cluster.
+    unseen: usize,
     /// Since the queue was closed: what comes due until then is still given out.
     closed: Option<Instant>,
 }
@@ -97,15 +124,20 @@ enum Slot {
         at: (Instant, u64),
     },
     /// Being looked at; what arrives meanwhile waits here.
-    Busy { next: Option<(Pending, Instant)> },
+    Busy {
+        next: Option<(Pending, Instant)>,
+        /// Something changed: look again no later than then.
+        hastened: Option<Instant>,
+    },
 }
 
 impl Pending {
     /// A failure that was just announced.
-    pub fn new(failure: Failure, verdict: Verdict) -> Self {
+    pub fn new(failure: Failure, source: Source, verdict: Verdict) -> Self {
         let since = Instant::now();
         Self {
             failure,
+            source,
             verdict,
             since,
             looks: 0,
@@ -114,6 +146,7 @@ impl Pending {
             tried: None,
             last: None,
             reported_long: false,
+            released: false,
         }
     }
 
@@ -129,13 +162,14 @@ impl Pending {
             episode,
             tried,
             errors: self.errors,
+            released: self.released,
             ..newer
         };
     }
 }
 
 impl Queue {
-    /// A queue for at most `capacity` releases.
+    /// A queue for at most `capacity` releases that were not looked at yet.
     pub fn new(capacity: usize) -> Self {
         Self {
             inner: Mutex::default(),
@@ -181,15 +215,36 @@ impl Queue {
         }
     }
 
+    /// Brings a release that is in the queue forward, for something about it has changed. What is
+    /// known to be pointless before its time comes is not (`released` makes it come all the same).
+    /// False if it is not in the queue.
+    pub fn hasten(&self, release: &ReleaseRef, due: Instant, released: bool) -> bool {
+        let known = self.lock().hasten(release, due, released);
+        self.wake.notify_one();
+        known
+    }
+
+    /// Brings everything forward, as when a pause is over.
+    pub fn hasten_all(&self, due: Instant) {
+        let mut inner = self.lock();
+        let waiting: Vec<_> = inner.due.values().cloned().collect();
+        for release in waiting {
+            inner.hasten(&release, due, false);
+        }
+        drop(inner);
+        self.wake.notify_one();
+    }
+
     /// Puts back an entry taken with [`Self::next`].
     pub fn again(&self, mut pending: Pending, mut due: Instant) {
         let mut inner = self.lock();
-        if let Some(Slot::Busy {
-            next: Some((newer, at)),
-        }) = inner.entries.remove(&pending.failure.release)
-        {
-            pending.renew(newer);
-            due = due.min(at);
+        let release = &pending.failure.release;
+        if let Some(Slot::Busy { next, hastened }) = inner.entries.remove(release) {
+            due = hastened.map_or(due, |hastened| due.min(hastened));
+            if let Some((newer, at)) = next {
+                pending.renew(newer);
+                due = due.min(at);
+            }
         }
         inner.insert(pending, due);
         drop(inner);
@@ -201,6 +256,7 @@ impl Queue {
         let mut inner = self.lock();
         if let Some(Slot::Busy {
             next: Some((newer, at)),
+            ..
         }) = inner.entries.remove(&pending.failure.release)
         {
             inner.insert(newer, at);
@@ -214,6 +270,11 @@ impl Queue {
     pub fn close(&self, grace: Duration) {
         self.lock().closed = Some(Instant::now() + grace);
         self.wake.notify_one();
+    }
+
+    /// Whether a release is in the queue.
+    pub fn contains(&self, release: &ReleaseRef) -> bool {
+        self.lock().entries.contains_key(release)
     }
 
     /// Releases in the queue.
@@ -236,7 +297,7 @@ impl Inner {
         if self.closed.is_some() {
             return Admission::Closed;
         }
-        let full = self.entries.len() >= capacity;
+        let full = self.unseen >= capacity;
         match self.entries.entry(pending.failure.release.clone()) {
             hash_map::Entry::Occupied(mut slot) => {
                 match slot.get_mut() {
@@ -244,6 +305,7 @@ impl Inner {
                         pending: waiting,
                         at,
                     } => {
+                        self.unseen += usize::from(waiting.looks > 0);
                         waiting.renew(pending);
                         if due < at.0
                             && waiting.errors == 0
@@ -253,7 +315,7 @@ impl Inner {
                             self.due.insert(*at, release);
                         }
                     }
-                    Slot::Busy { next } => {
+                    Slot::Busy { next, .. } => {
                         let due = next.as_ref().map_or(due, |(_, earlier)| due.min(*earlier));
                         *next = Some((pending, due));
                     }
@@ -271,6 +333,7 @@ impl Inner {
     fn insert(&mut self, pending: Pending, due: Instant) {
         let at = (due, self.arrivals);
         self.arrivals += 1;
+        self.unseen += usize::from(pending.looks == 0);
         self.due.insert(at, pending.failure.release.clone());
         self.entries.insert(
             pending.failure.release.clone(),
@@ -280,10 +343,38 @@ impl Inner {
 
     fn take_first(&mut self) -> Option<Pending> {
         let (_, release) = self.due.pop_first()?;
-        match self.entries.insert(release, Slot::Busy { next: None })? {
-            Slot::Waiting { pending, .. } => Some(pending),
+        let busy = Slot::Busy {
+            next: None,
+            hastened: None,
+        };
+        match self.entries.insert(release, busy)? {
+            Slot::Waiting { pending, .. } => {
+                self.unseen -= usize::from(pending.looks == 0);
+                Some(pending)
+            }
             Slot::Busy { .. } => None,
         }
+    }
+
+    fn hasten(&mut self, release: &ReleaseRef, due: Instant, released: bool) -> bool {
+        match self.entries.get_mut(release) {
+            None => return false,
+            Some(Slot::Busy { hastened, .. }) => {
+                *hastened = Some(hastened.map_or(due, |earlier| earlier.min(due)));
+            }
+            Some(Slot::Waiting { pending, at }) => {
+                pending.released |= released;
+                // An API server in trouble is not asked more often for it.
+                if due < at.0
+                    && pending.errors == 0
+                    && let Some(release) = self.due.remove(at)
+                {
+                    at.0 = due;
+                    self.due.insert(*at, release);
+                }
+            }
+        }
+        true
     }
 }
 
@@ -297,7 +388,11 @@ mod tests {
             namespace: "apps".into(),
             name: name.into(),
         };
-        Pending::new(Failure { release, uid: None }, Verdict::UNKNOWN)
+        Pending::new(
+            Failure { release, uid: None },
+            Source::Alert,
+            Verdict::UNKNOWN,
+        )
     }
 
     fn soon(seconds: u64) -> Instant {
@@ -326,9 +421,32 @@ mod tests {
         assert_eq!(queue.offer(pending("web"), soon(600)), Admission::Merged);
         assert_eq!(queue.offer(pending("other"), soon(2)), Admission::Full);
         let start = Instant::now();
-        queue.next().await.expect("an entry");
+        let mut seen = queue.next().await.expect("an entry");
         assert_eq!(start.elapsed().as_secs(), 2);
         assert_eq!(queue.len(), 1, "an entry that is looked at keeps its place");
+        seen.looks = 1;
+        queue.again(seen, soon(3600));
+        assert_eq!(
+            queue.offer(pending("other"), soon(2)),
+            Admission::Queued,
+            "what was seen to exist keeps nobody out"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_change_ends_a_wait_early_also_during_a_look() {
+        let queue = Queue::new(9);
+        let name = pending("web").failure.release;
+        assert!(!queue.hasten(&name, soon(1), false));
+        queue.offer(pending("web"), soon(60));
+        assert!(queue.hasten(&name, soon(1), false));
+        let start = Instant::now();
+        let taken = queue.next().await.expect("an entry");
+        assert_eq!(start.elapsed().as_secs(), 1);
+        assert!(queue.hasten(&name, soon(1), false));
+        queue.again(taken, soon(60));
+        queue.next().await.expect("an entry");
+        assert_eq!(start.elapsed().as_secs(), 2);
     }
 
     #[tokio::test(start_paused = true)]

@@ -2,14 +2,22 @@
 
 use std::{
     collections::{BTreeMap, HashSet, VecDeque},
-    sync::{Arc, Mutex, PoisonError, RwLock},
+    sync::{
+        Arc, Mutex, PoisonError, RwLock,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
 use jiff::{SignedDuration, Timestamp};
+use tokio::time::Instant;
 
 use crate::{
-    domain::signature::{Key, Keys, Secret, Tag},
+    domain::{
+        signature::{Key, Keys, Secret, Tag},
+        storm::StormControl,
+    },
+    metrics::Standing,
     queue::Queue,
 };
 
@@ -27,8 +35,19 @@ pub struct Member {
     pub name: Arc<str>,
     /// Where its failures go.
     pub queue: Arc<Queue>,
+    /// How its releases are seen to stand.
+    pub outlook: Arc<Outlook>,
+    storm: StormControl,
     keys: RwLock<Arc<Keys>>,
     seen: Mutex<Seen>,
+}
+
+/// What the sweep sees of a cluster.
+#[derive(Debug)]
+pub struct Outlook {
+    /// When all releases were last known to have been looked at; at first, when that began to matter.
+    looked: Mutex<Instant>,
+    failing: AtomicUsize,
 }
 
 /// Bodies accepted lately, by their signature: bounded in number and in time.
@@ -78,12 +97,26 @@ impl Registry {
 
 impl Member {
     /// A cluster with its keys and queue.
-    pub fn new(name: Arc<str>, keys: Keys, queue: Arc<Queue>) -> Self {
+    pub fn new(name: Arc<str>, keys: Keys, queue: Arc<Queue>, storm: StormControl) -> Self {
         Self {
             name,
             queue,
+            outlook: Arc::default(),
+            storm,
             keys: RwLock::new(Arc::new(keys)),
             seen: Mutex::default(),
+        }
+    }
+
+    /// How it stands now.
+    pub fn standing(&self) -> Standing {
+        let storm = self.storm.lock();
+        Standing {
+            queued: self.queue.len(),
+            failing: self.outlook.failing.load(Ordering::Relaxed),
+            in_flight: storm.in_flight(),
+            breakers: storm.open(),
+            unseen_for: self.outlook.age(),
         }
     }
 
@@ -119,6 +152,33 @@ impl Member {
         if seen.order.len() > REMEMBERED_BODIES {
             seen.forget_oldest();
         }
+    }
+}
+
+impl Default for Outlook {
+    fn default() -> Self {
+        Self {
+            looked: Mutex::new(Instant::now()),
+            failing: AtomicUsize::new(0),
+        }
+    }
+}
+
+impl Outlook {
+    /// All releases have been looked at, and so many fail.
+    pub fn looked(&self, failing: usize) {
+        *self.looked.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        self.failing(failing);
+    }
+
+    /// So many fail.
+    pub fn failing(&self, failing: usize) {
+        self.failing.store(failing, Ordering::Relaxed);
+    }
+
+    fn age(&self) -> Duration {
+        let looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
+        looked.elapsed()
     }
 }
 

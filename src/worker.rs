@@ -1,25 +1,30 @@
 //! One cluster's loop: due entry -> observe, classify, decide, act, record. The only writer.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use futures::{StreamExt, stream::FuturesUnordered};
+use jiff::Timestamp;
 use tokio::time::Instant;
 
 use crate::{
     clock::Clock,
-    cluster::{Cluster, Error},
+    cluster::{Cluster, Error, Observed},
     domain::{
-        classify::{Classifier, Verdict},
-        decide::{Decision, Trigger, Why, decide},
+        classify::Classifier,
         journal::Journal,
-        ledger::{self, Action, Ended},
-        policy::{Mode, Policy},
-        release::{REQUESTED_AT, Release},
+        ledger::Ended,
+        policy::Policies,
+        storm::{StormControl, Wake},
     },
     metrics::{Metrics, Reconciled},
-    queue::{Pending, Queue, Tried},
+    queue::{Pending, Queue},
 };
 
+mod act;
+mod episode;
 mod memory;
 mod pace;
 mod report;
@@ -41,7 +46,9 @@ pub struct Shared {
     /// Rules.
     pub classifier: Arc<Classifier>,
     /// What is allowed.
-    pub policy: Arc<Policy>,
+    pub policies: Arc<Policies>,
+    /// Whether nothing is written for now.
+    pub pause: Pause,
     /// What happened.
     pub journal: Arc<Journal>,
     /// What is counted.
@@ -52,10 +59,26 @@ pub struct Shared {
     pub pace: Arc<Pace>,
 }
 
+/// The switch that keeps everything from being written, while decisions go on being made.
+#[derive(Clone, Debug, Default)]
+pub struct Pause(Arc<AtomicBool>);
+
+impl Pause {
+    /// From now on, or no longer. True if that is a change.
+    pub fn set(&self, paused: bool) -> bool {
+        self.0.swap(paused, Ordering::AcqRel) != paused
+    }
+
+    fn is_on(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
 /// The worker of one cluster.
 pub struct Worker {
     cluster: Cluster,
     queue: Arc<Queue>,
+    storm: StormControl,
     shared: Shared,
     reports: Reports,
     memory: Memory,
@@ -69,11 +92,12 @@ enum Next {
 
 impl Worker {
     /// A worker for the queue of one cluster.
-    pub fn new(cluster: Cluster, queue: Arc<Queue>, shared: Shared) -> Self {
+    pub fn new(cluster: Cluster, queue: Arc<Queue>, storm: StormControl, shared: Shared) -> Self {
         let reports = Reports::new(Arc::clone(&cluster.name), shared.clone());
         Self {
             cluster,
             queue,
+            storm,
             shared,
             reports,
             memory: Memory::default(),
@@ -103,7 +127,7 @@ impl Worker {
         match self.settle(&mut pending).await {
             Ok(Next::Done) => {
                 timer.done(Reconciled::Success);
-                self.queue.done(pending);
+                self.leave(pending);
             }
             Ok(Next::At(due)) => {
                 timer.done(Reconciled::RequeueAfter);
@@ -131,9 +155,10 @@ impl Worker {
         let mut conflicts = 0;
         loop {
             let observed = match self.cluster.observe(&pending.failure.release).await {
-                Ok(mut release) => {
-                    self.memory.restore(&pending.failure.release, &mut release);
-                    Some(release)
+                Ok(mut observed) => {
+                    let name = &pending.failure.release;
+                    self.memory.restore(name, &mut observed.release);
+                    Some(observed)
                 }
                 Err(Error::Gone) => None,
                 Err(error) => return Err(error),
@@ -146,184 +171,23 @@ impl Worker {
         }
     }
 
-    /// Decides about what was observed, and carries it out.
-    async fn act(&self, pending: &mut Pending, observed: Option<&Release>) -> Result<Next, Error> {
-        let Shared {
-            classifier,
-            policy,
-            clock,
-            metrics,
-            ..
-        } = &self.shared;
-        let now = clock.now();
-        let trigger = Trigger {
-            alerted: true,
-            uid: pending.failure.uid.clone(),
-            settled: pending.looks > 1,
-        };
-        let said = observed.and_then(|release| classifier.release(release));
-        let verdict = said.unwrap_or(pending.verdict);
-        let decision = decide(&trigger, verdict, observed, policy, now);
-        if let Some(release) = observed {
-            self.recognise(pending, release, verdict);
-            self.follow(pending, release, verdict);
-        }
-        metrics.decided(&self.cluster.name, verdict, &decision);
-        match (&decision, observed) {
-            (
-                Decision::Restart {
-                    action,
-                    attempt,
-                    why,
-                },
-                Some(release),
-            ) => {
-                if policy.mode == Mode::Observe {
-                    self.reports.would_restart(
-                        pending,
-                        release,
-                        verdict,
-                        (*action, *attempt, *why),
-                    );
-                    return Ok(Next::Done);
-                }
-                self.restart(pending, release, verdict, *action, *attempt)
-                    .await?;
-                Ok(self.wait(pending, None))
-            }
-            (Decision::Wait { until, .. }, _) => {
-                self.reports.decision(pending, observed, verdict, &decision);
-                Ok(self.wait(pending, until.map(|until| clock.instant(until))))
-            }
-            (
-                Decision::Leave {
-                    why: Why::BudgetSpent,
-                },
-                Some(release),
-            ) => {
-                self.give_up(pending, release, verdict, &decision).await?;
-                Ok(Next::Done)
-            }
-            _ => {
-                self.reports.decision(pending, observed, verdict, &decision);
-                // What we began we follow to its end: a token sent while a dependency was away is
-                // swallowed, and no alert ever says so (story reset-swallowed-by-dependency); and
-                // Flux writes Ready one patch before it notes the token.
-                let not_over = matches!(
-                    decision.why(),
-                    Why::FluxRetries | Why::Prerequisites | Why::Recovered
-                );
-                Ok(if not_over && pending.episode.is_some() {
-                    self.wait(pending, None)
-                } else {
-                    Next::Done
-                })
-            }
-        }
+    /// Nothing is left to do: whoever waits for this release need wait no longer.
+    fn leave(&self, mut pending: Pending) {
+        let now = self.shared.clock.now();
+        self.end(&mut pending, Ended::Superseded, 0, now);
+        self.storm.lock().forget(&pending.failure.release);
+        self.queue.done(pending);
     }
 
-    async fn restart(
-        &self,
-        pending: &mut Pending,
-        release: &Release,
-        verdict: Verdict,
-        action: Action,
-        attempt: u32,
-    ) -> Result<(), Error> {
-        let Shared { policy, clock, .. } = &self.shared;
-        let legacy = policy.legacy_annotation;
-        let changes = ledger::restart(release, action, attempt, verdict.rule, legacy, clock.now());
-        let tried = Tried {
-            action,
-            attempt,
-            changes,
-        };
-        let name = pending.failure.release.clone();
-        match self.cluster.annotate(&name, release, &tried.changes).await {
-            Ok(()) => self.restarted(pending, release, tried, verdict),
-            Err(error) => {
-                // Without an answer it may have been written all the same: the next look will show.
-                let unknown = matches!(error, Error::Unavailable(_) | Error::Unreadable(_));
-                pending.tried = unknown.then_some(tried);
-                return Err(error);
-            }
-        }
-        Ok(())
+    /// What time it is where the release stands. Replicas agree on that clock, whatever theirs say.
+    fn time_there(&self, observed: Option<&Observed>) -> Timestamp {
+        let there = observed.and_then(|observed| observed.at);
+        there.unwrap_or_else(|| self.shared.clock.now())
     }
 
-    /// A restart stands on the release: from here on it is Flux's turn.
-    fn restarted(&self, pending: &mut Pending, release: &Release, tried: Tried, verdict: Verdict) {
-        let limit = self.shared.policy.limit_for(release);
-        let Tried {
-            action,
-            attempt,
-            ref changes,
-        } = tried;
-        self.memory
-            .keep(&pending.failure.release, &release.metadata.uid, changes);
-        pending.episode = tried.token().map(str::to_owned);
-        self.shared
-            .metrics
-            .restarted(&self.cluster.name, action, pending.since);
-        pending.tried = None;
-        pending.looks = 1;
-        pending.since = Instant::now();
-        pending.reported_long = false;
-        self.reports
-            .restarted(pending, verdict, action, attempt, limit);
-    }
-
-    /// Sees whether a restart whose answer was lost was written.
-    fn recognise(&self, pending: &mut Pending, release: &Release, verdict: Verdict) {
-        let written = |tried: &mut Tried| release.annotation(REQUESTED_AT) == tried.token();
-        if let Some(tried) = pending.tried.take_if(written) {
-            self.restarted(pending, release, tried, verdict);
-        }
-    }
-
-    /// Notes on the release that helmreboot stopped, once for each configuration.
-    async fn give_up(
-        &self,
-        pending: &mut Pending,
-        release: &Release,
-        verdict: Verdict,
-        decision: &Decision,
-    ) -> Result<(), Error> {
-        let Shared {
-            policy,
-            clock,
-            metrics,
-            ..
-        } = &self.shared;
-        let standing = ledger::standing(release);
-        let note = !standing.gave_up && standing.attempts > 0 && policy.mode == Mode::Act;
-        if note {
-            let changes = ledger::give_up(standing.attempts, verdict.rule, clock.now());
-            self.cluster
-                .annotate(&pending.failure.release, release, &changes)
-                .await?;
-            metrics.gave_up(&self.cluster.name);
-        }
-        self.reports
-            .decision(pending, Some(release), verdict, decision);
-        Ok(())
-    }
-
-    /// Watches the running episode, which may have been begun by another process, for its end.
-    fn follow(&self, pending: &mut Pending, release: &Release, verdict: Verdict) {
-        if let Some(token) = ledger::running(release) {
-            pending.episode.get_or_insert_with(|| token.to_owned());
-        }
-        let Some(token) = &pending.episode else {
-            return;
-        };
-        if let Some(end) = ledger::ended(release, token) {
-            pending.episode = None;
-            self.shared.metrics.ended(&self.cluster.name, end);
-            self.reports.ended(pending, release, verdict, end);
-            if end == Ended::Superseded {
-                pending.last = None;
-            }
+    fn wake(&self, wakes: Vec<Wake>, now: Timestamp) {
+        for (release, at) in wakes {
+            self.queue.hasten(&release, instant(at, now), true);
         }
     }
 
@@ -348,4 +212,10 @@ impl Worker {
                 },
         )
     }
+}
+
+/// The instant at which the clock that reads `now` will read `at`; now, if that has passed.
+fn instant(at: Timestamp, now: Timestamp) -> Instant {
+    let ahead = at.duration_since(now);
+    Instant::now() + std::time::Duration::try_from(ahead).unwrap_or_default()
 }

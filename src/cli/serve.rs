@@ -62,7 +62,13 @@ pub async fn serve(flags: &Flags) -> anyhow::Result<ExitCode> {
         .map(|cluster| &*cluster.name)
         .collect();
     let clusters = clusters.join(", ");
-    tracing::info!(version = env!("CARGO_PKG_VERSION"), clusters, mode = ?config.policy.mode, "helmreboot {} serves {clusters}", env!("CARGO_PKG_VERSION"));
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        clusters,
+        mode = config.policies.base.mode.as_str(),
+        "helmreboot {} serves {clusters}",
+        env!("CARGO_PKG_VERSION")
+    );
     if config.leader_elect {
         tracing::info!(
             "leader election is not needed yet: every replica takes alerts and acts, and none acts twice"

@@ -10,7 +10,10 @@ use super::{
     keys::{self, KeySource, scalar, shared},
     parse, settings,
 };
-use crate::domain::signature::{Keys, Secret};
+use crate::domain::{
+    policy::Mode,
+    signature::{Keys, Secret},
+};
 
 /// One cluster as configured.
 #[derive(Clone, Debug)]
@@ -21,6 +24,8 @@ pub struct ClusterConfig {
     pub keys: Vec<KeySource>,
     /// The way to its API server.
     pub reach: Reach,
+    /// Whether anything is written there.
+    pub mode: Mode,
     /// Where its keys are configured, for people.
     pub place: String,
     /// Where the way to it is configured.
@@ -147,6 +152,7 @@ fn single(sources: &mut Sources<'_>, only: bool) -> Option<ClusterConfig> {
         name: name?,
         keys,
         reach,
+        mode: Mode::Act,
         place,
         reach_place,
     })
@@ -192,8 +198,15 @@ fn listed(sources: &mut Sources<'_>, place: String, value: Value) -> Option<Clus
             "contradicts kubeconfig and context; keep one way to the cluster",
         );
     }
+    let mode = scalar(sources, &mut fields, "mode");
+    let mode = mode
+        .map_or(Ok(Mode::Act), |text| parse::mode(&text))
+        .unwrap_or_else(|instead| {
+            sources.fault(fields.place("mode"), instead);
+            Mode::Observe
+        });
     let known =
-        "there is no such field; a cluster has name, keys, kubeconfig, context and inCluster";
+        "there is no such field; a cluster has name, keys, kubeconfig, context, inCluster and mode";
     sources
         .faults
         .extend(fields.unknown().into_iter().map(|fault| Fault {
@@ -210,6 +223,7 @@ fn listed(sources: &mut Sources<'_>, place: String, value: Value) -> Option<Clus
         name: name?,
         keys,
         reach,
+        mode,
         reach_place: place.clone(),
         place,
     })

@@ -89,6 +89,23 @@ impl Fields {
         }
     }
 
+    /// Where something stands that nobody took, down to the last field.
+    pub(super) fn left(&self) -> Vec<String> {
+        fn walk(map: &Map<String, Value>, place: &str, left: &mut Vec<String>) {
+            for (key, value) in map {
+                let place = format!("{place}{key}");
+                match value {
+                    Value::Object(inner) => walk(inner, &format!("{place}."), left),
+                    Value::Null => {}
+                    _ => left.push(place),
+                }
+            }
+        }
+        let mut left = Vec::new();
+        walk(&self.map, &self.prefix, &mut left);
+        left
+    }
+
     /// Faults for all fields that nobody took.
     pub(super) fn unknown(&self) -> Vec<Fault> {
         let mut faults = Vec::new();

@@ -5,6 +5,9 @@ use std::{ops::RangeInclusive, str::FromStr};
 use jiff::SignedDuration;
 use tracing::level_filters::LevelFilter;
 
+use super::SweepMode;
+use crate::domain::policy::Mode;
+
 /// `host:port`, or Go's `:port` for every interface.
 pub(super) fn address(text: &str) -> Result<String, String> {
     let instead = || "write host:port, or :port for every interface".to_owned();
@@ -60,5 +63,41 @@ pub(super) fn level(text: &str) -> Result<LevelFilter, String> {
     match text {
         "error" | "warn" | "info" | "debug" | "trace" => text.parse().map_err(|_| String::new()),
         _ => Err("write error, warn, info, debug or trace".into()),
+    }
+}
+
+/// A duration, or `off` for none.
+pub(super) fn or_off(text: &str, most: SignedDuration) -> Result<Option<SignedDuration>, String> {
+    if matches!(text, "off" | "false") {
+        return Ok(None);
+    }
+    duration(text, most)
+        .map(Some)
+        .map_err(|instead| format!("{instead}, or off"))
+}
+
+/// Whether anything is written.
+pub(super) fn mode(text: &str) -> Result<Mode, String> {
+    match text {
+        "observe" => Ok(Mode::Observe),
+        "act" => Ok(Mode::Act),
+        _ => Err("write observe or act".into()),
+    }
+}
+
+/// How failures are found that no alert announced.
+pub(super) fn sweep(text: &str) -> Result<SweepMode, String> {
+    if text == "watch" {
+        return Ok(SweepMode::Watch);
+    }
+    let week = SignedDuration::from_hours(24 * 7);
+    let least = SignedDuration::from_secs(10);
+    let interval = or_off(text, week)
+        .ok()
+        .filter(|interval| interval.is_none_or(|interval| interval >= least));
+    match interval {
+        Some(None) => Ok(SweepMode::Off),
+        Some(Some(interval)) => Ok(SweepMode::Every(interval.unsigned_abs())),
+        None => Err("write watch, off, or an interval from 10s to 168h such as 10m".into()),
     }
 }

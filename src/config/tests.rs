@@ -1,6 +1,7 @@
 use std::{collections::HashMap, io::Write};
 
 use super::*;
+use crate::domain::policy::{Mode, Policy};
 
 /// Loads from flags, variables and the text of a file.
 fn load(
@@ -36,7 +37,9 @@ const TOKEN: (&str, &str) = ("HELMREBOOT_TOKEN", "s3cr3t");
 #[test]
 fn a_token_is_all_that_is_needed() {
     let config = load(&[], &[TOKEN], "").expect("a configuration");
-    assert_eq!(config.policy, Policy::default());
+    assert_eq!(config.policies.base, Policy::default());
+    assert_eq!(config.caps, Caps::default());
+    assert_eq!(config.sweep, SweepMode::Watch);
     assert_eq!(config.webhook_address, ":9292");
     assert_eq!(&*config.clusters[0].name, "default");
     assert!(!format!("{config:?}").contains("s3cr3t"));
@@ -61,7 +64,7 @@ fn flags_come_before_variables_and_variables_before_the_file() {
         [":1", ":2", ":3"]
     );
     assert!(config.leader_elect);
-    assert_eq!(config.policy.limit, 3);
+    assert_eq!(config.policies.base.limit, 3);
 }
 
 #[test]
@@ -70,10 +73,6 @@ fn every_fault_is_reported_at_once_with_its_place() {
     let faults =
         load(&[("mode", "watch")], &[TOKEN, ("LOG_LEVEL", "loud")], yaml).expect_err("faults");
     let expected = [
-        "LOG_LEVEL: \"loud\" does not do; write error, warn, info, debug or trace",
-        "--mode: \"watch\" does not do; write observe or act",
-        "file: policy.limit: \"many\" does not do; write a number from 0 to 100",
-        "file: policy.backoff.factor: \"0.5\" does not do; write a number from 1 to 10",
         "HELMREBOOT_TOKEN: is for a single cluster; write it into the entry under clusters, or take the list away",
         "file: clusters[0].name: write up to 63 lower-case letters, digits, - and .",
         "file: clusters[0].keys[0].value: there is no such field; a key has file or env, and namespaces",
@@ -82,6 +81,10 @@ fn every_fault_is_reported_at_once_with_its_place() {
         "file: clusters[1].keys: is missing; write at least one of `- file: path` or `- env: NAME`",
         "file: clusters[2].keys[0].env: the environment variable NOT_SET is not set or empty; put the key into it",
         "file: clusters[2].inCluster: contradicts kubeconfig and context; keep one way to the cluster",
+        "file: policy.limit: \"many\" does not do; write a number from 0 to 100",
+        "file: policy.backoff.factor: \"0.5\" does not do; write a number from 1 to 10",
+        "--mode: \"watch\" does not do; write observe or act",
+        "LOG_LEVEL: \"loud\" does not do; write error, warn, info, debug or trace",
         "file: policy.limt: there is no such setting; see helmreboot serve --help for the names",
     ];
     assert_eq!(faults, expected);
@@ -171,4 +174,76 @@ fn go_style_addresses_and_durations_are_understood() {
     }
     assert_eq!(parse::share("10%"), Ok(0.1));
     assert!(parse::share("200%").is_err());
+}
+
+#[test]
+fn policies_start_from_the_one_for_everything_and_match_in_order() {
+    let yaml = "policy: {limit: 3, slowLane: off, allow: {limit: 8, policies: [careful]}}\n\
+        policies:\n- name: databases\n  match: {clusters: [prod-*], namespaces: [db], labels: {tier: data}}\n  limit: 1\n  action: force\n  backoff: {duration: 5m}\n\
+        - {name: careful, mode: observe, slowLane: 12h, allow: {afterRollback: false}}\n";
+    let policies = load(&[], &[TOKEN], yaml).expect("a configuration").policies;
+    let base = &policies.base;
+    assert_eq!((base.limit, base.slow_lane, base.allow.limit), (3, None, 8));
+    assert_eq!(base.allow.policies, ["careful".into()]);
+    let [(databases, first), (anything, second)] = &*policies.listed else {
+        panic!("{policies:?}")
+    };
+    assert_eq!(databases.clusters, ["prod-*"]);
+    assert_eq!(databases.namespaces, ["db"]);
+    assert_eq!(databases.labels["tier"], "data");
+    assert_eq!((first.limit, first.force, first.slow_lane), (1, true, None));
+    assert_eq!(first.backoff.duration, SignedDuration::from_mins(5));
+    assert_eq!(first.backoff.factor, 2.0);
+    assert_eq!(*anything, crate::domain::policy::Match::default());
+    assert_eq!((second.limit, second.mode), (3, Mode::Observe));
+    assert_eq!(second.slow_lane, Some(SignedDuration::from_hours(12)));
+    assert!(!second.allow.after_rollback);
+}
+
+#[test]
+fn every_fault_in_a_policy_is_reported_with_its_place() {
+    let yaml = "policies:\n- {limit: 101, match: {namespace: a, labels: {tier: 1}}, mode: quiet}\n\
+        - {name: default, allow: {policies: [nobody]}, match: {clusters: a, namespaces: ['']}}\n- 5\n";
+    let faults = load(&[], &[TOKEN], yaml).expect_err("faults");
+    let expected = [
+        "file: policies[0].limit: \"101\" does not do; write a number from 0 to 100",
+        "file: policies[0].name: is missing; write a name for the policy",
+        "file: policies[0].mode: \"quiet\" does not do; write observe or act",
+        "file: policies[0].match.labels.tier: is no text; put the label's value into quotes",
+        "file: policies[0].match.namespace: there is no such field; a policy has name, match (clusters, namespaces, labels), mode, and the settings under policy",
+        "file: policies[1].match.clusters: is not a list; write `- ` lines",
+        "file: policies[1].match.namespaces[0]: is no name; write one",
+        "file: policies[1]: the name default is taken; give each policy its own",
+        "file: policies[2]: is not a mapping; write `name: value` lines",
+        "file: policies: the policy default allows nobody, and there is none of that name",
+    ];
+    assert_eq!(faults, expected);
+}
+
+#[test]
+fn the_sweep_and_the_slow_lane_take_what_people_write() {
+    let sweep = |text| load(&[("sweep", text)], &[TOKEN], "").map(|config| config.sweep);
+    assert_eq!(sweep("off"), Ok(SweepMode::Off));
+    assert_eq!(sweep("10m"), Ok(SweepMode::Every(Duration::from_secs(600))));
+    for bad in ["1s", "often", "200h"] {
+        assert_eq!(sweep(bad).expect_err("a fault").len(), 1, "{bad}");
+    }
+    // YAML reads a bare off as false.
+    let config = load(
+        &[],
+        &[TOKEN],
+        "sweep: off\npolicy: {slowLane: off}\nclusterName: a\n",
+    );
+    let config = config.expect("a configuration");
+    assert_eq!(
+        (config.sweep, config.policies.base.slow_lane),
+        (SweepMode::Off, None)
+    );
+}
+
+#[test]
+fn a_cluster_can_be_observed_by_itself() {
+    let yaml = "clusters:\n- {name: a, keys: [{env: K1}], mode: observe}\n- {name: b, keys: [{env: K2}]}\n";
+    let config = load(&[], &[("K1", "one"), ("K2", "two")], yaml).expect("a configuration");
+    assert_eq!(config.policies.observed, ["a".into()]);
 }

@@ -14,6 +14,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::{Method, Request, StatusCode, header};
+use jiff::fmt::rfc2822::DateTimePrinter;
 use kube::Client;
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -29,8 +30,8 @@ mod stream;
 pub use answer::Refusal;
 pub use fault::{Fault, FaultKind};
 use path::Path;
-pub use store::Key;
 use store::Store;
+pub use store::{Change, Key};
 
 /// A Kubernetes API server that serves HelmReleases. Clones share it.
 #[derive(Clone, Debug)]
@@ -105,6 +106,11 @@ impl FakeCluster {
     /// Every version of the object so far, as a watch would have seen them.
     pub fn versions_of(&self, key: &Key) -> Vec<Value> {
         self.lock().store.versions_of(key)
+    }
+
+    /// Every write from number `from` on, in order.
+    pub fn changes(&self, from: usize) -> Vec<Change> {
+        self.lock().store.changes(from)
     }
 
     /// All objects.
@@ -200,8 +206,14 @@ impl FakeCluster {
 
 /// Goes on when the caller has hung up, as a server does.
 async fn handle(cluster: Extract<FakeCluster>, request: Request<Body>) -> Response {
+    let clock = cluster.clock.clone();
     let handled = tokio::spawn(carry_out(cluster, request)).await;
-    handled.unwrap_or_else(|_| Refusal::fault(500).into_response())
+    let mut answer = handled.unwrap_or_else(|_| Refusal::fault(500).into_response());
+    let now = DateTimePrinter::new().timestamp_to_rfc9110_string(&clock.now());
+    if let Ok(now) = now.unwrap_or_default().parse() {
+        answer.headers_mut().insert(header::DATE, now);
+    }
+    answer
 }
 
 async fn carry_out(Extract(cluster): Extract<FakeCluster>, request: Request<Body>) -> Response {
@@ -301,7 +313,11 @@ impl FakeCluster {
                     return Err(Refusal::unsupported_patch(content));
                 }
                 let on_status = path.subresource.as_deref() == Some("status");
-                let patched = self.change(|store| store.patch(&key, &body, on_status))?;
+                let manager = path.query("fieldManager").unwrap_or("unknown").to_owned();
+                let patched = self.change(|store| {
+                    store.writes_as(&manager);
+                    store.patch(&key, &body, on_status)
+                })?;
                 Ok(json_response(
                     StatusCode::OK,
                     &store::in_version(patched, version),
@@ -334,7 +350,10 @@ impl FakeCluster {
     ) -> Result<Value, Refusal> {
         let (changed, newest) = {
             let mut inner = self.lock();
-            (change(&mut inner.store), inner.store.newest())
+            inner.store.tick(self.clock.now());
+            let changed = change(&mut inner.store);
+            inner.store.writes_as("");
+            (changed, inner.store.newest())
         };
         self.written.send_replace(newest);
         changed

@@ -265,7 +265,7 @@ fn end(role: &Role, spoke: &Spoke, journal: &Journal) -> End {
         .iter()
         .filter(|call| call.verb == "patch" && call.uri.contains(&path))
         .count();
-    let expected_writes = role.restarts + i64::from(role.expected == "budget-spent");
+    let expected_writes = role.restarts + role.resent + i64::from(role.expected == "budget-spent");
     let became = last.unwrap_or("still open").to_owned();
     let as_told = became == role.expected
         && restarts == role.restarts

@@ -3,7 +3,7 @@
 use regex::bytes::{RegexSet, RegexSetBuilder};
 
 pub use super::rules::{Class, Rule};
-use super::{release::Release, rules::BUILT_IN};
+use super::{fingerprint::Fingerprint, release::Release, rules::BUILT_IN};
 
 /// A class, and the rule that says so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,9 +78,14 @@ impl Classifier {
     /// not in Ready (after a rollback it stands only in Released). The worst one counts. `None` if no
     /// condition tells of one.
     pub fn release(&self, release: &Release) -> Option<Verdict> {
-        let verdicts: Vec<_> = release
+        self.cause(release).map(|(verdict, _)| verdict)
+    }
+
+    /// The same, with the message it was read from.
+    pub fn cause<'a>(&self, release: &'a Release) -> Option<(Verdict, &'a str)> {
+        let causes: Vec<_> = release
             .failures()
-            .map(|message| self.message(message))
+            .map(|message| (self.message(message), message))
             .collect();
         [
             Class::Permanent,
@@ -89,8 +94,20 @@ impl Classifier {
             Class::Benign,
         ]
         .into_iter()
-        .find_map(|class| verdicts.iter().find(|verdict| verdict.class == class))
+        .find_map(|class| causes.iter().find(|(verdict, _)| verdict.class == class))
         .copied()
+    }
+
+    /// What a release that fails has in common with others.
+    pub fn fingerprint(&self, release: &Release, verdict: Verdict) -> Fingerprint {
+        let message = self.cause(release).map_or("", |(_, message)| head(message));
+        Fingerprint::of(verdict.rule, message)
+    }
+
+    /// The rule of that name, for what was written down earlier.
+    pub fn rule(&self, name: &str) -> &'static str {
+        let mut rules = self.rules.iter().map(|rule| rule.name);
+        rules.find(|rule| *rule == name).unwrap_or(Verdict::NO_RULE)
     }
 }
 

@@ -4,8 +4,9 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use sha2::{Digest, Sha256};
 
-use super::release::{Marks, REQUESTED_AT, RESET_AT, Release, Truth};
+use super::release::{FORCE_AT, Marks, REQUESTED_AT, RESET_AT, Release, Truth};
 
 /// Time of the last restart.
 pub const LAST_RESTART: &str = "helmreboot.io/last-restart";
@@ -21,6 +22,8 @@ pub const TOKEN: &str = "helmreboot.io/token";
 pub const BEFORE: &str = "helmreboot.io/before";
 /// When and why helmreboot stopped.
 pub const GAVE_UP: &str = "helmreboot.io/gave-up";
+/// Set by people: any new value renews the budget.
+pub const RENEW: &str = "helmreboot.io/renew";
 /// What the first helmreboot wrote. No current Flux reads it; other tools may.
 pub const LEGACY_RECONCILE_AT: &str = "fluxcd.io/reconcileAt";
 
@@ -34,6 +37,8 @@ words! {
         Request = "request",
         /// `requestedAt` and `resetAt`: forget the failures counted so far, then reconcile.
         Reset = "reset",
+        /// `requestedAt` and `forceAt`: one upgrade, whatever Flux has counted.
+        Force = "force",
     }
 }
 
@@ -52,7 +57,7 @@ words! {
 }
 
 /// What the ledger says about the configuration Flux last tried.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Standing {
     /// Restarts charged so far.
     pub attempts: u32,
@@ -60,24 +65,30 @@ pub struct Standing {
     pub last: Option<(Timestamp, String)>,
     /// Whether giving up was already reported.
     pub gave_up: bool,
+    /// Tokens sent for the last restart: one, and one more for each that Flux swallowed.
+    pub sends: u32,
+    /// Flux took the last token and did nothing.
+    pub swallowed: bool,
+    /// The token that stood there before ours stands there again: somebody, mostly Git, puts it back.
+    pub contested: bool,
 }
 
-/// Reads the ledger. A new config key and a success since the last restart both start afresh; time
-/// alone does not. A count that somebody removed or made unreadable counts as spent. Whoever removes the
-/// whole ledger removes the budget with it, which is why a worker also keeps what it wrote itself.
+/// Tokens for one restart: the first, and two more where Flux swallows them.
+pub const SENDS: u32 = 3;
+
+/// Reads the ledger. A new config key, a new value of [`RENEW`] and a success since the last restart
+/// start afresh; time alone does not. A count that somebody removed or made unreadable counts as spent.
+/// Whoever removes the whole ledger removes the budget with it, which is why a worker also keeps what it
+/// wrote itself.
 pub fn standing(release: &Release) -> Standing {
-    let fresh = Standing {
-        attempts: 0,
-        last: None,
-        gave_up: false,
-    };
     let Some(key) = release.annotation(CONFIG_KEY) else {
-        return fresh;
+        return Standing::default();
     };
-    let before = release.annotation(BEFORE).and_then(Marks::version_of);
-    let succeeded = before.is_some_and(|version| release.succeeded_after(version));
-    if key != release.config_key().to_string() || succeeded {
-        return fresh;
+    let before = Before::of(release);
+    let succeeded =
+        Marks::version_of(before.marks).is_some_and(|version| release.succeeded_after(version));
+    if !same_budget(key, release) || succeeded {
+        return Standing::default();
     }
     let attempts = release
         .annotation(ATTEMPTS)
@@ -85,43 +96,117 @@ pub fn standing(release: &Release) -> Standing {
     let last = release
         .annotation(LAST_RESTART)
         .and_then(|at| at.parse().ok());
-    let token = release.annotation(TOKEN).unwrap_or_default().to_owned();
+    let token = release.annotation(TOKEN).unwrap_or_default();
+    let requested = release.annotation(REQUESTED_AT);
+    let contested =
+        requested.is_some_and(|value| value != token && before.was == Some(&*short_hash(value)));
     Standing {
         attempts: attempts.unwrap_or(u32::MAX),
-        last: last.map(|at| (at, token)),
+        last: last.map(|at| (at, token.to_owned())),
         gave_up: release.annotation(GAVE_UP).is_some(),
+        sends: before.sends,
+        // A plain request may rightly lead to nothing; a reset or force may not.
+        swallowed: (release.annotation(RESET_AT) == Some(token)
+            || release.annotation(FORCE_AT) == Some(token))
+            && ended(release, token) == Some(Ended::Swallowed),
+        contested,
     }
+}
+
+/// A restart that was decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Order {
+    /// How Flux is asked.
+    pub action: Action,
+    /// Its number for this configuration, from 1.
+    pub attempt: u32,
+    /// Tokens sent for it, this one included: more than 1 where Flux swallowed the last.
+    pub sends: u32,
 }
 
 /// What a restart writes: one fresh token under every request key, and the ledger of the episode.
 pub fn restart(
     release: &Release,
-    action: Action,
-    attempt: u32,
+    order: Order,
     cause: &str,
     legacy: bool,
     now: Timestamp,
 ) -> Changes {
     let token = fresh_token(release, now);
+    let was = release
+        .annotation(REQUESTED_AT)
+        .filter(|value| !value.is_empty())
+        .map_or_else(|| "-".to_owned(), short_hash);
+    let before = format!("{}{SENT}{} was={was}", release.marks(), order.sends);
     let mut changes = Changes::from([
         (REQUESTED_AT, Some(token.clone())),
         (LAST_RESTART, Some(now.to_string())),
-        (ATTEMPTS, Some(attempt.to_string())),
-        (CONFIG_KEY, Some(release.config_key().to_string())),
+        (ATTEMPTS, Some(order.attempt.to_string())),
+        (CONFIG_KEY, Some(budget_key(release))),
         (CAUSE, Some(cause.to_owned())),
-        (BEFORE, Some(release.marks().to_string())),
+        (BEFORE, Some(before)),
         (TOKEN, Some(token.clone())),
     ]);
-    if action == Action::Reset {
-        changes.insert(RESET_AT, Some(token));
+    match order.action {
+        Action::Request => {}
+        Action::Reset => drop(changes.insert(RESET_AT, Some(token))),
+        Action::Force => drop(changes.insert(FORCE_AT, Some(token))),
     }
     if legacy {
         changes.insert(LEGACY_RECONCILE_AT, Some(now.to_string()));
     }
-    if release.annotation(GAVE_UP).is_some() {
+    // The slow lane tries what was given up, and that stays so until it helps.
+    if release.annotation(GAVE_UP).is_some() && !standing(release).gave_up {
         changes.insert(GAVE_UP, None);
     }
     changes
+}
+
+/// Parts of [`BEFORE`]: Flux's books, tokens sent, and a hash of the request that stood there.
+struct Before<'a> {
+    marks: &'a str,
+    sends: u32,
+    was: Option<&'a str>,
+}
+
+/// Between the marks and what follows them.
+const SENT: &str = " sends=";
+
+impl<'a> Before<'a> {
+    fn of(release: &'a Release) -> Self {
+        let text = release.annotation(BEFORE).unwrap_or_default();
+        let (marks, rest) = text.rsplit_once(SENT).unwrap_or((text, ""));
+        let (sends, was) = rest.split_once(" was=").unwrap_or((rest, "-"));
+        Self {
+            marks,
+            sends: sends.parse().unwrap_or(1),
+            was: Some(was).filter(|was| *was != "-"),
+        }
+    }
+}
+
+/// The config key, and behind `~` which renewal it was.
+fn budget_key(release: &Release) -> String {
+    let key = release.config_key();
+    match release.annotation(RENEW) {
+        Some(renewal) => format!("{key}~{}", short_hash(renewal)),
+        None => key.to_string(),
+    }
+}
+
+/// Whether a key that was written speaks of today's configuration, and nobody renewed since. Taking the
+/// renewal away is none.
+fn same_budget(written: &str, release: &Release) -> bool {
+    let (key, renewed) = written
+        .rsplit_once('~')
+        .map_or((written, None), |(key, renewed)| (key, Some(renewed)));
+    let renewal = release.annotation(RENEW).map(short_hash);
+    key == release.config_key().to_string() && (renewal.is_none() || renewal.as_deref() == renewed)
+}
+
+/// Enough of a hash to tell two values apart that people wrote.
+fn short_hash(value: &str) -> String {
+    hex::encode(&Sha256::digest(value.as_bytes())[..4])
 }
 
 /// What giving up writes: when and why, once.
@@ -142,9 +227,10 @@ pub fn counted(attempts: u32) -> String {
 
 /// Whether, and how, the episode that began with `token` has ended.
 pub fn ended(release: &Release, token: &str) -> Option<Ended> {
-    let key = release.config_key().to_string();
-    let foreign = release.annotation(REQUESTED_AT) != Some(token)
-        || release.annotation(CONFIG_KEY) != Some(&key);
+    let same = release
+        .annotation(CONFIG_KEY)
+        .is_some_and(|key| same_budget(key, release));
+    let foreign = release.annotation(REQUESTED_AT) != Some(token) || !same;
     if release.metadata.deletion_timestamp.is_some() || release.spec.suspend || foreign {
         return Some(Ended::Superseded);
     }
@@ -159,7 +245,7 @@ pub fn ended(release: &Release, token: &str) -> Option<Ended> {
     if working || !failed {
         return None;
     }
-    let moved = release.annotation(BEFORE) != Some(release.marks().to_string().as_str());
+    let moved = Before::of(release).marks != release.marks().to_string();
     Some(if moved {
         Ended::FailedAgain
     } else {
@@ -172,6 +258,7 @@ fn fresh_token(release: &Release, now: Timestamp) -> String {
     let taken = [
         release.annotation(REQUESTED_AT),
         release.annotation(RESET_AT),
+        release.annotation(FORCE_AT),
     ];
     let token = format!("{now:.9}");
     if taken.contains(&Some(token.as_str())) {
@@ -188,118 +275,4 @@ pub fn running(release: &Release) -> Option<&str> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn release(annotations: serde_json::Value) -> Release {
-        serde_json::from_value(serde_json::json!({
-            "metadata": {"generation": 2, "annotations": annotations},
-            "status": {"lastAttemptedRevision": "1.0.0", "lastAttemptedConfigDigest": "sha256:abc",
-                "history": [{"version": 3, "status": "failed"}], "failures": 1},
-        }))
-        .expect("a release")
-    }
-
-    fn now() -> Timestamp {
-        "2026-01-01T00:00:00Z".parse().expect("a time")
-    }
-
-    /// The release as it stands after `changes` were written.
-    fn after(mut release: Release, changes: Changes) -> Release {
-        for (key, value) in changes {
-            match value {
-                Some(value) => release.metadata.annotations.insert(key.into(), value),
-                None => release.metadata.annotations.remove(key),
-            };
-        }
-        release
-    }
-
-    #[test]
-    fn a_restart_is_read_back_as_it_was_written() {
-        let restarted = release(serde_json::json!({}));
-        let changes = restart(&restarted, Action::Reset, 2, "wait-timeout", true, now());
-        assert_eq!(changes.len(), 9);
-        assert_eq!(changes[REQUESTED_AT], changes[RESET_AT]);
-        assert_eq!(
-            changes[REQUESTED_AT].as_deref(),
-            Some("2026-01-01T00:00:00.000000000Z")
-        );
-        let standing = standing(&after(restarted, changes));
-        assert_eq!(standing.attempts, 2);
-        assert_eq!(
-            standing.last,
-            Some((now(), "2026-01-01T00:00:00.000000000Z".into()))
-        );
-    }
-
-    #[test]
-    fn a_request_asks_for_nothing_but_a_reconciliation() {
-        let changes = restart(
-            &release(serde_json::json!({})),
-            Action::Request,
-            1,
-            "deadline",
-            false,
-            now(),
-        );
-        assert!(!changes.contains_key(RESET_AT) && !changes.contains_key(LEGACY_RECONCILE_AT));
-    }
-
-    #[test]
-    fn a_token_is_never_used_twice() {
-        let first = release(serde_json::json!({REQUESTED_AT: "2026-01-01T00:00:00.000000000Z"}));
-        let changes = restart(&first, Action::Reset, 1, "deadline", false, now());
-        assert_eq!(
-            changes[REQUESTED_AT].as_deref(),
-            Some("2026-01-01T00:00:00.000000001Z")
-        );
-    }
-
-    #[test]
-    fn a_new_config_key_and_a_success_start_afresh_and_garbage_does_not() {
-        let ledger = |key: &str, attempts: &str| {
-            release(
-                serde_json::json!({CONFIG_KEY: key, ATTEMPTS: attempts, BEFORE: "v3 ran=-",
-                LAST_RESTART: "2026-01-01T00:00:00Z", TOKEN: "t"}),
-            )
-        };
-        assert_eq!(standing(&ledger("2/1.0.0/abc", "4")).attempts, 4);
-        assert_eq!(standing(&ledger("1/1.0.0/abc", "4")).attempts, 0);
-        assert_eq!(standing(&ledger("2/1.0.0/abc", "lots")).attempts, u32::MAX);
-        let mut succeeded = ledger("2/1.0.0/abc", "4");
-        succeeded.status.history = vec![super::super::release::Snapshot {
-            version: 4,
-            status: "deployed".into(),
-            chart_version: "1.0.0".into(),
-            config_digest: "sha256:abc".into(),
-            ..super::super::release::Snapshot::default()
-        }];
-        assert_eq!(standing(&succeeded).attempts, 0);
-    }
-
-    #[test]
-    fn giving_up_is_noted_once_and_forgotten_by_the_next_restart() {
-        let base = after(
-            release(serde_json::json!({})),
-            restart(
-                &release(serde_json::json!({})),
-                Action::Reset,
-                5,
-                "c",
-                false,
-                now(),
-            ),
-        );
-        let gave_up = after(base, give_up(5, "wait-timeout", now()));
-        assert!(standing(&gave_up).gave_up);
-        assert_eq!(
-            gave_up.annotation(GAVE_UP),
-            Some("2026-01-01T00:00:00Z budget-spent: 5 restarts did not help against wait-timeout")
-        );
-        assert_eq!(
-            restart(&gave_up, Action::Reset, 1, "c", false, now())[GAVE_UP],
-            None
-        );
-    }
-}
+mod tests;

@@ -1,14 +1,24 @@
 //! How much is allowed, in the words of Argo CD's sync retry: `limit`, `backoff.duration`,
 //! `backoff.factor`, `backoff.maxDuration`.
+//!
+//! A release gets the first policy that matches it. Its annotations may always narrow that; they widen
+//! it only as far as the policy's `allow` says, because whoever may edit a release is not whoever runs
+//! helmreboot.
+
+use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest, Sha256};
 
-use super::{classify::Class, release::Release};
+use super::{classify::Class, ledger::RENEW, release::Release};
 
 /// Set by people: `"false"` keeps helmreboot away from this release.
 pub const ENABLED: &str = "helmreboot.io/enabled";
-/// Set by people: a lower limit for this release.
+/// Set by people: `"observe"` decides and reports, and writes nothing on this release.
+pub const MODE: &str = "helmreboot.io/mode";
+/// Set by people: the name of a policy.
+pub const POLICY: &str = "helmreboot.io/policy";
+/// Set by people: a limit of its own for this release.
 pub const LIMIT: &str = "helmreboot.io/limit";
 /// Set by people: `"true"` allows one restart after Flux rolled back.
 pub const AFTER_ROLLBACK: &str = "helmreboot.io/after-rollback";
@@ -21,6 +31,16 @@ pub enum Mode {
     /// Carry decisions out.
     #[default]
     Act,
+}
+
+impl Mode {
+    /// `observe` or `act`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Observe => "observe",
+            Self::Act => "act",
+        }
+    }
 }
 
 /// Growing waits between restarts of one release.
@@ -39,27 +59,80 @@ pub struct Backoff {
 /// What may be done to a release.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Policy {
-    /// Restarts per config key.
+    /// Its name; `default` is the one for whatever no other matches.
+    pub name: Arc<str>,
+    /// Off: hands away from these releases.
+    pub enabled: bool,
+    /// Whether decisions are carried out.
+    pub mode: Mode,
+    /// Restarts per config key; 0 for none at all.
     pub limit: u32,
     /// Waits between them.
     pub backoff: Backoff,
+    /// After the limit, one more restart each time this has gone by; `None` for no more.
+    pub slow_lane: Option<SignedDuration>,
+    /// Ask a stalled release for one forced upgrade instead of resetting what Flux has counted.
+    pub force: bool,
     /// What a cause that no rule knows counts as: [`Class::Permanent`] or [`Class::Transient`].
     pub unknown: Class,
     /// Restart once although Flux rolled back: it deploys the broken version again.
     pub after_rollback: bool,
     /// Restart once although Flux uninstalled: it installs what failed again.
     pub after_uninstall: bool,
-    /// Whether the annotation [`AFTER_ROLLBACK`] may allow what [`Self::after_rollback`] does not.
-    pub allow_after_rollback: bool,
     /// Write `fluxcd.io/reconcileAt` too, as the first helmreboot did.
     pub legacy_annotation: bool,
-    /// Whether decisions are carried out.
-    pub mode: Mode,
+    /// How far annotations may widen this.
+    pub allow: Allow,
+}
+
+/// How far a release's annotations may widen its policy.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Allow {
+    /// The highest limit [`LIMIT`] may ask for, where that is more than the policy's own.
+    pub limit: u32,
+    /// Whether [`AFTER_ROLLBACK`] may ask for what the policy does not do by itself.
+    pub after_rollback: bool,
+    /// The policies [`POLICY`] may choose, whatever they allow.
+    pub policies: Vec<Arc<str>>,
+}
+
+/// Which releases a policy is for. What is empty matches everything.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Match {
+    /// Names of clusters; `*` at the end stands for any rest.
+    pub clusters: Vec<String>,
+    /// Namespaces, likewise.
+    pub namespaces: Vec<String>,
+    /// Labels of the release, all of them.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// All policies.
+#[derive(Clone, Debug, Default)]
+pub struct Policies {
+    /// For whatever no other matches.
+    pub base: Policy,
+    /// First match wins.
+    pub listed: Vec<(Match, Policy)>,
+    /// Clusters where nothing is written.
+    pub observed: Vec<Arc<str>>,
+}
+
+/// An annotation that says nothing that can be heeded, and why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Odd {
+    /// The annotation.
+    pub annotation: &'static str,
+    /// What is wrong with it, and what to write instead.
+    pub problem: &'static str,
 }
 
 impl Default for Policy {
     fn default() -> Self {
         Self {
+            name: "default".into(),
+            enabled: true,
+            mode: Mode::Act,
             limit: 5,
             backoff: Backoff {
                 duration: SignedDuration::from_mins(1),
@@ -67,157 +140,225 @@ impl Default for Policy {
                 max_duration: SignedDuration::from_hours(1),
                 jitter: 0.1,
             },
+            slow_lane: Some(SignedDuration::from_hours(6)),
+            force: false,
             unknown: Class::Permanent,
             after_rollback: false,
             after_uninstall: false,
-            allow_after_rollback: true,
             legacy_annotation: true,
-            mode: Mode::Act,
+            allow: Allow {
+                limit: 0,
+                after_rollback: true,
+                policies: Vec::new(),
+            },
         }
     }
 }
 
-impl Policy {
-    /// Whether somebody opted this release out.
-    pub fn opted_out(release: &Release) -> bool {
-        release
-            .annotation(ENABLED)
-            .is_some_and(|value| value.trim().eq_ignore_ascii_case("false"))
+impl Policies {
+    /// The policy for a release, with what its annotations make of it, and the annotations that could
+    /// not be heeded.
+    pub fn for_release(&self, cluster: &str, release: &Release) -> (Policy, Vec<Odd>) {
+        let matching = self
+            .listed
+            .iter()
+            .find(|(wanted, _)| wanted.matches(cluster, release));
+        let mut policy = matching.map_or(&self.base, |(_, policy)| policy).clone();
+        let mut odd = Vec::new();
+        if let Some(name) = release.annotation(POLICY) {
+            match self.named(name.trim()) {
+                Some(chosen) if policy.allow.policies.contains(&chosen.name) => {
+                    policy = chosen.clone();
+                }
+                Some(chosen) => {
+                    let narrowed = policy.narrowed_by(chosen);
+                    if (Policy {
+                        name: chosen.name.clone(),
+                        ..narrowed.clone()
+                    }) != *chosen
+                    {
+                        odd.push(Odd { annotation: POLICY, problem: "the matching policy's allow.policies does not list this policy, so it only narrows" });
+                    }
+                    policy = narrowed;
+                }
+                None => odd.push(Odd {
+                    annotation: POLICY,
+                    problem: "there is no policy of that name",
+                }),
+            }
+        }
+        // What is switched to observing as a whole stays so, whatever policy was chosen.
+        if self.base.mode == Mode::Observe || self.observed.iter().any(|name| **name == *cluster) {
+            policy.mode = Mode::Observe;
+        }
+        policy.annotated(release, &mut odd);
+        (policy, odd)
     }
 
-    /// The limit for this release; an annotation can only lower it, and one that is no number is ignored.
-    pub fn limit_for(&self, release: &Release) -> u32 {
-        let own = release
-            .annotation(LIMIT)
-            .and_then(|value| value.trim().parse().ok());
-        own.map_or(self.limit, |own: u32| own.min(self.limit))
+    fn named(&self, name: &str) -> Option<&Policy> {
+        let listed = self.listed.iter().map(|(_, policy)| policy);
+        listed
+            .chain([&self.base])
+            .find(|policy| *policy.name == *name)
     }
+}
 
-    /// Whether a rolled back release may be restarted (once).
-    pub fn allows_after_rollback(&self, release: &Release) -> bool {
-        let asked = || {
-            release
-                .annotation(AFTER_ROLLBACK)
-                .is_some_and(|value| value.trim() == "true")
+impl From<Policy> for Policies {
+    fn from(base: Policy) -> Self {
+        Self {
+            base,
+            ..Self::default()
+        }
+    }
+}
+
+impl Match {
+    fn matches(&self, cluster: &str, release: &Release) -> bool {
+        let metadata = &release.metadata;
+        let any = |patterns: &[String], name: &str| {
+            patterns.is_empty() || patterns.iter().any(|pattern| stands_for(pattern, name))
         };
-        self.after_rollback || (self.allow_after_rollback && asked())
+        any(&self.clusters, cluster)
+            && any(&self.namespaces, &metadata.namespace)
+            && self
+                .labels
+                .iter()
+                .all(|(name, value)| metadata.labels.get(name) == Some(value))
+    }
+}
+
+fn stands_for(pattern: &str, name: &str) -> bool {
+    match pattern.strip_suffix('*') {
+        Some(start) => name.starts_with(start),
+        None => name == pattern,
+    }
+}
+
+impl Policy {
+    /// What the annotations of a release make of its policy.
+    fn annotated(&mut self, release: &Release, odd: &mut Vec<Odd>) {
+        let mut read = |annotation, heed: &mut dyn FnMut(&str) -> Result<(), &'static str>| {
+            let value = release.annotation(annotation).map(str::trim);
+            if let Some(Err(problem)) = value.map(heed) {
+                odd.push(Odd {
+                    annotation,
+                    problem,
+                });
+            }
+        };
+        read(ENABLED, &mut |value| {
+            match value.to_ascii_lowercase().as_str() {
+                "false" => self.enabled = false,
+                "true" => {}
+                _ => return Err("write \"false\" to keep helmreboot away"),
+            }
+            Ok(())
+        });
+        read(MODE, &mut |value| {
+            match value {
+                "observe" => self.mode = Mode::Observe,
+                "act" => {}
+                _ => return Err("write \"observe\" to have nothing written here"),
+            }
+            Ok(())
+        });
+        read(LIMIT, &mut |value| {
+            let limit: u32 = value
+                .parse()
+                .map_err(|_| "write a number of restarts, such as \"2\"")?;
+            let most = self.limit.max(self.allow.limit);
+            self.limit = limit.min(most);
+            if limit > most {
+                return Err("is more than the policy's limit and allow.limit, so those count");
+            }
+            Ok(())
+        });
+        read(AFTER_ROLLBACK, &mut |value| {
+            match value {
+                "true" if self.after_rollback || self.allow.after_rollback => {
+                    self.after_rollback = true;
+                }
+                "true" => return Err("the policy's allow.afterRollback forbids it"),
+                "false" => self.after_rollback = false,
+                _ => return Err("write \"true\" or \"false\""),
+            }
+            Ok(())
+        });
+        read(RENEW, &mut |value| {
+            if value.is_empty() {
+                return Err("is empty; write any new value, such as the date");
+            }
+            Ok(())
+        });
+    }
+
+    /// Of each setting, whichever does less.
+    fn narrowed_by(&self, other: &Self) -> Self {
+        let (ours, theirs) = (&self.backoff, &other.backoff);
+        Self {
+            name: Arc::clone(&self.name),
+            enabled: self.enabled && other.enabled,
+            mode: if other.mode == Mode::Observe {
+                Mode::Observe
+            } else {
+                self.mode
+            },
+            limit: self.limit.min(other.limit),
+            backoff: Backoff {
+                duration: ours.duration.max(theirs.duration),
+                factor: ours.factor.max(theirs.factor),
+                max_duration: ours.max_duration.max(theirs.max_duration),
+                jitter: ours.jitter.max(theirs.jitter),
+            },
+            slow_lane: match (self.slow_lane, other.slow_lane) {
+                (Some(ours), Some(theirs)) => Some(ours.max(theirs)),
+                _ => None,
+            },
+            force: self.force && other.force,
+            unknown: if other.unknown == Class::Permanent {
+                Class::Permanent
+            } else {
+                self.unknown
+            },
+            after_rollback: self.after_rollback && other.after_rollback,
+            after_uninstall: self.after_uninstall && other.after_uninstall,
+            legacy_annotation: self.legacy_annotation,
+            allow: Allow {
+                limit: self.allow.limit.min(other.allow.limit),
+                after_rollback: self.allow.after_rollback && other.allow.after_rollback,
+                policies: Vec::new(),
+            },
+        }
     }
 }
 
 impl Backoff {
     /// The earliest time for the next restart, after `attempts` restarts of which the last was at
-    /// `last` under `token`. Jitter comes out of the token, so that every replica and every look reach
-    /// the same answer.
+    /// `last` under `token`.
     pub fn until(&self, attempts: u32, last: Timestamp, token: &str) -> Timestamp {
         let steps = i32::try_from(attempts.saturating_sub(1)).unwrap_or(i32::MAX);
         let wait = self.duration.as_secs_f64() * self.factor.powi(steps);
         let wait = wait.min(self.max_duration.as_secs_f64());
+        self.after(wait, last, token)
+    }
+
+    /// The earliest time for a try of the slow lane.
+    pub fn slow(&self, lane: SignedDuration, last: Timestamp, token: &str) -> Timestamp {
+        self.after(lane.as_secs_f64(), last, token)
+    }
+
+    /// Jitter comes out of the token, so that every replica and every look reach the same answer. Whole
+    /// seconds, as the clocks of API servers tell them.
+    fn after(&self, wait: f64, last: Timestamp, token: &str) -> Timestamp {
         let hash = Sha256::digest(token.as_bytes());
         let share = f64::from(u32::from_be_bytes([hash[0], hash[1], hash[2], hash[3]]))
             / f64::from(u32::MAX);
-        let wait = SignedDuration::try_from_secs_f64(wait * (1.0 + self.jitter * share));
+        let wait = (wait * (1.0 + self.jitter * share)).ceil();
+        let wait = SignedDuration::try_from_secs_f64(wait);
         last.saturating_add(wait.unwrap_or(self.max_duration))
             .unwrap_or(Timestamp::MAX)
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn annotated(key: &str, value: &str) -> Release {
-        serde_json::from_value(serde_json::json!({"metadata": {"annotations": {key: value}}}))
-            .expect("a release")
-    }
-
-    #[test]
-    fn waits_double_up_to_the_longest_and_never_come_early() {
-        let backoff = Policy::default().backoff;
-        let last = Timestamp::UNIX_EPOCH;
-        for (attempts, least) in [
-            (1, 60),
-            (2, 120),
-            (3, 240),
-            (6, 1920),
-            (7, 3600),
-            (40, 3600),
-            (u32::MAX, 3600),
-        ] {
-            let until = backoff.until(attempts, last, "token").as_second();
-            assert!(
-                (least..=least + least / 10).contains(&until),
-                "{attempts}: {until}"
-            );
-        }
-    }
-
-    #[test]
-    fn jitter_differs_by_token_and_stays_within_its_share() {
-        let backoff = Policy::default().backoff;
-        let waits: std::collections::BTreeSet<_> = (0..50)
-            .map(|n| {
-                backoff
-                    .until(7, Timestamp::UNIX_EPOCH, &n.to_string())
-                    .as_millisecond()
-            })
-            .collect();
-        assert!(waits.len() > 40);
-        assert!(
-            waits
-                .iter()
-                .all(|wait| (3_600_000..=3_960_000).contains(wait))
-        );
-    }
-
-    #[test]
-    fn annotations_narrow_and_nonsense_is_ignored() {
-        let policy = Policy::default();
-        for (value, limit) in [
-            ("2", 2),
-            (" 2 ", 2),
-            ("0", 0),
-            ("50", 5),
-            ("-1", 5),
-            ("many", 5),
-            ("", 5),
-        ] {
-            assert_eq!(
-                policy.limit_for(&annotated(LIMIT, value)),
-                limit,
-                "{value:?}"
-            );
-        }
-        for (value, out) in [
-            ("false", true),
-            ("False", true),
-            ("true", false),
-            ("no", false),
-            ("", false),
-        ] {
-            assert_eq!(
-                Policy::opted_out(&annotated(ENABLED, value)),
-                out,
-                "{value:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn an_annotation_opts_in_only_where_it_may() {
-        let asked = annotated(AFTER_ROLLBACK, "true");
-        assert!(Policy::default().allows_after_rollback(&asked));
-        assert!(!Policy::default().allows_after_rollback(&annotated(AFTER_ROLLBACK, "yes")));
-        let strict = Policy {
-            allow_after_rollback: false,
-            ..Policy::default()
-        };
-        assert!(!strict.allows_after_rollback(&asked));
-        assert!(
-            Policy {
-                after_rollback: true,
-                ..strict
-            }
-            .allows_after_rollback(&Release::default())
-        );
-    }
-}
+mod tests;

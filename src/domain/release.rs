@@ -11,6 +11,8 @@ use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 pub const REQUESTED_AT: &str = "reconcile.fluxcd.io/requestedAt";
 /// With the same value as [`REQUESTED_AT`]: forget the failures counted so far.
 pub const RESET_AT: &str = "reconcile.fluxcd.io/resetAt";
+/// With the same value as [`REQUESTED_AT`]: upgrade once, whatever was counted.
+pub const FORCE_AT: &str = "reconcile.fluxcd.io/forceAt";
 
 /// A HelmRelease as the API server holds it.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -37,6 +39,9 @@ pub struct Metadata {
     /// Its name.
     #[serde(deserialize_with = "or_default")]
     pub name: String,
+    /// Its namespace.
+    #[serde(deserialize_with = "or_default")]
+    pub namespace: String,
     /// Identity over time: a re-created object has another.
     #[serde(deserialize_with = "or_default")]
     pub uid: String,
@@ -47,6 +52,9 @@ pub struct Metadata {
     pub generation: Option<i64>,
     /// Set while the object is being deleted.
     pub deletion_timestamp: Option<String>,
+    /// What policies are matched by.
+    #[serde(deserialize_with = "or_default")]
+    pub labels: BTreeMap<String, String>,
     /// Flux's requests, people's wishes and our ledger.
     #[serde(deserialize_with = "or_default")]
     pub annotations: BTreeMap<String, String>,
@@ -109,6 +117,8 @@ pub struct Condition {
     /// For people, and for the classifier.
     #[serde(deserialize_with = "or_default")]
     pub message: String,
+    /// Since when the condition has this value.
+    pub last_transition_time: Option<String>,
 }
 
 /// The three values of a condition.
@@ -200,6 +210,20 @@ impl Release {
             .flatten();
         let stalled = stalled.filter(|condition| condition.status == Truth::True);
         causes.chain(stalled.map(|condition| condition.message.as_str()))
+    }
+
+    /// Whether it failed: Ready says so, or Flux has given up whatever Ready says (story
+    /// `reset-swallowed-by-dependency`).
+    pub fn failing(&self) -> bool {
+        self.is("Ready", Truth::False) || self.is("Stalled", Truth::True)
+    }
+
+    /// Whether Flux is done with it for now, so that a look is worth while.
+    pub fn at_rest(&self) -> bool {
+        let working = self.is("Reconciling", Truth::True) && !self.is("Stalled", Truth::True);
+        self.metadata.deletion_timestamp.is_some()
+            || self.spec.suspend
+            || !(working || self.token_pending())
     }
 
     /// Whether a token waits that Flux has not taken notice of, ours or somebody's.

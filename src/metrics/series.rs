@@ -12,7 +12,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use super::{CONTROLLER, CallResult, Metrics, Reconciled, Verb};
+use super::{CONTROLLER, CallResult, Found, Metrics, Reconciled, Verb};
 use crate::domain::{
     alert::Ignored,
     answer::Answer,
@@ -36,6 +36,9 @@ labels! {
     DecisionLabels { cluster: Arc<str>, decision: &'static str, why: &'static str },
     RestartLabels { cluster: Arc<str>, action: &'static str },
     EndLabels { cluster: Arc<str>, result: &'static str },
+    RuleLabels { rule: &'static str },
+    RuleEndLabels { rule: &'static str, result: &'static str },
+    FoundLabels { cluster: Arc<str>, when: &'static str },
     ClusterLabels { cluster: Arc<str> },
     RequestLabels { cluster: Arc<str>, verb: &'static str, result: &'static str },
     VerbLabels { cluster: Arc<str>, verb: &'static str },
@@ -81,6 +84,51 @@ impl Metrics {
             "restart_ends",
             "Restarts whose end was seen, by how they ended",
             self.ends.clone(),
+        );
+        own.register(
+            "tokens_resent",
+            "Further tokens for a restart, because Flux swallowed the one before",
+            self.resent.clone(),
+        );
+        own.register(
+            "restarts_by_rule",
+            "Restarts written, by the rule that named the cause",
+            self.restarts_by_rule.clone(),
+        );
+        own.register(
+            "restart_ends_by_rule",
+            "Restarts whose end was seen, by the rule that named the cause",
+            self.ends_by_rule.clone(),
+        );
+        own.register(
+            "found_by_sweep",
+            "Failing releases the sweep found and no alert had announced",
+            self.found.clone(),
+        );
+        own.register(
+            "failing_releases",
+            "Releases that fail, as the sweep sees them",
+            self.failing.clone(),
+        );
+        own.register(
+            "sweep_age_seconds",
+            "Since all releases were last known to have been looked at",
+            self.sweep_age.clone(),
+        );
+        own.register(
+            "restarts_in_flight",
+            "Restarts whose end has not been seen",
+            self.in_flight.clone(),
+        );
+        own.register(
+            "breakers_open",
+            "Causes that so many releases share that one is tried at first",
+            self.breakers.clone(),
+        );
+        own.register(
+            "paused",
+            "1 while the pause file keeps everything from being written",
+            self.paused.clone(),
         );
         own.register(
             "gave_up",
@@ -142,6 +190,14 @@ impl Metrics {
                         rule,
                     },
                 );
+                if class == Class::Permanent {
+                    continue;
+                }
+                appear(&self.restarts_by_rule, &RuleLabels { rule });
+                for end in Ended::ALL {
+                    let result = end.as_str();
+                    appear(&self.ends_by_rule, &RuleEndLabels { rule, result });
+                }
             }
         }
         for answer in Answer::ALL {
@@ -214,10 +270,17 @@ impl Metrics {
                 },
             );
         }
-        let labels = ClusterLabels {
-            cluster: Arc::clone(cluster),
-        };
-        appear(&self.gave_up, &labels);
+        let labels = cluster_labels(cluster);
+        for when in Found::ALL {
+            appear(&self.found, &found_labels(cluster, *when));
+        }
+        for counter in [&self.gave_up, &self.resent] {
+            appear(counter, &labels);
+        }
+        for gauge in [&self.failing, &self.in_flight, &self.breakers] {
+            appear(gauge, &labels);
+        }
+        appear(&self.sweep_age, &labels);
         appear(&self.delay, &labels);
         appear(&self.queue, &labels);
     }
@@ -229,6 +292,19 @@ pub(super) fn appear<S: Clone + Hash + Eq, M, C: MetricConstructor<M>>(
     labels: &S,
 ) {
     drop(family.get_or_create(labels));
+}
+
+pub(super) fn cluster_labels(cluster: &Arc<str>) -> ClusterLabels {
+    ClusterLabels {
+        cluster: Arc::clone(cluster),
+    }
+}
+
+pub(super) fn found_labels(cluster: &Arc<str>, when: Found) -> FoundLabels {
+    FoundLabels {
+        cluster: Arc::clone(cluster),
+        when: when.as_str(),
+    }
 }
 
 /// An empty cluster is one that was not known yet.

@@ -49,7 +49,7 @@ pub fn probes(readiness: Readiness) -> Router {
 pub fn metrics(series: Arc<MetricsRegistry>, metrics: Metrics, clusters: Arc<Registry>) -> Router {
     let scrape = move || {
         for member in clusters.members() {
-            metrics.queue_entries(&member.name, member.queue.len());
+            metrics.stands(&member.name, member.standing());
         }
         let answer = match metrics::encode(&series) {
             Ok(text) => ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),

@@ -27,7 +27,7 @@ use crate::{
         signature::{self, SIGNATURE_HEADER, Tag},
     },
     metrics::Metrics,
-    queue::{Admission, Pending},
+    queue::{Admission, Pending, Source},
     registry::{Member, Registry},
 };
 
@@ -248,7 +248,11 @@ impl Webhook {
             name,
             ..Accepted::default()
         };
-        let pending = Pending::new(failure, self.classifier.message(&event.message));
+        let pending = Pending::new(
+            failure,
+            Source::Alert,
+            self.classifier.message(&event.message),
+        );
         match member.queue.offer(pending, Instant::now() + self.settle) {
             Admission::Queued => Ok(self.accepted(member, Answer::Queued, details)),
             Admission::Merged => Ok(self.accepted(member, Answer::Merged, details)),

@@ -15,7 +15,8 @@ use crate::{
         classify::Verdict,
         decide::{Decision, Why},
         journal::Entry,
-        ledger::{self, Action, Ended},
+        ledger::{self, Ended, Order},
+        policy::Odd,
         release::Release,
     },
     queue::Pending,
@@ -33,8 +34,8 @@ pub(super) struct Reports {
 
 #[derive(Default)]
 struct Told {
-    known: HashSet<(ReleaseRef, Why, String)>,
-    order: VecDeque<(ReleaseRef, Why, String)>,
+    known: HashSet<(ReleaseRef, &'static str, String)>,
+    order: VecDeque<(ReleaseRef, &'static str, String)>,
 }
 
 impl Reports {
@@ -76,7 +77,7 @@ impl Reports {
             .map(|release| release.config_key().to_string())
             .unwrap_or_default();
         let news = matches!(decision, Decision::Leave { .. })
-            && self.first_time(pending, decision.why(), key);
+            && self.first_time(pending, decision.why().as_str(), key);
         match decision.why() {
             _ if !news => {
                 debug!(%cluster, %namespace, %name, decision = decision.as_str(), why, rule, "{} {cluster}/{namespace}/{name}: {why}", decision.as_str());
@@ -87,6 +88,9 @@ impl Reports {
             Why::BudgetSpent => {
                 let restarts = ledger::counted(attempts);
                 warn!(%cluster, %namespace, %name, why, rule, attempts, "gave up on {cluster}/{namespace}/{name}: {restarts} did not help against {rule}");
+            }
+            Why::Contested => {
+                warn!(%cluster, %namespace, %name, why, rule, "left {cluster}/{namespace}/{name} alone: {why}, somebody puts back the request that stood there; take reconcile.fluxcd.io/requestedAt out of Git");
             }
             Why::Permanent | Why::UnknownCause | Why::RolledBack | Why::Uninstalled => {
                 warn!(%cluster, %namespace, %name, why, rule, "left {cluster}/{namespace}/{name} alone: {why} ({rule}), a person has to look at it");
@@ -100,20 +104,31 @@ impl Reports {
     pub(super) fn restarted(
         &self,
         pending: &mut Pending,
-        verdict: Verdict,
-        action: Action,
-        attempt: u32,
+        rule: &'static str,
+        order: Order,
         limit: u32,
     ) {
         pending.last = None;
-        self.journal(pending, "restart", action.as_str(), verdict.rule, attempt);
+        let Order {
+            action,
+            attempt,
+            sends,
+        } = order;
+        let action = action.as_str();
+        let what = if sends > 1 { "resend" } else { "restart" };
+        self.journal(pending, what, action, rule, attempt);
         let ReleaseRef {
             cluster,
             namespace,
             name,
         } = &pending.failure.release;
-        let (action, rule) = (action.as_str(), verdict.rule);
-        info!(%cluster, %namespace, %name, action, rule, attempt, limit, "restarted {cluster}/{namespace}/{name} ({action}, {attempt} of {limit}): {rule}");
+        if sends > 1 {
+            info!(%cluster, %namespace, %name, action, rule, attempt, sends, "sent {cluster}/{namespace}/{name} a fresh token ({action}): Flux had swallowed the last one");
+        } else if attempt > limit {
+            info!(%cluster, %namespace, %name, action, rule, attempt, limit, "restarted {cluster}/{namespace}/{name} once more on the slow lane ({action}): {rule}");
+        } else {
+            info!(%cluster, %namespace, %name, action, rule, attempt, limit, "restarted {cluster}/{namespace}/{name} ({action}, {attempt} of {limit}): {rule}");
+        }
     }
 
     pub(super) fn would_restart(
@@ -121,25 +136,50 @@ impl Reports {
         pending: &mut Pending,
         release: &Release,
         verdict: Verdict,
-        (action, attempt, why): (Action, u32, Why),
+        (order, why): (Order, Why),
     ) {
         let key = release.config_key().to_string();
-        if self.first_time(pending, why, key) {
-            self.journal(pending, "observe", action.as_str(), verdict.rule, attempt);
+        if self.first_time(pending, why.as_str(), key) {
+            self.journal(
+                pending,
+                "observe",
+                order.action.as_str(),
+                verdict.rule,
+                order.attempt,
+            );
             let ReleaseRef {
                 cluster,
                 namespace,
                 name,
             } = &pending.failure.release;
-            let (action, rule) = (action.as_str(), verdict.rule);
-            info!(%cluster, %namespace, %name, action, rule, attempt, "would restart {cluster}/{namespace}/{name} ({action}): {rule}; mode is observe");
+            let (action, rule, attempt) = (order.action.as_str(), verdict.rule, order.attempt);
+            info!(%cluster, %namespace, %name, action, rule, attempt, "would restart {cluster}/{namespace}/{name} ({action}): {rule}; nothing is written while observing or paused");
         }
     }
 
-    pub(super) fn ended(&self, pending: &Pending, release: &Release, verdict: Verdict, end: Ended) {
-        let attempts = ledger::standing(release).attempts;
-        let rule = release.annotation(ledger::CAUSE).unwrap_or(verdict.rule);
-        self.journal(pending, "ended", end.as_str(), verdict.rule, attempts);
+    /// Annotations that say nothing that can be heeded, each once.
+    pub(super) fn odd(&self, pending: &Pending, release: &Release, odd: &[Odd]) {
+        for Odd {
+            annotation,
+            problem,
+        } in odd
+        {
+            let value = release.annotation(annotation).unwrap_or_default();
+            let key: String = value.chars().take(64).collect();
+            if self.first_time(pending, annotation, key) {
+                self.journal(pending, "ignored", annotation, Verdict::NO_RULE, 0);
+                let ReleaseRef {
+                    cluster,
+                    namespace,
+                    name,
+                } = &pending.failure.release;
+                warn!(%cluster, %namespace, %name, annotation, "the annotation {annotation} of {cluster}/{namespace}/{name} is not heeded: {problem}");
+            }
+        }
+    }
+
+    pub(super) fn ended(&self, pending: &Pending, rule: &'static str, attempts: u32, end: Ended) {
+        self.journal(pending, "ended", end.as_str(), rule, attempts);
         let ReleaseRef {
             cluster,
             namespace,
@@ -214,7 +254,7 @@ impl Reports {
         });
     }
 
-    fn first_time(&self, pending: &Pending, why: Why, key: String) -> bool {
+    fn first_time(&self, pending: &Pending, why: &'static str, key: String) -> bool {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         let told_now = (pending.failure.release.clone(), why, key);
         if !told.known.insert(told_now.clone()) {

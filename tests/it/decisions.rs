@@ -6,7 +6,7 @@ use helmreboot::{
 };
 use serde_json::json;
 
-use crate::support::{IMMUTABLE, Live, SLOW, TestApp, pass};
+use crate::support::{IMMUTABLE, Live, SLOW, TestApp, alerts_only, pass};
 
 /// What a case expects: the word of the row that holds in the end, and how many patches were written.
 struct Case {
@@ -21,12 +21,13 @@ fn case(live: Live, why: &'static str, writes: usize) -> Case {
 
 const CONFIG_KEY: &str = "1/1.0.0/0123456789ab";
 
-/// A stalled release on which this many restarts were written, the last one long ago.
+/// A stalled release on which this many restarts were written, the last one two hours ago: any backoff
+/// is over, the slow lane is not.
 fn restarted(name: &str, attempts: &str) -> Live {
     Live::stalled(name)
         .annotated("helmreboot.io/config-key", CONFIG_KEY)
         .annotated("helmreboot.io/attempts", attempts)
-        .annotated("helmreboot.io/last-restart", "2026-11-20T00:00:00Z")
+        .annotated("helmreboot.io/last-restart", "2026-11-23T10:00:00Z")
         .annotated("helmreboot.io/token", "t")
         .annotated(
             "helmreboot.io/before",
@@ -176,7 +177,7 @@ async fn releases_that_are_left_alone_are_not_written_to() {
             0,
         ),
     ];
-    check(Options::default(), cases).await;
+    check(alerts_only(), cases).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -225,7 +226,7 @@ async fn releases_that_flux_works_on_are_waited_for() {
             0,
         ),
     ];
-    check(Options::default(), cases).await;
+    check(alerts_only(), cases).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -276,7 +277,7 @@ async fn releases_that_are_stuck_for_a_passing_reason_are_restarted() {
             1,
         ),
     ];
-    check(Options::default(), cases).await;
+    check(alerts_only(), cases).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -305,10 +306,22 @@ async fn budget_and_backoff_hold_a_restart_back() {
             1,
         ),
         case(restarted("no-count", "5").without("helmreboot.io/attempts"), "budget-spent", 1),
+        case(restarted("slow-lane", "5")
+            .annotated("helmreboot.io/gave-up", "long ago")
+            .annotated("helmreboot.io/last-restart", "2026-11-23T05:00:00Z"), "reset", 1),
+        case(restarted("slow-lane-of-none", "5")
+            .annotated("helmreboot.io/gave-up", "long ago")
+            .annotated("helmreboot.io/limit", "0")
+            .annotated("helmreboot.io/last-restart", "2026-11-20T05:00:00Z"), "budget-spent", 0),
+        case(restarted("renewed", "5").annotated("helmreboot.io/renew", "today"), "reset", 1),
+        case(restarted("put-back-by-git", "1")
+            .annotated("helmreboot.io/before", "v1 ran=- failures=1/0/1 revision=1.0.0 sends=1 was=ac26a2ed")
+            .annotated("reconcile.fluxcd.io/requestedAt", "from-git")
+            .status(&json!({"lastHandledReconcileAt": "from-git"})), "contested", 0),
         case(recent("too-soon"), "backoff", 0),
         case(restarted("mad-clock", "1").annotated("helmreboot.io/last-restart", "3026-01-01T00:00:00Z"), "reset", 1),
     ];
-    check(Options::default(), cases).await;
+    check(alerts_only(), cases).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -320,7 +333,7 @@ async fn a_policy_or_an_annotation_opts_in_and_then_once() {
         .condition("Remediated", "True", "RollbackSucceeded", "")
         .annotated("helmreboot.io/after-rollback", "true");
     check(
-        Options::default(),
+        alerts_only(),
         vec![case(asked(), "reset", 1), case(again, "rolled-back", 0)],
     )
     .await;
@@ -332,8 +345,8 @@ async fn a_policy_or_an_annotation_opts_in_and_then_once() {
         ..Policy::default()
     };
     let open = Options {
-        policy,
-        ..Options::default()
+        policies: policy.into(),
+        ..alerts_only()
     };
     let cases = vec![
         case(remediated("rolled-back", "RollbackSucceeded"), "reset", 1),
@@ -347,14 +360,12 @@ async fn a_policy_or_an_annotation_opts_in_and_then_once() {
     ];
     check(open, cases).await;
 
-    let closed = Policy {
-        allow_after_rollback: false,
-        ..Policy::default()
-    };
+    let mut closed = Policy::default();
+    closed.allow.after_rollback = false;
     check(
         Options {
-            policy: closed,
-            ..Options::default()
+            policies: closed.into(),
+            ..alerts_only()
         },
         vec![case(asked(), "rolled-back", 0)],
     )
@@ -390,8 +401,8 @@ async fn observing_decides_and_writes_nothing() {
     };
     let app = TestApp::with(
         Options {
-            policy,
-            ..Options::default()
+            policies: policy.into(),
+            ..alerts_only()
         },
         &["a"],
     );

@@ -4,18 +4,15 @@
 use std::time::Duration;
 
 use axum::body::Body;
-use helmreboot::{
-    app::Options,
-    demo::{
-        fake_cluster::{FaultKind, Key},
-        fake_flux::{Era, FakeFlux, Notifier, Target},
-    },
+use helmreboot::demo::{
+    fake_cluster::{FaultKind, Key},
+    fake_flux::{Era, FakeFlux, Notifier, Target},
 };
 use http::Request;
 use serde_json::{Value, json};
 use tower::{BoxError, ServiceExt, util::BoxCloneSyncService};
 
-use crate::support::{Live, TestApp, fault, key, pass};
+use crate::support::{Live, TestApp, alerts_only, fault, key, pass};
 
 /// A stuck release in the hands of a fake Flux that reports to the service under test.
 async fn with_flux(
@@ -114,9 +111,18 @@ async fn what_never_heals_is_restarted_five_times_in_growing_steps_and_given_up(
     // More alerts about the same configuration change nothing.
     for _ in 0..3 {
         app.alert(&release).await;
-        pass(3600).await;
+        pass(600).await;
     }
     assert_eq!(app.writes().len(), 6);
+    // Six hours after the last, the slow lane tries once more, and the note stays.
+    pass(3 * 3600).await;
+    assert_eq!(app.writes().len(), 7);
+    assert_eq!(
+        app.annotation(&release, "helmreboot.io/attempts")
+            .as_deref(),
+        Some("6")
+    );
+    assert!(app.annotation(&release, "helmreboot.io/gave-up").is_some());
     // A new configuration renews the budget, and the note goes.
     app.cluster("a")
         .apply(&release, &json!({"spec": {"values": {"note": "other"}}}));
@@ -210,7 +216,7 @@ async fn killed_between_any_two_steps_it_neither_repeats_a_restart_nor_forgets_i
         // What was on the way arrives, and Flux tells of the failure once more.
         pass(10).await;
         clusters["a"].no_faults();
-        let app = TestApp::around(Options::default(), clusters, clock);
+        let app = TestApp::around(alerts_only(), clusters, clock);
         app.alert(&release).await;
         pass(900).await;
         assert_eq!(
@@ -234,7 +240,7 @@ async fn a_process_that_dies_again_and_again_still_keeps_to_the_budget() {
     for round in 0..60 {
         pass(37 + round).await;
         let (clusters, clock) = app.kill();
-        app = TestApp::around(Options::default(), clusters, clock);
+        app = TestApp::around(alerts_only(), clusters, clock);
         app.alert(&release).await;
     }
     pass(3600).await;
@@ -273,8 +279,8 @@ async fn whoever_wipes_the_ledger_at_every_sync_does_not_renew_the_budget() {
 
 #[tokio::test(start_paused = true)]
 async fn a_release_that_was_created_again_owes_nothing_for_its_predecessor() {
-    let mut options = Options::default();
-    options.policy.limit = 1;
+    let mut options = alerts_only();
+    options.policies.base.limit = 1;
     let app = TestApp::with(options, &["a"]);
     let release = app.holds(Live::stalled("web"));
     app.alert(&release).await;
@@ -325,7 +331,7 @@ async fn two_replicas_never_act_twice() {
     let first = TestApp::new();
     let release = first.holds(Live::stalled("web"));
     let clusters = [("a".to_owned(), first.cluster("a").clone())].into();
-    let second = TestApp::around(Options::default(), clusters, first.clock.clone());
+    let second = TestApp::around(alerts_only(), clusters, first.clock.clone());
     first
         .cluster("a")
         .fault(fault("patch", 2, FaultKind::Slow(Duration::from_secs(1))));

@@ -14,4 +14,5 @@ mod replay;
 mod restart;
 mod stories;
 mod support;
+mod sweep;
 mod webhook;

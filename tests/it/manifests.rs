@@ -112,7 +112,7 @@ fn the_pod_may_do_nothing_it_does_not_need() {
     assert_eq!(
         base["ClusterRole helmreboot"]["rules"],
         json!([
-        {"apiGroups": ["helm.toolkit.fluxcd.io"], "resources": ["helmreleases"], "verbs": ["get", "patch"]}])
+        {"apiGroups": ["helm.toolkit.fluxcd.io"], "resources": ["helmreleases"], "verbs": ["get", "list", "watch", "patch"]}])
     );
     let binding = &base["ClusterRoleBinding helmreboot"];
     assert_eq!(binding["roleRef"]["name"], "helmreboot");

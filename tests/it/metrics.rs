@@ -2,13 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use helmreboot::app::Options;
-
-use crate::support::{Live, TestApp, pass};
+use crate::support::{Live, TestApp, alerts_only, pass};
 
 #[tokio::test(start_paused = true)]
 async fn every_series_exists_at_zero_from_the_start_and_no_other_appears() {
-    let app = TestApp::with(Options::default(), &["a", "b"]);
+    let app = TestApp::with(alerts_only(), &["a", "b"]);
     let before = app.scrape().await;
     let series = |text: &str| -> BTreeSet<String> {
         text.lines()

@@ -3,7 +3,10 @@
 use helmreboot::{
     app::Options,
     config::settings,
-    domain::{decide::Why, ledger},
+    domain::{
+        decide::{Row, TABLE, Why},
+        ledger,
+    },
 };
 
 const README: &str = include_str!("../../README.md");
@@ -41,6 +44,26 @@ fn the_configuration_table_is_the_code_s() {
 }
 
 #[test]
+fn the_decision_table_is_the_one_decisions_are_made_by() {
+    let row = |row: &Row| {
+        let words: Vec<_> = row
+            .words
+            .iter()
+            .map(|why| format!("`{}`", why.as_str()))
+            .collect();
+        format!("| {} | {} | {} |", row.live, row.done, words.join(" "))
+    };
+    let expected: Vec<_> = TABLE.iter().map(row).collect();
+    let shown = README
+        .split_once("| live HelmRelease |")
+        .map_or("", |(_, rest)| rest);
+    let shown: Vec<_> = shown.lines().skip(2).take(expected.len() + 1).collect();
+    let (last, rows) = shown.split_last().expect("a table");
+    assert_eq!(rows, expected, "\n{}", expected.join("\n"));
+    assert_eq!(*last, "");
+}
+
+#[test]
 fn every_word_of_the_decision_table_is_explained() {
     for why in Why::ALL {
         assert!(
@@ -64,6 +87,8 @@ fn every_annotation_that_is_written_or_read_is_named() {
     for name in [
         release::REQUESTED_AT,
         release::RESET_AT,
+        release::FORCE_AT,
+        ledger::RENEW,
         ledger::LEGACY_RECONCILE_AT,
         ledger::LAST_RESTART,
         ledger::ATTEMPTS,
@@ -73,6 +98,8 @@ fn every_annotation_that_is_written_or_read_is_named() {
         ledger::BEFORE,
         ledger::GAVE_UP,
         policy::ENABLED,
+        policy::MODE,
+        policy::POLICY,
         policy::LIMIT,
         policy::AFTER_ROLLBACK,
     ] {
@@ -104,7 +131,7 @@ fn the_sample_configuration_is_understood() {
     let config = helmreboot::config::Config::load(&flags, &env).expect("a configuration");
     assert_eq!(config.clusters.len(), 2);
     assert_eq!(config.clusters[1].keys.len(), 3);
-    assert_eq!(config.policy.limit, 3);
+    assert_eq!(config.policies.base.limit, 3);
 }
 
 #[test]
@@ -113,7 +140,9 @@ fn what_tests_run_with_is_what_users_get() {
     let config = helmreboot::config::Config::load(&std::collections::BTreeMap::new(), &env);
     let given = Options::of(&config.expect("a configuration"));
     let default = Options::default();
-    assert_eq!(given.policy, default.policy);
+    assert_eq!(given.policies.base, default.policies.base);
+    assert_eq!(given.caps, default.caps);
+    assert_eq!(given.sweep, default.sweep);
     assert_eq!(given.queue_capacity, default.queue_capacity);
     assert_eq!(given.max_event_age, default.max_event_age);
     assert_eq!(given.max_event_ahead, default.max_event_ahead);

@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use helmreboot::domain::{
     classify::{Classifier, Verdict},
-    decide::{Decision, Trigger, decide},
+    decide::{Case, Decision, Trigger, decide},
     policy::Policy,
     release::Release,
 };
@@ -81,8 +81,8 @@ fn sequence(story: &[Entry]) -> Vec<String> {
                                 release,
                                 &Trigger {
                                     alerted,
-                                    uid: None,
                                     settled,
+                                    ..Trigger::default()
                                 },
                                 said,
                             ),
@@ -109,18 +109,19 @@ fn step(
     let verdict = release
         .and_then(|release| classifier.release(release))
         .unwrap_or(said);
-    let decision = decide(
+    let decision = decide(&Case {
         trigger,
         verdict,
         release,
-        &Policy::default(),
-        Timestamp::UNIX_EPOCH,
-    );
+        policy: &Policy::default(),
+        hold: None,
+        now: Timestamp::UNIX_EPOCH,
+    });
     let why = decision.why().as_str();
     match decision {
-        Decision::Restart { action, .. } => format!(
+        Decision::Restart { order, .. } => format!(
             "restart  {why} ({}) because of {}",
-            action.as_str(),
+            order.action.as_str(),
             verdict.rule
         ),
         Decision::Leave { .. } if why == "permanent" => {

@@ -2,13 +2,10 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use helmreboot::{
-    app::Options,
-    demo::fake_cluster::{Fault, FaultKind, Key},
-};
+use helmreboot::demo::fake_cluster::{Fault, FaultKind, Key};
 use serde_json::json;
 
-use crate::support::{Live, TestApp, fault, pass};
+use crate::support::{Live, TestApp, alerts_only, fault, pass, unlimited};
 
 #[tokio::test(start_paused = true)]
 async fn a_restart_is_one_get_and_one_patch_of_exactly_these_annotations() {
@@ -100,8 +97,8 @@ async fn the_same_alert_and_further_ones_change_nothing_while_flux_has_not_answe
 
 #[tokio::test(start_paused = true)]
 async fn a_legacy_annotation_can_be_left_out() {
-    let mut options = Options::default();
-    options.policy.legacy_annotation = false;
+    let mut options = alerts_only();
+    options.policies.base.legacy_annotation = false;
     let app = TestApp::with(options, &["a"]);
     let release = app.holds(Live::stalled("web"));
     app.alert(&release).await;
@@ -232,7 +229,7 @@ async fn a_cluster_without_flux_is_reported_and_tried_again() {
 
 #[tokio::test(start_paused = true)]
 async fn one_cluster_s_trouble_costs_the_others_nothing() {
-    let app = TestApp::with(Options::default(), &["a", "b", "c"]);
+    let app = TestApp::with(unlimited(), &["a", "b", "c"]);
     app.cluster("b").fault(Fault {
         verb: None,
         times: u32::MAX,

@@ -7,6 +7,7 @@ use helmreboot::{
     app::{App, Entrance, Options},
     clock::Clock,
     config::{
+        SweepMode,
         clusters::{ClusterConfig, Reach},
         keys::KeySource,
     },
@@ -14,7 +15,9 @@ use helmreboot::{
     domain::{
         alert::ReleaseRef,
         journal::Journal,
+        policy::Mode,
         signature::{Key as SigningKey, Keys, Secret},
+        storm::{Caps, Rate},
     },
     registry::Registry,
 };
@@ -49,8 +52,13 @@ pub(crate) struct Answer {
 }
 
 impl TestApp {
-    /// One cluster, `a`.
+    /// One cluster, `a`, from which only alerts are heard.
     pub(crate) fn new() -> Self {
+        Self::with(alerts_only(), &["a"])
+    }
+
+    /// One cluster, `a`, and the usual settings: the sweep watches it.
+    pub(crate) fn swept() -> Self {
         Self::with(Options::default(), &["a"])
     }
 
@@ -88,6 +96,7 @@ impl TestApp {
                 name: Arc::from(name.as_str()),
                 keys: Vec::<KeySource>::new(),
                 reach: Reach::default(),
+                mode: Mode::Act,
                 place: "test".into(),
                 reach_place: String::new(),
             },
@@ -99,11 +108,10 @@ impl TestApp {
             clusters.iter().map(entrance).collect(),
             clock.clone(),
         );
-        let workers = app
-            .take_workers()
-            .into_iter()
-            .map(|worker| tokio::spawn(worker.run()))
-            .collect();
+        let workers = app.take_workers().into_iter();
+        let mut workers: Vec<_> = workers.map(|worker| tokio::spawn(worker.run())).collect();
+        let sweeps = app.take_sweeps().into_iter();
+        workers.extend(sweeps.map(|sweep| tokio::spawn(sweep.run())));
         let (webhook, metrics, journal, registry) =
             (app.webhook(), app.metrics(), app.journal(), app.registry());
         let claimed = Cell::new(
@@ -341,6 +349,32 @@ fn patches(cluster: &FakeCluster) -> Vec<Call> {
 
 pub(crate) fn key(secret: &str) -> SigningKey {
     SigningKey::new(Secret::new(secret).expect("a key"), None)
+}
+
+/// The usual settings, but that only alerts are heard.
+pub(crate) fn alerts_only() -> Options {
+    Options {
+        sweep: SweepMode::Off,
+        ..Options::default()
+    }
+}
+
+/// The same for tests of many releases at once that are not about storms.
+pub(crate) fn unlimited() -> Options {
+    let rate = Rate {
+        per_minute: 6000,
+        burst: 1000,
+    };
+    let caps = Caps {
+        rate,
+        in_flight: 1000,
+        threshold: 10_000,
+        ..Caps::default()
+    };
+    Options {
+        caps,
+        ..alerts_only()
+    }
 }
 
 /// Time goes by.

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 
 use crate::{
     stories::{self, Kind},
-    support::{Answer, Live, NOW, TestApp, key, pass},
+    support::{Answer, Live, NOW, TestApp, alerts_only, key, pass},
 };
 
 fn web() -> Key {
@@ -67,7 +67,7 @@ async fn good_events_that_ask_for_nothing_are_accepted_and_counted() {
 
 #[tokio::test(start_paused = true)]
 async fn whatever_is_wrong_with_a_signature_the_answer_is_the_same() {
-    let app = TestApp::with(Options::default(), &["a", "b"]);
+    let app = TestApp::with(alerts_only(), &["a", "b"]);
     let body = app.event("a", &web()).to_string();
     let good = app.sign("a", &body);
     let others = app.sign("b", &body);
@@ -108,7 +108,7 @@ async fn whatever_is_wrong_with_a_signature_the_answer_is_the_same() {
 
 #[tokio::test(start_paused = true)]
 async fn the_cluster_comes_from_path_header_or_metadata_and_is_bound_to_the_key() {
-    let app = TestApp::with(Options::default(), &["a", "default"]);
+    let app = TestApp::with(alerts_only(), &["a", "default"]);
     let post =
         |path, claim: Option<&'static str>, said: Option<&'static str>, signed_by: &'static str| {
             let mut event = app.event(
@@ -170,7 +170,7 @@ async fn a_key_for_some_namespaces_speaks_for_no_others() {
     let secret = Secret::new("a tenant's key").expect("a key");
     let tenant = SigningKey::new(secret, Some(["team".to_owned()].into()));
     let app = TestApp::keyed(
-        Options::default(),
+        alerts_only(),
         clusters,
         clock,
         BTreeMap::from([("a".to_owned(), tenant)]),
@@ -440,7 +440,7 @@ async fn a_full_queue_and_a_stopping_service_ask_to_come_again_soon() {
     let app = TestApp::with(
         Options {
             queue_capacity: 1,
-            ..Options::default()
+            ..alerts_only()
         },
         &["a"],
     );
@@ -477,7 +477,7 @@ async fn every_recorded_alert_verifies_with_the_recorded_key_and_parses() {
         let options = Options {
             max_event_age: SignedDuration::from_hours(48),
             max_event_ahead: SignedDuration::from_hours(1),
-            ..Options::default()
+            ..alerts_only()
         };
         let app = TestApp::keyed(options, clusters, clock, keys);
         for entry in entries {

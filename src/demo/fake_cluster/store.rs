@@ -1,6 +1,6 @@
 //! The objects and their history.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
@@ -28,11 +28,19 @@ impl Key {
 
 /// One write.
 #[derive(Clone, Debug)]
-pub(super) struct Change {
-    pub(super) version: u64,
-    pub(super) kind: &'static str,
-    pub(super) key: Key,
-    pub(super) object: Value,
+pub struct Change {
+    /// The resource version it led to.
+    pub version: u64,
+    /// `ADDED`, `MODIFIED` or `DELETED`.
+    pub kind: &'static str,
+    /// Which object.
+    pub key: Key,
+    /// As it stood afterwards.
+    pub object: Arc<Value>,
+    /// When.
+    pub at: Timestamp,
+    /// The field manager of a patch over the API; empty for whoever lives in the cluster.
+    pub manager: String,
 }
 
 #[derive(Debug, Default)]
@@ -40,6 +48,8 @@ pub(super) struct Store {
     objects: BTreeMap<Key, Value>,
     history: Vec<Change>,
     newest: u64,
+    now: Timestamp,
+    manager: String,
     compacted: u64,
     uids: u64,
 }
@@ -64,13 +74,26 @@ impl Store {
         self.history
             .iter()
             .filter(|change| change.key == *key)
-            .map(|change| change.object.clone())
+            .map(|change| Value::clone(&change.object))
             .collect()
+    }
+
+    pub(super) fn changes(&self, from: usize) -> Vec<Change> {
+        self.history.get(from..).unwrap_or_default().to_vec()
+    }
+
+    /// Who writes next.
+    pub(super) fn writes_as(&mut self, manager: &str) {
+        manager.clone_into(&mut self.manager);
+    }
+
+    /// What time it is.
+    pub(super) fn tick(&mut self, now: Timestamp) {
+        self.now = now;
     }
 
     pub(super) fn compact(&mut self) {
         self.compacted = self.newest;
-        self.history.clear();
     }
 
     pub(super) fn create(
@@ -210,25 +233,26 @@ impl Store {
         self.newest += 1;
         object["metadata"]["resourceVersion"] = json!(self.newest.to_string());
         self.objects.insert(key.clone(), object.clone());
+        self.note(kind, key, &object);
+        object
+    }
+
+    fn note(&mut self, kind: &'static str, key: &Key, object: &Value) {
         self.history.push(Change {
             version: self.newest,
             kind,
             key: key.clone(),
-            object: object.clone(),
+            object: Arc::new(object.clone()),
+            at: self.now,
+            manager: self.manager.clone(),
         });
-        object
     }
 
     fn remove(&mut self, key: &Key) -> Value {
         self.newest += 1;
         let mut object = self.objects.remove(key).unwrap_or_default();
         object["metadata"]["resourceVersion"] = json!(self.newest.to_string());
-        self.history.push(Change {
-            version: self.newest,
-            kind: "DELETED",
-            key: key.clone(),
-            object: object.clone(),
-        });
+        self.note("DELETED", key, &object);
         object
     }
 
@@ -293,12 +317,10 @@ impl Store {
         if version < self.compacted {
             return Err(Refusal::expired());
         }
-        Ok(self
+        let from = self
             .history
-            .iter()
-            .filter(|change| change.version > version)
-            .cloned()
-            .collect())
+            .partition_point(|change| change.version <= version);
+        Ok(self.changes(from))
     }
 }
 

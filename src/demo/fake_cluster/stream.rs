@@ -128,7 +128,8 @@ impl Watch {
                 for change in changes {
                     self.seen = change.version;
                     if self.wants(&change.object) {
-                        self.ready.push_back(self.event(change.kind, change.object));
+                        self.ready
+                            .push_back(self.event(change.kind, Value::clone(&change.object)));
                     }
                 }
             }

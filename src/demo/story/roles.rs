@@ -18,6 +18,8 @@ pub(super) struct Role {
     /// The last word of the decision table.
     pub(super) expected: &'static str,
     pub(super) restarts: i64,
+    /// Further tokens, uncharged, because Flux swallowed one.
+    pub(super) resent: i64,
 }
 
 /// When the world does something.
@@ -47,6 +49,7 @@ pub(super) const ROLES: [Role; 7] = [
         turn: Some((Cue::Stalled, Turn::Heal("its pods are up at last"))),
         expected: "recovered",
         restarts: 1,
+        resent: 0,
     },
     Role {
         cluster: "prod-eu",
@@ -56,6 +59,7 @@ pub(super) const ROLES: [Role; 7] = [
         turn: Some((Cue::Stalled, Turn::Heal("the webhook answers again"))),
         expected: "recovered",
         restarts: 1,
+        resent: 0,
     },
     Role {
         cluster: "prod-eu",
@@ -65,6 +69,7 @@ pub(super) const ROLES: [Role; 7] = [
         turn: None,
         expected: "permanent",
         restarts: 0,
+        resent: 0,
     },
     Role {
         cluster: "prod-us",
@@ -80,6 +85,7 @@ pub(super) const ROLES: [Role; 7] = [
         turn: None,
         expected: "rolled-back",
         restarts: 0,
+        resent: 0,
     },
     Role {
         cluster: "prod-us",
@@ -89,6 +95,7 @@ pub(super) const ROLES: [Role; 7] = [
         turn: Some((Cue::Alerted, Turn::Suspend)),
         expected: "suspended",
         restarts: 0,
+        resent: 0,
     },
     Role {
         cluster: "prod-us",
@@ -98,6 +105,7 @@ pub(super) const ROLES: [Role; 7] = [
         turn: None,
         expected: "budget-spent",
         restarts: 3,
+        resent: 0,
     },
     Role {
         cluster: "prod-us",
@@ -112,7 +120,8 @@ pub(super) const ROLES: [Role; 7] = [
         },
         turn: Some((Cue::Stalled, Turn::LoseDependency)),
         expected: "recovered",
-        restarts: 2,
+        restarts: 1,
+        resent: 1,
     },
 ];
 

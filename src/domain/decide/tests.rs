@@ -64,11 +64,14 @@ proptest! {
     #[test]
     fn a_restart_is_decided_only_where_it_may_be(release in release(), class in prop::sample::select(Class::ALL), alerted: bool, settled: bool) {
         let verdict = Verdict { class, rule: "rule" };
-        let trigger = Trigger { alerted, uid: None, settled };
+        let trigger = Trigger { alerted, settled, ..Trigger::default() };
         let policy = Policy::default();
         let now = Timestamp::UNIX_EPOCH;
-        let decision = decide(&trigger, verdict, Some(&release), &policy, now);
-        if let Decision::Restart { action, attempt, why } = decision {
+        let case = Case { trigger: &trigger, verdict, release: Some(&release), policy: &policy, hold: None, now };
+        let decision = decide(&case);
+        prop_assert!(TABLE[explain(&case).1].words.contains(&decision.why()));
+        if let Decision::Restart { order: Order { action, attempt, sends }, why } = decision {
+            prop_assert_eq!(sends, 1);
             let stalled = release.is("Stalled", Truth::True);
             prop_assert!(!release.spec.suspend && release.metadata.deletion_timestamp.is_none());
             prop_assert!(!release.token_pending());

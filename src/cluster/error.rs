@@ -1,0 +1,142 @@
+//! What goes wrong between here and an API server.
+
+use kube::core::Status;
+
+use crate::{
+    domain::{alert::HELM_GROUP, mask::mask},
+    metrics::CallResult,
+};
+
+/// What went wrong, by what can be done about it.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The object is not there: nothing to do.
+    #[error("the HelmRelease does not exist")]
+    Gone,
+    /// Somebody wrote in between: observe and decide again.
+    #[error("the HelmRelease was changed by somebody else in the meantime")]
+    Conflict,
+    /// Rights are missing: somebody has to grant them.
+    #[error(
+        "the API server refuses: {0}; grant get and patch on helmreleases.{HELM_GROUP}, and for the sweep list and watch"
+    )]
+    Forbidden(String),
+    /// The credentials are not accepted: somebody has to renew them.
+    #[error(
+        "the API server does not accept the credentials: {0}; renew the token or certificate of the kubeconfig"
+    )]
+    Unauthorized(String),
+    /// The request is refused for what it holds: mostly, somebody has to change an admission policy.
+    #[error(
+        "the API server rejects the request: {0}; if an admission policy or webhook says so, let helmreboot's annotations pass"
+    )]
+    Rejected(String),
+    /// No HelmRelease API here: somebody has to install Flux, or to point us elsewhere.
+    #[error(
+        "this cluster serves no HelmRelease API that is known here (v2, v2beta2, v2beta1); is Flux installed?"
+    )]
+    Unsupported,
+    /// The answer makes no sense: perhaps not an API server.
+    #[error("the API server's answer cannot be read: {0}")]
+    Unreadable(String),
+    /// Too busy: come again later.
+    #[error("the API server asks for patience (429)")]
+    Throttled,
+    /// Not reachable, too slow, or broken: come again later.
+    #[error("the API server does not answer as it should: {0}")]
+    Unavailable(String),
+}
+
+impl Error {
+    /// The same, as a word.
+    pub fn result(&self) -> CallResult {
+        match self {
+            Self::Gone => CallResult::Gone,
+            Self::Conflict => CallResult::Conflict,
+            Self::Forbidden(_) => CallResult::Forbidden,
+            Self::Unauthorized(_) => CallResult::Unauthorized,
+            Self::Rejected(_) => CallResult::Rejected,
+            Self::Unsupported => CallResult::Unsupported,
+            Self::Unreadable(_) => CallResult::Unreadable,
+            Self::Throttled => CallResult::Throttled,
+            Self::Unavailable(_) => CallResult::Unavailable,
+        }
+    }
+
+    /// Whether time alone may mend it; otherwise a person has to.
+    pub fn passes(&self) -> bool {
+        matches!(
+            self,
+            Self::Conflict | Self::Throttled | Self::Unavailable(_)
+        )
+    }
+}
+
+/// A failed call, before it is known whether the path or the object is missing.
+pub(super) enum Failed {
+    NoSuchPath,
+    Error(Error),
+}
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        Self::Error(error)
+    }
+}
+
+impl From<kube::Error> for Failed {
+    fn from(error: kube::Error) -> Self {
+        Error::Unavailable(mask(&chain(&error), 300)).into()
+    }
+}
+
+/// What an answer that is no success means.
+pub(super) fn refused(code: u16, bytes: &[u8]) -> Failed {
+    // Outside of any API the server answers with plain text.
+    meaning(code, &serde_json::from_slice(bytes).unwrap_or_default())
+}
+
+pub(super) fn meaning(code: u16, status: &Status) -> Failed {
+    // An object that is missing is named in the answer; a path that is missing is not.
+    let names_object = status
+        .details
+        .as_ref()
+        .is_some_and(|details| !details.name.is_empty())
+        || status.message.contains("\" not found");
+    // Behind "Invalid value" the server repeats what stands in the object, values and all.
+    let said = status
+        .message
+        .split("Invalid value")
+        .next()
+        .unwrap_or_default();
+    let message = if said.is_empty() {
+        format!("status {code}")
+    } else {
+        mask(said, 300)
+    };
+    Failed::Error(match CallResult::of(code) {
+        CallResult::Gone if names_object => Error::Gone,
+        CallResult::Gone | CallResult::Ok | CallResult::Unsupported => return Failed::NoSuchPath,
+        CallResult::Conflict => Error::Conflict,
+        CallResult::Unauthorized => Error::Unauthorized(message),
+        CallResult::Forbidden => Error::Forbidden(message),
+        CallResult::Throttled => Error::Throttled,
+        CallResult::Unreadable => Error::Unreadable(format!("it sends us elsewhere ({code})")),
+        CallResult::Rejected => Error::Rejected(message),
+        CallResult::Unavailable => Error::Unavailable(message),
+    })
+}
+
+/// An error with its causes, which is where connection failures say what happened.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
+}

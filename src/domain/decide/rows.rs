@@ -1,0 +1,368 @@
+//! The rows, in the order in which they are asked.
+
+use super::{
+    Action, CLOCK_SKEW, Case, Class, Decision, Order, Policy, Release, Row, SENDS, Truth, Why,
+    leave, ledger, wait,
+};
+
+/// The table of decisions.
+pub const TABLE: &[Row] = &[
+    Row {
+        live: "gone; re-created under the same name; being deleted",
+        done: "leave",
+        words: &[Why::Gone, Why::Replaced, Why::Deleting],
+        holds: gone,
+    },
+    Row {
+        live: "suspended; annotated `helmreboot.io/enabled: \"false\"`, or switched off by its policy",
+        done: "leave, never unsuspend",
+        words: &[Why::Suspended, Why::OptedOut],
+        holds: hands_off,
+    },
+    Row {
+        live: "Ready, for the generation that is wanted",
+        done: "leave",
+        words: &[Why::Recovered],
+        holds: recovered,
+    },
+    Row {
+        live: "a reconcile request waits for Flux, ours or somebody's",
+        done: "wait",
+        words: &[Why::TokenPending],
+        holds: token_pending,
+    },
+    Row {
+        live: "not stalled: Flux says that it tries again by itself",
+        done: "leave to Flux",
+        words: &[Why::FluxRetries],
+        holds: flux_retries,
+    },
+    Row {
+        live: "not stalled: Flux waits for a dependency, a source or values",
+        done: "leave to Flux",
+        words: &[Why::Prerequisites],
+        holds: prerequisites,
+    },
+    Row {
+        live: "not stalled: an action runs",
+        done: "wait",
+        words: &[Why::Working],
+        holds: working,
+    },
+    Row {
+        live: "not stalled: failed a moment ago, the status is about to change; after that Flux is in a back-off of its own",
+        done: "wait once, then leave to Flux",
+        words: &[Why::Settling, Why::FluxRetries],
+        holds: settling,
+    },
+    Row {
+        live: "the wanted configuration was not tried yet; nothing is said yet",
+        done: "wait",
+        words: &[Why::NotAttempted, Why::Settling],
+        holds: not_attempted,
+    },
+    Row {
+        live: "the cause lasts (invalid object, denied, schema, rendering ...); no rule knows it; no failure at all",
+        done: "leave, say so once",
+        words: &[Why::Permanent, Why::UnknownCause, Why::FluxRetries],
+        holds: lasting,
+    },
+    Row {
+        live: "Flux rolled back or uninstalled",
+        done: "leave, unless opted in, then once",
+        words: &[Why::RolledBack, Why::Uninstalled],
+        holds: remediated,
+    },
+    Row {
+        live: "our last request was overwritten with the one before it, as Git does",
+        done: "leave, say so once",
+        words: &[Why::Contested],
+        holds: contested,
+    },
+    Row {
+        live: "**Flux swallowed our token and did nothing**",
+        done: "**send a fresh one**, at most twice, uncharged",
+        words: &[Why::Stalled],
+        holds: swallowed,
+    },
+    Row {
+        live: "all restarts for this configuration are spent",
+        done: "give up, note it on the release; the slow lane tries again",
+        words: &[Why::BudgetSpent],
+        holds: budget_spent,
+    },
+    Row {
+        live: "the wait after the last restart is not over",
+        done: "wait until then",
+        words: &[Why::Backoff],
+        holds: backoff,
+    },
+    Row {
+        live: "many fail for this cause; the cluster's restarts are used up, or enough are running",
+        done: "wait for the others",
+        words: &[Why::Storm, Why::RateLimited],
+        holds: held,
+    },
+    Row {
+        live: "**Stalled, for a passing reason**",
+        done: "**restart** with `resetAt`",
+        words: &[Why::Stalled],
+        holds: stalled,
+    },
+    Row {
+        live: "failed, and Flux idle without saying that it gave up",
+        done: "**restart** with `requestedAt`",
+        words: &[Why::IdleFailed],
+        holds: idle_failed,
+    },
+];
+
+/// Ready reasons that name the outcome of a Helm action. With any other, Flux has not come as far as
+/// running one (`fluxcd/helm-controller:api/v2/condition_types.go`).
+const ACTION_REASONS: [&str; 8] = [
+    "InstallFailed",
+    "UpgradeFailed",
+    "TestFailed",
+    "RollbackFailed",
+    "RollbackSucceeded",
+    "UninstallFailed",
+    "UninstallSucceeded",
+    "HealthCheckCanceled",
+];
+
+fn gone(case: &Case<'_>, release: &Release) -> Option<Decision> {
+    let uid = case.trigger.uid.as_deref();
+    if uid.is_some_and(|uid| uid != release.metadata.uid) {
+        return Some(leave(Why::Replaced));
+    }
+    let deleting = release.metadata.deletion_timestamp.is_some();
+    deleting.then(|| leave(Why::Deleting))
+}
+
+fn hands_off(case: &Case<'_>, release: &Release) -> Option<Decision> {
+    if release.spec.suspend {
+        return Some(leave(Why::Suspended));
+    }
+    (!case.policy.enabled).then(|| leave(Why::OptedOut))
+}
+
+fn recovered(_: &Case<'_>, release: &Release) -> Option<Decision> {
+    let current = release.status.observed_generation == release.metadata.generation;
+    (current && release.is("Ready", Truth::True)).then(|| leave(Why::Recovered))
+}
+
+fn token_pending(_: &Case<'_>, release: &Release) -> Option<Decision> {
+    release.token_pending().then(|| wait(Why::TokenPending))
+}
+
+/// Stalled outranks everything Ready and Reconciling say: after a swallowed reset it stands beside
+/// Ready=Unknown for ever (story reset-swallowed-by-dependency).
+fn is_stalled(release: &Release) -> bool {
+    release.is("Stalled", Truth::True)
+}
+
+/// Ready=False and its reason.
+fn failure(release: &Release) -> Option<&str> {
+    let ready = release.condition("Ready")?;
+    (ready.status == Truth::False).then_some(ready.reason.as_str())
+}
+
+/// Why Flux says that it is at work, while it has not given up.
+fn reconciling(release: &Release) -> Option<(&str, &str)> {
+    let condition = release.condition("Reconciling")?;
+    (condition.status == Truth::True && !is_stalled(release))
+        .then_some((condition.reason.as_str(), condition.message.as_str()))
+}
+
+fn flux_retries(_: &Case<'_>, release: &Release) -> Option<Decision> {
+    let says_so = reconciling(release).is_some_and(|(reason, _)| reason == "ProgressingWithRetry");
+    let waits = !is_stalled(release) && failure(release) == Some("RetryAfterInterval");
+    (says_so || waits).then(|| leave(Why::FluxRetries))
+}
+
+fn prerequisites(_: &Case<'_>, release: &Release) -> Option<Decision> {
+    let (_, message) = reconciling(release)?;
+    let reason = failure(release)?;
+    (!ACTION_REASONS.contains(&reason) && !remediating(message)).then(|| leave(Why::Prerequisites))
+}
+
+/// Remediation may take minutes while Ready still tells of the failure before it. (Of an install or
+/// upgrade that failed without being stored, "Running" stands there while Flux sits idle: story
+/// render-error-backs-off.)
+fn remediating(message: &str) -> bool {
+    ["Running 'rollback' action", "Running 'uninstall' action"]
+        .iter()
+        .any(|action| message.starts_with(action))
+}
+
+fn working(_: &Case<'_>, release: &Release) -> Option<Decision> {
+    let at_work = match reconciling(release) {
+        Some((_, message)) => failure(release).is_none() || remediating(message),
+        // Before 0.37 there is no Reconciling: Ready=Unknown alone means that Flux is at work.
+        None => !is_stalled(release) && release.is("Ready", Truth::Unknown),
+    };
+    at_work.then(|| wait(Why::Working))
+}
+
+/// The alert comes before the status: a look later this is Stalled, or Flux sits in a back-off of its
+/// own (story render-error-backs-off).
+fn settling(case: &Case<'_>, release: &Release) -> Option<Decision> {
+    reconciling(release)?;
+    Some(if case.trigger.settled {
+        leave(Why::FluxRetries)
+    } else {
+        wait(Why::Settling)
+    })
+}
+
+fn not_attempted(case: &Case<'_>, release: &Release) -> Option<Decision> {
+    let (status, wanted) = (&release.status, release.metadata.generation);
+    let tried = status.last_attempted_generation;
+    if tried.is_some_and(|tried| Some(tried) != wanted) {
+        return Some(wait(Why::NotAttempted));
+    }
+    let blank = status.conditions.is_empty();
+    if release.failing() || (blank && case.trigger.alerted) {
+        return None;
+    }
+    // Ready=True for an older generation, or nothing said yet: a patch is on its way.
+    Some(wait(if blank {
+        Why::NotAttempted
+    } else {
+        Why::Settling
+    }))
+}
+
+fn lasting(case: &Case<'_>, release: &Release) -> Option<Decision> {
+    match case.verdict.class {
+        Class::Permanent => Some(leave(Why::Permanent)),
+        Class::Unknown if case.policy.unknown != Class::Transient => Some(leave(Why::UnknownCause)),
+        // Flux itself says that it goes on; only a stall proves it wrong.
+        Class::Benign if !is_stalled(release) => Some(leave(Why::FluxRetries)),
+        Class::Unknown | Class::Transient | Class::Benign => None,
+    }
+}
+
+fn remediated(case: &Case<'_>, release: &Release) -> Option<Decision> {
+    let (why, allowed) = safe_state(release, case.policy)?;
+    let standing = ledger::standing(release);
+    let once =
+        allowed && (standing.attempts == 0 || (standing.attempts == 1 && standing.swallowed));
+    (!once).then(|| leave(why))
+}
+
+/// Whether Flux has put the release into a safe state, and whether the policy lets us disturb it.
+fn safe_state(release: &Release, policy: &Policy) -> Option<(Why, bool)> {
+    let done = release
+        .condition("Remediated")
+        .filter(|condition| condition.status == Truth::True);
+    match done.map(|condition| condition.reason.as_str()) {
+        Some("UninstallSucceeded") => return Some((Why::Uninstalled, policy.after_uninstall)),
+        Some(_) => return Some((Why::RolledBack, policy.after_rollback)),
+        None => {}
+    }
+    let gone = release
+        .newest()
+        .is_some_and(|newest| newest.status.starts_with("uninstall"));
+    gone.then_some((Why::Uninstalled, policy.after_uninstall))
+}
+
+fn contested(_: &Case<'_>, release: &Release) -> Option<Decision> {
+    ledger::standing(release)
+        .contested
+        .then(|| leave(Why::Contested))
+}
+
+/// Not charged: nothing was tried. In place of an order that was itself within the budget.
+fn swallowed(case: &Case<'_>, release: &Release) -> Option<Decision> {
+    let standing = ledger::standing(release);
+    let again = is_stalled(release) && standing.swallowed && standing.sends < SENDS;
+    let counted = standing.attempts != u32::MAX && case.policy.limit > 0;
+    (again && counted).then(|| Decision::Restart {
+        order: Order {
+            action: stalled_action(case.policy),
+            attempt: standing.attempts,
+            sends: standing.sends + 1,
+        },
+        why: Why::Stalled,
+    })
+}
+
+fn budget_spent(case: &Case<'_>, release: &Release) -> Option<Decision> {
+    let policy = case.policy;
+    let standing = ledger::standing(release);
+    if standing.attempts < policy.limit {
+        return None;
+    }
+    let spent = |again| {
+        Some(Decision::Leave {
+            again,
+            why: Why::BudgetSpent,
+        })
+    };
+    // A count nobody can read, and a limit of none at all, are no way back.
+    let (Some(lane), Some((last, token)), true) = (
+        policy.slow_lane,
+        &standing.last,
+        policy.limit > 0 && standing.attempts != u32::MAX && is_stalled(release),
+    ) else {
+        return spent(None);
+    };
+    let again = policy.backoff.slow(lane, *last, token);
+    let early = case.trigger.released && standing.gave_up;
+    if (case.now < again && !early) || !standing.gave_up {
+        return spent(Some(again));
+    }
+    None
+}
+
+fn backoff(case: &Case<'_>, release: &Release) -> Option<Decision> {
+    let standing = ledger::standing(release);
+    let (last, token) = standing.last.as_ref()?;
+    let until = case.policy.backoff.until(standing.attempts, *last, token);
+    // A time that lies further ahead than clocks differ was not written by a sane one.
+    let sane = *last
+        <= case
+            .now
+            .saturating_add(CLOCK_SKEW)
+            .unwrap_or(jiff::Timestamp::MAX);
+    (sane && case.now < until).then_some(Decision::Wait {
+        until: Some(until),
+        why: Why::Backoff,
+    })
+}
+
+fn held(case: &Case<'_>, _: &Release) -> Option<Decision> {
+    case.hold.map(|hold| Decision::Wait {
+        until: Some(hold.until),
+        why: hold.why,
+    })
+}
+
+fn stalled(case: &Case<'_>, release: &Release) -> Option<Decision> {
+    is_stalled(release).then(|| first_token(stalled_action(case.policy), release, Why::Stalled))
+}
+
+fn idle_failed(_: &Case<'_>, release: &Release) -> Option<Decision> {
+    Some(first_token(Action::Request, release, Why::IdleFailed))
+}
+
+fn stalled_action(policy: &Policy) -> Action {
+    if policy.force {
+        Action::Force
+    } else {
+        Action::Reset
+    }
+}
+
+fn first_token(action: Action, release: &Release, why: Why) -> Decision {
+    let attempt = ledger::standing(release).attempts.saturating_add(1);
+    Decision::Restart {
+        order: Order {
+            action,
+            attempt,
+            sends: 1,
+        },
+        why,
+    }
+}

@@ -1,0 +1,204 @@
+use serde_json::json;
+
+use super::*;
+
+fn annotated(key: &str, value: &str) -> Release {
+    serde_json::from_value(
+        json!({"metadata": {"namespace": "apps", "annotations": {key: value},
+        "labels": {"tier": "data"}}}),
+    )
+    .expect("a release")
+}
+
+fn with(policy: Policy, key: &str, value: &str) -> (Policy, Vec<Odd>) {
+    Policies::from(policy).for_release("a", &annotated(key, value))
+}
+
+#[test]
+fn waits_double_up_to_the_longest_and_never_come_early() {
+    let backoff = Policy::default().backoff;
+    let last = Timestamp::UNIX_EPOCH;
+    for (attempts, least) in [
+        (1, 60),
+        (2, 120),
+        (3, 240),
+        (6, 1920),
+        (7, 3600),
+        (40, 3600),
+        (u32::MAX, 3600),
+    ] {
+        let until = backoff.until(attempts, last, "token").as_second();
+        assert!(
+            (least..=least + least / 10).contains(&until),
+            "{attempts}: {until}"
+        );
+    }
+}
+
+#[test]
+fn jitter_differs_by_token_and_stays_within_its_share() {
+    let backoff = Policy::default().backoff;
+    let waits: std::collections::BTreeSet<_> = (0..50)
+        .map(|n| {
+            backoff
+                .until(7, Timestamp::UNIX_EPOCH, &n.to_string())
+                .as_millisecond()
+        })
+        .collect();
+    assert!(waits.len() > 40);
+    assert!(
+        waits
+            .iter()
+            .all(|wait| (3_600_000..=3_960_000).contains(wait))
+    );
+}
+
+#[test]
+fn annotations_narrow_and_what_cannot_be_heeded_is_said() {
+    for (key, value, heeded, narrowed) in [
+        (LIMIT, "2", true, true),
+        (LIMIT, " 2 ", true, true),
+        (LIMIT, "0", true, true),
+        (LIMIT, "5", true, false),
+        (LIMIT, "50", false, false),
+        (LIMIT, "-1", false, false),
+        (LIMIT, "many", false, false),
+        (LIMIT, "", false, false),
+        (ENABLED, "false", true, true),
+        (ENABLED, "False", true, true),
+        (ENABLED, "true", true, false),
+        (ENABLED, "no", false, false),
+        (MODE, "observe", true, true),
+        (MODE, "act", true, false),
+        (MODE, "loud", false, false),
+        (POLICY, "nobody's", false, false),
+        (POLICY, "default", true, false),
+        (RENEW, "monday", true, false),
+        (RENEW, " ", false, false),
+        (AFTER_ROLLBACK, "false", true, false),
+        (AFTER_ROLLBACK, "yes", false, false),
+    ] {
+        let (policy, odd) = with(Policy::default(), key, value);
+        assert_eq!(odd.is_empty(), heeded, "{key}: {value:?}: {odd:?}");
+        assert_eq!(policy != Policy::default(), narrowed, "{key}: {value:?}");
+    }
+}
+
+#[test]
+fn annotations_widen_only_as_far_as_allowed() {
+    let strict = Policy {
+        allow: Allow {
+            limit: 8,
+            after_rollback: false,
+            policies: Vec::new(),
+        },
+        ..Policy::default()
+    };
+    assert!(
+        with(Policy::default(), AFTER_ROLLBACK, "true")
+            .0
+            .after_rollback
+    );
+    let (policy, odd) = with(strict.clone(), AFTER_ROLLBACK, "true");
+    assert!(!policy.after_rollback && odd.len() == 1);
+    assert_eq!(with(strict.clone(), LIMIT, "7").0.limit, 7);
+    let (policy, odd) = with(strict.clone(), LIMIT, "9");
+    assert_eq!((policy.limit, odd.len()), (8, 1));
+    let open = Policy {
+        after_rollback: true,
+        ..strict
+    };
+    assert!(!with(open, AFTER_ROLLBACK, "false").0.after_rollback);
+}
+
+#[test]
+fn the_first_policy_that_matches_counts() {
+    let policy = |name: &str, limit| Policy {
+        name: name.into(),
+        limit,
+        ..Policy::default()
+    };
+    let wanted = |clusters: &[&str], namespaces: &[&str], labels: &[(&str, &str)]| Match {
+        clusters: clusters.iter().map(|name| (*name).into()).collect(),
+        namespaces: namespaces.iter().map(|name| (*name).into()).collect(),
+        labels: labels
+            .iter()
+            .map(|(name, value)| ((*name).into(), (*value).into()))
+            .collect(),
+    };
+    let release = annotated("x", "y");
+    for (matching, expected) in [
+        (wanted(&[], &[], &[]), 1),
+        (wanted(&["a"], &["apps"], &[("tier", "data")]), 1),
+        (wanted(&["b", "a*"], &["ap*"], &[]), 1),
+        (wanted(&["b"], &[], &[]), 2),
+        (wanted(&[], &["app"], &[]), 2),
+        (wanted(&[], &[], &[("tier", "web")]), 2),
+        (wanted(&[], &[], &[("other", "data")]), 2),
+    ] {
+        let policies = Policies {
+            listed: vec![
+                (matching.clone(), policy("first", 1)),
+                (Match::default(), policy("second", 2)),
+            ],
+            ..Policies::default()
+        };
+        let (found, _) = policies.for_release("a", &release);
+        assert_eq!(found.limit, expected, "{matching:?}");
+    }
+}
+
+#[test]
+fn a_chosen_policy_narrows_and_takes_the_place_only_where_it_is_allowed_to() {
+    let generous = Policy {
+        name: "generous".into(),
+        limit: 9,
+        after_uninstall: true,
+        slow_lane: None,
+        ..Policy::default()
+    };
+    let mut policies = Policies {
+        listed: vec![(
+            Match {
+                namespaces: vec!["elsewhere".into()],
+                ..Match::default()
+            },
+            generous.clone(),
+        )],
+        ..Policies::default()
+    };
+    let release = annotated(POLICY, "generous");
+    let (policy, odd) = policies.for_release("a", &release);
+    assert_eq!((policy.limit, policy.after_uninstall), (5, false));
+    assert_eq!(policy.slow_lane, None, "that much it narrows");
+    assert_eq!(odd.len(), 1);
+    policies.base.allow.policies.push("generous".into());
+    assert_eq!(policies.for_release("a", &release), (generous, vec![]));
+}
+
+#[test]
+fn observing_as_a_whole_or_by_cluster_outranks_every_policy() {
+    let act = (Match::default(), Policy::default());
+    let observing = Policies {
+        base: Policy {
+            mode: Mode::Observe,
+            ..Policy::default()
+        },
+        listed: vec![act.clone()],
+        ..Policies::default()
+    };
+    let one = Policies {
+        listed: vec![act],
+        observed: vec!["a".into()],
+        ..Policies::default()
+    };
+    let mode = |policies: &Policies, cluster| {
+        policies
+            .for_release(cluster, &annotated(MODE, "act"))
+            .0
+            .mode
+    };
+    assert_eq!(mode(&observing, "a"), Mode::Observe);
+    assert_eq!(mode(&one, "a"), Mode::Observe);
+    assert_eq!(mode(&one, "b"), Mode::Act);
+}

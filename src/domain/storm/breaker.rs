@@ -1,0 +1,186 @@
+//! The breaker of one cause: closed, open (one probe at a time), releasing (more and more at once).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{Caps, Outcome, Wake};
+use crate::domain::alert::ReleaseRef;
+
+#[derive(Debug, Default)]
+pub(super) struct Breaker {
+    /// Who failed lately, and when last.
+    failing: BTreeMap<ReleaseRef, Timestamp>,
+    /// Who is to be looked at when there is room.
+    waiting: BTreeSet<ReleaseRef>,
+    phase: Phase,
+    touched: Option<Timestamp>,
+}
+
+#[derive(Debug, Default)]
+enum Phase {
+    #[default]
+    Closed,
+    /// One is tried, not before `until`; after one that failed, `wait` more than before.
+    Open {
+        until: Timestamp,
+        wait: SignedDuration,
+        probe: Option<ReleaseRef>,
+        /// Who was told to come at `until`.
+        next: Option<ReleaseRef>,
+    },
+    /// So many at once; twice as many once so many have been helped.
+    Releasing { step: usize, helped: usize },
+}
+
+impl Breaker {
+    pub(super) fn is_open(&self) -> bool {
+        !matches!(self.phase, Phase::Closed)
+    }
+
+    /// Whether nothing is left to remember.
+    pub(super) fn is_over(&self, caps: &Caps, now: Timestamp) -> bool {
+        let quiet = self.touched.is_none_or(|touched| {
+            let longest = if self.is_open() {
+                caps.max_wait * 2
+            } else {
+                caps.window
+            };
+            now.duration_since(touched) > longest
+        });
+        quiet && (self.is_open() || self.waiting.is_empty())
+    }
+
+    pub(super) fn failed(&mut self, release: &ReleaseRef, caps: &Caps, now: Timestamp) {
+        self.touched = Some(now);
+        self.failing.insert(release.clone(), now);
+        self.failing
+            .retain(|_, at| now.duration_since(*at) <= caps.window);
+        if matches!(self.phase, Phase::Closed) && self.failing.len() >= caps.threshold {
+            self.phase = Phase::Open {
+                until: now,
+                wait: caps.wait,
+                probe: None,
+                next: None,
+            };
+        }
+    }
+
+    /// Whether this release may be restarted now; otherwise when to ask again, where that is known.
+    pub(super) fn ask(
+        &mut self,
+        release: &ReleaseRef,
+        flying: usize,
+        now: Timestamp,
+    ) -> Result<(), Option<Timestamp>> {
+        let asked = match &mut self.phase {
+            Phase::Closed => Ok(()),
+            Phase::Open {
+                probe: Some(probe), ..
+            } if probe == release => Ok(()),
+            Phase::Open { probe: Some(_), .. } => Err(None),
+            Phase::Open { until, .. } if now >= *until => Ok(()),
+            Phase::Open { until, next, .. } => {
+                let mine = next.get_or_insert_with(|| release.clone()) == release;
+                Err(mine.then_some(*until))
+            }
+            Phase::Releasing { step, .. } if flying < *step => Ok(()),
+            Phase::Releasing { .. } => Err(None),
+        };
+        if asked.is_err() {
+            self.waiting.insert(release.clone());
+        }
+        asked
+    }
+
+    /// This release is restarted.
+    pub(super) fn take(&mut self, release: &ReleaseRef) {
+        self.waiting.remove(release);
+        if let Phase::Open { probe, next, .. } = &mut self.phase {
+            *probe = Some(release.clone());
+            *next = None;
+        }
+    }
+
+    /// A restart for this cause ended while `flying` others run.
+    pub(super) fn ended(
+        &mut self,
+        release: &ReleaseRef,
+        outcome: Outcome,
+        flying: usize,
+        caps: &Caps,
+        now: Timestamp,
+    ) -> Vec<Wake> {
+        self.touched = Some(now);
+        let probed = |probe: &Option<ReleaseRef>| probe.as_ref() == Some(release);
+        match (&mut self.phase, outcome) {
+            (Phase::Closed, _) => Vec::new(),
+            (Phase::Open { .. }, Outcome::Helped) => {
+                self.phase = Phase::Releasing { step: 2, helped: 0 };
+                self.release(flying, now)
+            }
+            (Phase::Open { wait, probe, .. }, Outcome::Failed) if probed(probe) => {
+                let wait = *wait;
+                self.reopen(wait, (wait * 2).min(caps.max_wait), now)
+            }
+            (Phase::Open { wait, probe, .. }, Outcome::Unknown) if probed(probe) => {
+                let wait = *wait;
+                self.reopen(SignedDuration::ZERO, wait, now)
+            }
+            (Phase::Open { .. }, _) => Vec::new(),
+            (Phase::Releasing { step, helped }, Outcome::Helped) => {
+                *helped += 1;
+                if *helped >= *step {
+                    (*step, *helped) = (*step * 2, 0);
+                }
+                self.release(flying, now)
+            }
+            (Phase::Releasing { .. }, Outcome::Unknown) => self.release(flying, now),
+            (Phase::Releasing { .. }, Outcome::Failed) => {
+                self.reopen(caps.wait, (caps.wait * 2).min(caps.max_wait), now)
+            }
+        }
+    }
+
+    /// A release waits for the breaker to close.
+    pub(super) fn park(&mut self, release: &ReleaseRef) {
+        if self.is_open() {
+            self.waiting.insert(release.clone());
+        }
+    }
+
+    pub(super) fn forget(&mut self, release: &ReleaseRef) {
+        self.failing.remove(release);
+        self.waiting.remove(release);
+    }
+
+    /// Lets as many go as there is room for, and closes when nobody is left.
+    fn release(&mut self, flying: usize, now: Timestamp) -> Vec<Wake> {
+        let Phase::Releasing { step, .. } = self.phase else {
+            return Vec::new();
+        };
+        if self.waiting.is_empty() && flying == 0 {
+            self.phase = Phase::Closed;
+            self.failing.clear();
+        }
+        let mut wakes = Vec::new();
+        while flying + wakes.len() < step
+            && let Some(next) = self.waiting.pop_first()
+        {
+            wakes.push((next, now));
+        }
+        wakes
+    }
+
+    fn reopen(&mut self, pause: SignedDuration, wait: SignedDuration, now: Timestamp) -> Vec<Wake> {
+        let until = now.saturating_add(pause).unwrap_or(Timestamp::MAX);
+        let next = self.waiting.pop_first();
+        self.phase = Phase::Open {
+            until,
+            wait,
+            probe: None,
+            next: next.clone(),
+        };
+        next.into_iter().map(|next| (next, until)).collect()
+    }
+}

@@ -1,0 +1,79 @@
+//! A token bucket, kept as the time at which the next token is due (GCRA): no timer fills it.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::domain::alert::ReleaseRef;
+
+/// So many in the long run, so many at once.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rate {
+    /// In the long run.
+    pub per_minute: u32,
+    /// At once, after a quiet time.
+    pub burst: u32,
+}
+
+impl Default for Rate {
+    fn default() -> Self {
+        Self {
+            per_minute: 30,
+            burst: 10,
+        }
+    }
+}
+
+/// The bucket, and who has been promised the next tokens: thousands that wait come one by one.
+#[derive(Debug, Default)]
+pub(super) struct Meter {
+    due: Option<Timestamp>,
+    promised: BTreeMap<ReleaseRef, Timestamp>,
+}
+
+/// A promise that nobody came for is void after that time.
+const PROMISED_FOR: SignedDuration = SignedDuration::from_mins(10);
+
+impl Meter {
+    /// Takes a token, or says when there will be one for this release.
+    pub(super) fn take(
+        &mut self,
+        rate: Rate,
+        release: &ReleaseRef,
+        now: Timestamp,
+    ) -> Result<(), Timestamp> {
+        self.promised
+            .retain(|_, at| now.duration_since(*at) < PROMISED_FOR);
+        if let Some(at) = self.promised.get(release) {
+            if *at > now {
+                return Err(*at);
+            }
+            self.promised.remove(release);
+            return Ok(());
+        }
+        let interval = SignedDuration::from_secs(60)
+            / i32::try_from(rate.per_minute.max(1)).unwrap_or(i32::MAX);
+        let saved =
+            interval.saturating_mul(i32::try_from(rate.burst.max(1) - 1).unwrap_or(i32::MAX));
+        let due = self.due.unwrap_or(now).max(now);
+        // A clock that was set back must not hold everything up.
+        let queue = i32::try_from(self.promised.len() + 1).unwrap_or(i32::MAX);
+        let latest = add(add(now, saved), interval.saturating_mul(queue));
+        let due = due.min(latest);
+        self.due = Some(add(due, interval));
+        let at = add(due, -saved);
+        if at <= now {
+            return Ok(());
+        }
+        self.promised.insert(release.clone(), at);
+        Err(at)
+    }
+
+    pub(super) fn forget(&mut self, release: &ReleaseRef) {
+        self.promised.remove(release);
+    }
+}
+
+fn add(at: Timestamp, wait: SignedDuration) -> Timestamp {
+    at.saturating_add(wait).unwrap_or(Timestamp::MAX)
+}

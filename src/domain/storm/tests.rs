@@ -1,0 +1,201 @@
+use super::*;
+
+const RULE: &str = "registry-unavailable";
+
+fn cause() -> Fingerprint {
+    Fingerprint::of(RULE, "Get \"https://registry.example/v2/\": EOF")
+}
+
+fn name(number: usize) -> ReleaseRef {
+    ReleaseRef {
+        cluster: "a".into(),
+        namespace: "apps".into(),
+        name: format!("r{number:04}").into(),
+    }
+}
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_second(1_800_000_000 + seconds).expect("a time")
+}
+
+fn caps() -> Caps {
+    let rate = Rate {
+        per_minute: 6000,
+        burst: 1000,
+    };
+    Caps {
+        rate,
+        in_flight: 1000,
+        ..Caps::default()
+    }
+}
+
+/// A storm in which so many fail at second 0.
+fn raging(caps: Caps, many: usize) -> Storm {
+    let mut storm = Storm::new(caps);
+    for number in 0..many {
+        storm.failed(&name(number), &cause(), at(0));
+    }
+    storm
+}
+
+fn admitted(storm: &mut Storm, releases: impl IntoIterator<Item = usize>, now: i64) -> Vec<usize> {
+    let admitted = releases
+        .into_iter()
+        .filter(|number| storm.admit(&name(*number), &cause(), at(now)).is_ok());
+    admitted.collect()
+}
+
+#[test]
+fn below_the_threshold_everybody_goes() {
+    let mut storm = raging(caps(), 4);
+    assert_eq!(admitted(&mut storm, 0..4, 1).len(), 4);
+    assert_eq!(storm.open(), 0);
+}
+
+#[test]
+fn failures_that_are_far_apart_or_differ_are_no_storm() {
+    let mut storm = Storm::new(caps());
+    for number in 0..9 {
+        let second = i64::try_from(number).expect("small") * 120;
+        storm.failed(&name(number), &cause(), at(second));
+        storm.failed(&name(number), &Fingerprint::of("other", ""), at(second));
+    }
+    assert_eq!(storm.open(), 0);
+}
+
+#[test]
+fn one_is_tried_and_the_wait_doubles_while_that_fails() {
+    let mut storm = raging(caps(), 9);
+    assert_eq!(admitted(&mut storm, 0..9, 1), [0]);
+    let mut now = 2;
+    for wait in [60, 120, 240, 480, 960, 1920, 3600, 3600] {
+        let probe = storm.flying.keys().next().expect("a probe").clone();
+        let wakes = storm.ended(&probe, Outcome::Failed, at(now));
+        assert_eq!(wakes.len(), 1, "the next is told when to come");
+        assert_eq!(wakes[0].1, at(now + wait));
+        assert!(admitted(&mut storm, 0..9, now + wait - 1).is_empty());
+        now += wait;
+        assert_eq!(admitted(&mut storm, 0..9, now).len(), 1);
+    }
+}
+
+#[test]
+fn when_it_helps_the_others_follow_in_widening_steps_and_the_breaker_closes() {
+    let mut storm = raging(caps(), 40);
+    assert_eq!(admitted(&mut storm, 0..40, 1), [0]);
+    let (mut steps, mut helped) = (Vec::new(), 0);
+    while let Some(flying) = storm.flying.keys().next().cloned() {
+        let wakes = storm.ended(&flying, Outcome::Helped, at(10));
+        helped += 1;
+        for (release, _) in wakes {
+            storm.admit(&release, &cause(), at(10)).expect("its turn");
+        }
+        steps.push(storm.flying.len());
+    }
+    assert_eq!(helped, 40);
+    assert_eq!(storm.open(), 0);
+    assert!(steps.iter().max() >= Some(&8), "{steps:?}");
+    assert!(steps[0] == 2 && steps[1] <= 2, "{steps:?}");
+}
+
+#[test]
+fn a_failure_while_widening_holds_everybody_back_again() {
+    let mut storm = raging(caps(), 9);
+    admitted(&mut storm, 0..9, 1);
+    storm.ended(&name(0), Outcome::Helped, at(10));
+    assert_eq!(admitted(&mut storm, 1..9, 11).len(), 2);
+    storm.ended(&name(1), Outcome::Failed, at(12));
+    assert!(admitted(&mut storm, 3..9, 13).is_empty());
+}
+
+#[test]
+fn a_probe_that_is_lost_is_followed_by_another() {
+    for lost in ["deleted", "never ends"] {
+        let mut storm = raging(caps(), 9);
+        admitted(&mut storm, 0..9, 1);
+        let now = if lost == "deleted" {
+            storm.ended(&name(0), Outcome::Unknown, at(2));
+            2
+        } else {
+            7201
+        };
+        assert_eq!(admitted(&mut storm, 1..9, now).len(), 1, "{lost}");
+    }
+}
+
+#[test]
+fn those_that_were_given_up_are_woken_when_it_is_over() {
+    let mut storm = raging(caps(), 9);
+    admitted(&mut storm, 0..1, 1);
+    storm.gave_up(&name(7), &cause());
+    let wakes = storm.ended(&name(0), Outcome::Helped, at(2));
+    assert_eq!(wakes, [(name(7), at(2))]);
+}
+
+#[test]
+fn an_old_storm_is_forgotten() {
+    let mut storm = raging(caps(), 9);
+    storm.failed(&name(1), &Fingerprint::of("other", ""), at(7201));
+    assert_eq!(storm.open(), 0);
+}
+
+#[test]
+fn so_many_at_once_and_then_one_by_one() {
+    let rate = Rate {
+        per_minute: 30,
+        burst: 10,
+    };
+    let mut storm = Storm::new(Caps { rate, ..caps() });
+    assert_eq!(admitted(&mut storm, 0..100, 0).len(), 10);
+    let held: Vec<_> = (10..100)
+        .map(|number| {
+            storm
+                .admit(&name(number), &cause(), at(0))
+                .expect_err("held")
+        })
+        .collect();
+    for (number, hold) in held.iter().enumerate() {
+        let number = i64::try_from(number).expect("small");
+        assert_eq!(
+            (hold.why, hold.until),
+            (Why::RateLimited, at(2 * (number + 1)))
+        );
+    }
+    assert_eq!(
+        admitted(&mut storm, 10..100, 2),
+        [10],
+        "each at its own time"
+    );
+    assert_eq!(admitted(&mut storm, 11..100, 180).len(), 89);
+}
+
+#[test]
+fn a_clock_that_is_set_back_holds_nobody_up_for_long() {
+    let mut storm = Storm::new(Caps::default());
+    admitted(&mut storm, 0..10, 100_000);
+    let hold = storm.admit(&name(50), &cause(), at(0)).expect_err("held");
+    assert!(hold.until <= at(60), "{hold:?}");
+}
+
+#[test]
+fn no_more_than_so_many_run_at_once_and_the_next_is_woken() {
+    let mut storm = Storm::new(Caps {
+        in_flight: 3,
+        ..caps()
+    });
+    assert_eq!(admitted(&mut storm, 0..9, 0), [0, 1, 2]);
+    assert_eq!(storm.in_flight(), 3);
+    let wakes = storm.ended(&name(1), Outcome::Failed, at(5));
+    assert_eq!(wakes, [(name(3), at(5))]);
+    assert_eq!(admitted(&mut storm, [3, 4], 5), [3]);
+}
+
+#[test]
+fn whoever_holds_a_place_does_not_need_a_second() {
+    let mut storm = Storm::new(Caps {
+        in_flight: 1,
+        ..caps()
+    });
+    assert_eq!(admitted(&mut storm, [0, 0, 0, 1], 0), [0, 0, 0]);
+}

@@ -1,0 +1,291 @@
+//! The safety net: what fails although no alert said so.
+//!
+//! Delivery of alerts is at most once, and Flux never announces a stall. So each cluster's releases are
+//! watched (or listed from time to time), and those that fail are put into the same queue as alerts.
+//! Nothing is kept of a release but its name while it fails.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::Arc,
+    time::Duration,
+};
+
+use futures::StreamExt;
+use tokio::time::{Instant, sleep};
+
+use crate::{
+    cluster::{Cluster, Error, Seen},
+    config::SweepMode,
+    domain::{
+        alert::{Failure, ReleaseRef},
+        classify::Verdict,
+        decide::{Case, Decision, Trigger, Why, decide},
+        release::{REQUESTED_AT, Release},
+        storm::StormControl,
+    },
+    metrics::Found,
+    queue::{Admission, Pending, Queue, Source},
+    registry::Outlook,
+    worker::Shared,
+};
+
+/// From a change to the look it leads to: Flux writes its patches in bursts.
+const BURST: Duration = Duration::from_millis(300);
+
+/// How often everything is listed where watching is not allowed.
+const WITHOUT_WATCH: Duration = Duration::from_mins(5);
+
+/// The longest wait after errors in a row.
+const LONGEST_PAUSE: Duration = Duration::from_mins(1);
+
+/// How long to wait for room in the queue.
+const ROOM: Duration = Duration::from_secs(1);
+
+/// The sweep of one cluster.
+pub struct Sweep {
+    cluster: Cluster,
+    queue: Arc<Queue>,
+    storm: StormControl,
+    outlook: Arc<Outlook>,
+    shared: Shared,
+    mode: SweepMode,
+    /// Releases that fail, and a mark of what was last made of each.
+    failing: BTreeMap<ReleaseRef, u64>,
+    when: Found,
+    /// Errors in a row.
+    errors: u32,
+    /// What a person has to mend, said once.
+    said: Option<String>,
+}
+
+impl Sweep {
+    /// A sweep that puts what it finds into the queue of its cluster.
+    pub fn new(
+        cluster: Cluster,
+        queue: Arc<Queue>,
+        storm: StormControl,
+        outlook: Arc<Outlook>,
+        shared: Shared,
+        mode: SweepMode,
+    ) -> Self {
+        Self {
+            cluster,
+            queue,
+            storm,
+            outlook,
+            shared,
+            mode,
+            failing: BTreeMap::new(),
+            when: Found::AtStart,
+            errors: 0,
+            said: None,
+        }
+    }
+
+    /// Looks until it is dropped.
+    pub async fn run(mut self) {
+        loop {
+            let pause = match self.mode {
+                SweepMode::Off => return,
+                SweepMode::Every(interval) => match self.list().await {
+                    Ok(()) => interval,
+                    Err(error) => self.trouble(&error),
+                },
+                SweepMode::Watch => {
+                    let error = self.watch().await;
+                    self.trouble(&error)
+                }
+            };
+            sleep(pause).await;
+        }
+    }
+
+    /// One look at everything, page by page.
+    async fn list(&mut self) -> Result<(), Error> {
+        let (mut next, mut failing) = (None, BTreeSet::new());
+        loop {
+            let (releases, more) = self.cluster.page(next.as_deref()).await?;
+            for release in releases {
+                failing.extend(self.see(&release).await);
+            }
+            next = more;
+            if next.is_none() {
+                break;
+            }
+        }
+        self.complete(&failing);
+        Ok(())
+    }
+
+    /// Everything, and then what becomes of it, until something is wrong that does not pass by itself.
+    async fn watch(&mut self) -> Error {
+        let mut watching = match self.cluster.watch().await {
+            Ok(watching) => watching,
+            Err(error) => return error,
+        };
+        let mut listed = BTreeSet::new();
+        while let Some(seen) = watching.next().await {
+            match seen {
+                Ok(Seen::Start) => listed.clear(),
+                Ok(Seen::Listed(release)) => listed.extend(self.see(&release).await),
+                Ok(Seen::Complete) => self.complete(&std::mem::take(&mut listed)),
+                Ok(Seen::Going) => self.looked(),
+                Ok(Seen::Changed(release)) => drop(self.see(&release).await),
+                Ok(Seen::Deleted(release)) => self.gone(&release),
+                Err(error) if error.passes() => {
+                    let pause = self.trouble(&error);
+                    sleep(pause).await;
+                }
+                Err(error) => return error,
+            }
+        }
+        Error::Unavailable("the watch ended".into())
+    }
+
+    /// Says what is wrong, once, and how long to wait.
+    fn trouble(&mut self, error: &Error) -> Duration {
+        self.errors += 1;
+        let kind = error.result().as_str();
+        let (cluster, errors) = (&self.cluster.name, self.errors);
+        if error.passes() {
+            // The first may be a restart of the API server; many are one line.
+            if errors == 2 {
+                tracing::warn!(%cluster, kind, "the sweep of {cluster} cannot look, and goes on trying: {error}");
+            } else {
+                tracing::debug!(%cluster, kind, errors, "the sweep of {cluster} cannot look: {error}");
+            }
+            let pause = Duration::from_secs(1 << errors.min(6));
+            return pause.min(LONGEST_PAUSE);
+        }
+        if self.said.as_deref() != Some(kind) {
+            let every = WITHOUT_WATCH.as_secs() / 60;
+            tracing::warn!(%cluster, kind, "the sweep of {cluster} does what it can every {every} minutes: {error}; or set sweep: off");
+            self.said = Some(kind.to_owned());
+        }
+        WITHOUT_WATCH
+    }
+
+    /// A look at everything is over.
+    fn complete(&mut self, failing: &BTreeSet<ReleaseRef>) {
+        self.failing.retain(|release, _| failing.contains(release));
+        self.when = Found::Later;
+        self.looked();
+    }
+
+    fn looked(&mut self) {
+        if self.errors > 1 {
+            let cluster = &self.cluster.name;
+            tracing::info!(%cluster, "the sweep of {cluster} looks again");
+        }
+        self.errors = 0;
+        self.outlook.looked(self.failing.len());
+    }
+
+    /// Looks at one release. Its name, if it fails.
+    async fn see(&mut self, release: &Release) -> Option<ReleaseRef> {
+        let name = self.name(release);
+        if release.at_rest() {
+            self.queue.hasten(&name, Instant::now() + BURST, false);
+        }
+        if !release.failing() {
+            self.failing.remove(&name);
+            self.outlook.failing(self.failing.len());
+            return None;
+        }
+        let verdict = self.shared.classifier.release(release);
+        let verdict = verdict.unwrap_or(Verdict::UNKNOWN);
+        let decision = self.decide(release, verdict);
+        if decision.why() == Why::Stalled {
+            let cause = self.shared.classifier.fingerprint(release, verdict);
+            let now = self.shared.clock.now();
+            self.storm.lock().failed(&name, &cause, now);
+        }
+        let mark = mark(release, &decision);
+        if self.failing.insert(name.clone(), mark) != Some(mark) && needs_a_look(&decision) {
+            self.announce(&name, release, verdict).await;
+        }
+        self.outlook.failing(self.failing.len());
+        Some(name)
+    }
+
+    fn gone(&mut self, release: &Release) {
+        let name = self.name(release);
+        self.queue.hasten(&name, Instant::now() + BURST, false);
+        self.failing.remove(&name);
+        self.outlook.failing(self.failing.len());
+    }
+
+    /// Puts it into the queue, unless it is there. A full queue is waited for: nothing is lost.
+    async fn announce(&self, name: &ReleaseRef, release: &Release, verdict: Verdict) {
+        let failure = Failure {
+            release: name.clone(),
+            uid: Some(release.metadata.uid.as_str().into()),
+        };
+        let due = self.shared.pace.settle;
+        while !self.queue.contains(name) {
+            let pending = Pending::new(failure.clone(), Source::Sweep, verdict);
+            match self.queue.offer(pending, Instant::now() + due) {
+                Admission::Queued => self.shared.metrics.found(&self.cluster.name, self.when),
+                Admission::Full => {
+                    sleep(ROOM).await;
+                    continue;
+                }
+                Admission::Merged | Admission::Closed => {}
+            }
+            break;
+        }
+    }
+
+    /// What the worker would decide about what is seen here.
+    fn decide(&self, release: &Release, verdict: Verdict) -> Decision {
+        let shared = &self.shared;
+        let (policy, _) = shared.policies.for_release(&self.cluster.name, release);
+        let trigger = Trigger {
+            settled: true,
+            ..Trigger::default()
+        };
+        decide(&Case {
+            trigger: &trigger,
+            verdict,
+            release: Some(release),
+            policy: &policy,
+            hold: None,
+            now: shared.clock.now(),
+        })
+    }
+
+    fn name(&self, release: &Release) -> ReleaseRef {
+        ReleaseRef {
+            cluster: Arc::clone(&self.cluster.name),
+            namespace: release.metadata.namespace.as_str().into(),
+            name: release.metadata.name.as_str().into(),
+        }
+    }
+}
+
+/// Whether the worker should look: to act, to wait, or to say what a person has to do.
+fn needs_a_look(decision: &Decision) -> bool {
+    !matches!(
+        decision.why(),
+        Why::Gone
+            | Why::Replaced
+            | Why::Deleting
+            | Why::Suspended
+            | Why::OptedOut
+            | Why::Recovered
+            | Why::FluxRetries
+            | Why::Prerequisites
+    )
+}
+
+/// What a look would see: the same again needs none.
+fn mark(release: &Release, decision: &Decision) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    decision.as_str().hash(&mut hasher);
+    decision.why().hash(&mut hasher);
+    release.config_key().to_string().hash(&mut hasher);
+    release.marks().to_string().hash(&mut hasher);
+    release.annotation(REQUESTED_AT).hash(&mut hasher);
+    hasher.finish()
+}

@@ -1,0 +1,240 @@
+//! What no alert announced is found all the same.
+
+use std::time::Duration;
+
+use helmreboot::{app::Options, config::SweepMode, demo::fake_cluster::FaultKind};
+use serde_json::json;
+
+use crate::support::{Live, SLOW, TestApp, fault, pass};
+
+const FOUND: &str = "helmreboot_found_by_sweep_total{cluster=\"a\",when=\"later\"}";
+const AGE: &str = "helmreboot_sweep_age_seconds{cluster=\"a\"}";
+
+fn verbs(app: &TestApp, verb: &str) -> usize {
+    let calls = app.cluster("a").calls();
+    calls.iter().filter(|call| call.verb == verb).count()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_release_that_no_alert_announced_is_restarted() {
+    for mode in [SweepMode::Watch, SweepMode::Every(Duration::from_secs(60))] {
+        let options = Options {
+            sweep: mode,
+            ..Options::default()
+        };
+        let app = TestApp::with(options, &["a"]);
+        pass(5).await;
+        let release = app.holds(Live::stalled("web"));
+        pass(65).await;
+        assert_eq!(app.writes().len(), 1, "{mode:?}");
+        assert_eq!(app.metric(FOUND).await, 1.0);
+        assert_eq!(app.why(&release), "token-pending");
+        assert_eq!(
+            app.metric("helmreboot_failing_releases{cluster=\"a\"}")
+                .await,
+            1.0
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_failed_before_the_start_is_found_too_page_by_page() {
+    let app = TestApp::swept();
+    let mut stuck = Vec::new();
+    for number in 0..250 {
+        let live = if number % 50 == 0 {
+            Live::stalled(&format!("r{number}"))
+        } else {
+            Live::named(&format!("r{number}")).condition("Ready", "True", "UpgradeSucceeded", "")
+        };
+        let failing = number % 50 == 0;
+        let key = app.holds(live);
+        stuck.extend(failing.then_some(key));
+    }
+    let (clusters, clock) = app.kill();
+    let app = TestApp::around(Options::default(), clusters, clock);
+    let lists = verbs(&app, "list");
+    pass(5).await;
+    assert_eq!(verbs(&app, "list") - lists, 3, "250 in pages of 100");
+    let at_start = "helmreboot_found_by_sweep_total{cluster=\"a\",when=\"start\"}";
+    assert_eq!(app.metric(at_start).await, 5.0);
+    assert!(!app.writes().is_empty());
+    for release in &stuck {
+        assert_ne!(app.why(release), "nothing");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn stalled_beside_ready_unknown_is_found() {
+    let app = TestApp::swept();
+    let release = app.holds(
+        Live::named("web")
+            .condition(
+                "Stalled",
+                "True",
+                "RetriesExceeded",
+                "Failed to upgrade after 1 attempt(s)",
+            )
+            .condition(
+                "Ready",
+                "Unknown",
+                "Progressing",
+                "reconciliation in progress",
+            )
+            .condition("Released", "False", "UpgradeFailed", SLOW),
+    );
+    pass(5).await;
+    assert_eq!(app.writes().len(), 1);
+    assert_eq!(app.why(&release), "reset");
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_an_alert_it_is_still_one_get_and_one_patch() {
+    let app = TestApp::swept();
+    pass(1).await;
+    let release = app.holds(Live::stalled("web"));
+    app.alert(&release).await;
+    pass(4).await;
+    assert_eq!((verbs(&app, "get"), app.writes().len()), (1, 1));
+    assert_eq!(app.metric(FOUND).await, 0.0, "the alert was first");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_needs_nothing_costs_no_look() {
+    let app = TestApp::swept();
+    app.holds(Live::stalled("suspended").with(&json!({"spec": {"suspend": true}})));
+    app.holds(Live::stalled("opted-out").annotated("helmreboot.io/enabled", "false"));
+    app.holds(
+        Live::named("retries")
+            .failed(SLOW)
+            .reconciling("ProgressingWithRetry", "soon"),
+    );
+    app.holds(Live::named("ready").condition("Ready", "True", "UpgradeSucceeded", ""));
+    pass(600).await;
+    assert_eq!(verbs(&app, "get"), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_ends_a_wait_early() {
+    let app = TestApp::swept();
+    pass(1).await;
+    let release = app.holds(
+        Live::named("web")
+            .failed(SLOW)
+            .reconciling("Progressing", "Running 'rollback' action"),
+    );
+    app.alert(&release).await;
+    // Looks come 2, 7, 17, 37, 77 s after the alert: the next would be 40 s away.
+    pass(40).await;
+    assert_eq!(app.why(&release), "working");
+    app.holds(Live::stalled("web"));
+    pass(1).await;
+    assert_eq!(app.writes().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_that_is_cut_or_has_expired_is_begun_again() {
+    for expired in [false, true] {
+        let app = TestApp::swept();
+        pass(1).await;
+        if expired {
+            app.cluster("a")
+                .fault(fault("watch", 3, FaultKind::Refuse(503)));
+        }
+        app.cluster("a").cut_watches();
+        pass(1).await;
+        app.holds(Live::stalled("web"));
+        if expired {
+            app.cluster("a").compact();
+        }
+        pass(60).await;
+        assert_eq!(app.writes().len(), 1, "expired: {expired}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_watching_is_forbidden_everything_is_listed_from_time_to_time() {
+    let app = TestApp::swept();
+    app.cluster("a")
+        .fault(fault("watch", u32::MAX, FaultKind::Refuse(403)));
+    pass(10).await;
+    app.holds(Live::stalled("web"));
+    pass(300).await;
+    assert_eq!(app.writes().len(), 1);
+    assert!(verbs(&app, "list") <= 3);
+    // Once it is allowed, the watch is on again.
+    app.cluster("a").no_faults();
+    pass(600).await;
+    app.holds(Live::stalled("other"));
+    pass(5).await;
+    assert_eq!(app.writes().len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_api_server_that_was_away_is_looked_at_again() {
+    let app = TestApp::swept();
+    pass(1).await;
+    app.cluster("a")
+        .fault(fault("list", u32::MAX, FaultKind::Refuse(503)));
+    app.cluster("a")
+        .fault(fault("watch", u32::MAX, FaultKind::Refuse(503)));
+    app.cluster("a").cut_watches();
+    app.holds(Live::stalled("web"));
+    pass(3600).await;
+    assert!(app.metric(AGE).await > 3500.0, "the metric shows it");
+    assert!(verbs(&app, "watch") < 100, "and the server is not pressed");
+    app.cluster("a").no_faults();
+    pass(90).await;
+    assert_eq!(app.writes().len(), 1);
+    assert!(app.metric(AGE).await < 100.0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_that_works_is_never_old() {
+    let app = TestApp::swept();
+    for _ in 0..40 {
+        pass(97).await;
+        assert!(app.metric(AGE).await < 400.0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_sweep_nothing_is_listed_and_the_metric_shows_it() {
+    let app = TestApp::new();
+    app.holds(Live::stalled("web"));
+    pass(3600).await;
+    assert_eq!(app.cluster("a").calls().len(), 0);
+    assert_eq!(app.metric(AGE).await, 3600.0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn more_failing_releases_than_the_queue_holds_are_all_looked_at() {
+    let options = Options {
+        queue_capacity: 3,
+        ..Options::default()
+    };
+    let app = TestApp::with(options, &["a"]);
+    let releases: Vec<_> = (0..20)
+        .map(|number| {
+            app.holds(Live::stalled(&format!("r{number}")).failed(crate::support::IMMUTABLE))
+        })
+        .collect();
+    pass(60).await;
+    for release in &releases {
+        assert_eq!(app.why(release), "permanent");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_release_that_is_deleted_is_forgotten() {
+    let app = TestApp::swept();
+    let release = app.holds(Live::stalled("web").failed(crate::support::IMMUTABLE));
+    pass(5).await;
+    app.cluster("a").delete(&release);
+    pass(5).await;
+    assert_eq!(
+        app.metric("helmreboot_failing_releases{cluster=\"a\"}")
+            .await,
+        0.0
+    );
+}
