@@ -1,6 +1,7 @@
 //! The composition root: a configuration and clients become a running service.
 
 use std::{
+    hash::{BuildHasher, RandomState},
     net::{SocketAddr, TcpListener},
     path::PathBuf,
     sync::Arc,
@@ -77,6 +78,8 @@ pub struct Options {
     pub max_event_age: SignedDuration,
     /// How far an event may be in the future.
     pub max_event_ahead: SignedDuration,
+    /// What tells this process from others that write in the same second.
+    pub salt: u32,
     /// How long things take.
     pub pace: Pace,
 }
@@ -114,6 +117,7 @@ impl Options {
             queue_capacity: config.queue_capacity,
             max_event_age: config.max_event_age,
             max_event_ahead: config.max_event_ahead,
+            salt: random(),
             pace: Pace::default(),
         }
     }
@@ -129,6 +133,7 @@ impl Default for Options {
             queue_capacity: 4096,
             max_event_age: SignedDuration::from_mins(15),
             max_event_ahead: SignedDuration::from_mins(5),
+            salt: 0,
             pace: Pace::default(),
         }
     }
@@ -145,6 +150,7 @@ impl App {
             queue_capacity,
             max_event_age,
             max_event_ahead,
+            salt,
             pace,
         } = options;
         let settle = pace.settle;
@@ -157,6 +163,7 @@ impl App {
             journal: Arc::new(Journal::default()),
             metrics: metrics.clone(),
             clock: clock.clone(),
+            salt,
             pace: Arc::new(pace),
         };
         let (mut members, mut workers) = (Vec::new(), Vec::new());
@@ -176,14 +183,15 @@ impl App {
                 Arc::clone(&queue),
                 storm.clone(),
             );
-            sweeps.push(Sweep::new(
+            let swept = Sweep::new(
                 cluster.clone(),
                 Arc::clone(&queue),
                 storm.clone(),
                 Arc::clone(&member.outlook),
                 shared.clone(),
                 sweep,
-            ));
+            );
+            sweeps.extend((sweep != SweepMode::Off).then_some(swept));
             workers.push(Worker::new(cluster, queue, storm, shared.clone()));
             members.push(member);
             clusters.push(config);
@@ -225,6 +233,7 @@ impl App {
             Arc::clone(&self.series),
             self.shared.metrics.clone(),
             Arc::clone(&self.registry),
+            self.shared.clock.clone(),
         )
     }
 
@@ -301,6 +310,7 @@ impl App {
             biased;
             signal = signals.recv() => signal.unwrap_or("the end of the program"),
             Some(ended) = servers.join_next() => return Err(broken("a listener", ended.map(|served| served.err()))),
+            Some(ended) = background.join_next() => return Err(broken("a task in the background", ended.map(|()| None))),
             Some(ended) = workers.join_next() => return Err(broken("a worker", ended.map(|()| None))),
         };
         self.readiness.set(false);
@@ -334,7 +344,7 @@ impl App {
         if left > 0 {
             tracing::warn!(
                 left,
-                "stopped with {left} releases that were waited for; those still stuck need a further alert"
+                "stopped with {left} releases that were waited for; the next start looks at those that are still stuck, if the sweep is on"
             );
         }
         tracing::info!("stopped");
@@ -352,6 +362,12 @@ fn broken(
         Ok(None) => anyhow!("{what} ended by itself; please report it"),
         Err(panic) => anyhow!(panic).context(format!("{what} panicked; please report it")),
     }
+}
+
+/// A number that another process is not likely to have too.
+fn random() -> u32 {
+    let hash = RandomState::new().hash_one(std::process::id());
+    u32::try_from(hash % 1_000_000_000).unwrap_or_default()
 }
 
 /// Binds `host:port`; an empty host is every interface, over IPv6 too where the machine has it.

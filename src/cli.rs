@@ -10,6 +10,7 @@ use crate::{
     demo::Wish,
 };
 
+pub mod explain;
 pub mod serve;
 
 /// Exit code for bad usage or configuration (`EX_USAGE`).
@@ -29,6 +30,32 @@ pub fn command() -> Command {
                 .args(settings::ALL.iter().map(flag)),
         )
         .subcommand(
+            Command::new("explain")
+                .about("Say what would be done about a release, and why: live, or out of a file")
+                .arg(
+                    Arg::new("release")
+                        .value_name("NAMESPACE/NAME")
+                        .help("A release that lives in the cluster")
+                        .required_unless_present("file")
+                        .conflicts_with("file"),
+                )
+                .arg(
+                    Arg::new("file")
+                        .short('f')
+                        .long("file")
+                        .value_name("FILE")
+                        .help("HelmReleases as YAML or JSON, also lists; - for standard input"),
+                )
+                .arg(
+                    Arg::new("cluster")
+                        .long("cluster")
+                        .value_name("NAME")
+                        .help("Which of the clusters in the file of --config"),
+                )
+                .arg(output("text, or json for one object a line"))
+                .args(settings::ALL.iter().filter(|setting| explains(setting)).map(flag)),
+        )
+        .subcommand(
             Command::new("demo")
                 .about("Run the real service against two embedded clusters and tell what happens; needs nothing")
                 .arg(
@@ -39,15 +66,33 @@ pub fn command() -> Command {
                         .default_value("1")
                         .value_parser(speed),
                 )
-                .arg(
-                    Arg::new("output")
-                        .long("output")
-                        .value_name("FORMAT")
-                        .help("text, or json for one document at the end")
-                        .default_value("text")
-                        .value_parser(["text", "json"]),
-                ),
+                .arg(output("text, or json for one document at the end")),
         )
+}
+
+fn output(help: &'static str) -> Arg {
+    Arg::new("output")
+        .long("output")
+        .value_name("FORMAT")
+        .help(help)
+        .default_value("text")
+        .value_parser(["text", "json"])
+}
+
+/// Settings that matter to an explanation: the way to the cluster, and what is allowed.
+fn explains(setting: &Setting) -> bool {
+    use settings as s;
+    let way = [
+        s::CONFIG,
+        s::CLUSTER_NAME,
+        s::KUBECONFIG,
+        s::CONTEXT,
+        s::INSECURE_KUBECONFIG_EXEC,
+        s::INSECURE_KUBECONFIG_TLS,
+        s::MODE,
+    ];
+    let policy = setting.path.is_some_and(|path| path.starts_with("policy."));
+    policy || way.iter().any(|way| way.flag == setting.flag)
 }
 
 /// The flag of a setting. Values stay text here: all faults are reported together later.
@@ -95,7 +140,12 @@ pub fn flags(matches: &ArgMatches) -> Flags {
     let given = |setting: &Setting| {
         Some((
             setting.flag,
-            matches.get_one::<String>(setting.flag)?.clone(),
+            // Not every subcommand has every flag.
+            matches
+                .try_get_one::<String>(setting.flag)
+                .ok()
+                .flatten()?
+                .clone(),
         ))
     };
     settings::ALL.iter().filter_map(given).collect()

@@ -98,6 +98,8 @@ pub(crate) struct Sources<'a> {
     env: &'a dyn Fn(&str) -> Option<String>,
     file: Fields,
     faults: Vec<Fault>,
+    /// Whether keys are needed.
+    keys: bool,
     /// A file was named and could not be read: what is missing may stand there.
     unread: bool,
 }
@@ -119,7 +121,24 @@ impl Config {
     /// The same for somebody who goes on looking for faults: with any, the configuration only shows
     /// what else there is to check.
     pub fn read(flags: &Flags, env: &dyn Fn(&str) -> Option<String>) -> (Self, Vec<Fault>) {
+        Self::read_all(flags, env, true)
+    }
+
+    /// The same for somebody who takes no alerts: keys are neither needed nor read.
+    pub fn read_without_keys(
+        flags: &Flags,
+        env: &dyn Fn(&str) -> Option<String>,
+    ) -> (Self, Vec<Fault>) {
+        Self::read_all(flags, env, false)
+    }
+
+    fn read_all(
+        flags: &Flags,
+        env: &dyn Fn(&str) -> Option<String>,
+        keys: bool,
+    ) -> (Self, Vec<Fault>) {
         let mut sources = Sources {
+            keys,
             flags,
             env,
             file: Fields::default(),

@@ -27,6 +27,7 @@ pub mod classify;
 pub mod decide;
 pub mod fingerprint;
 pub mod journal;
+pub mod judge;
 pub mod ledger;
 pub mod mask;
 pub mod policy;

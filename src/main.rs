@@ -36,6 +36,7 @@ async fn run() -> ExitCode {
     };
     let outcome = match matches.subcommand() {
         Some(("serve", matches)) => cli::serve::serve(&cli::flags(matches)).await,
+        Some(("explain", matches)) => cli::explain::explain(matches, &cli::flags(matches)).await,
         Some(("demo", matches)) => {
             let wish = cli::wish(matches);
             demo::run(wish).await.map(|as_told| {

@@ -83,6 +83,29 @@ impl Tried {
     }
 }
 
+/// Something about a release has changed.
+#[derive(Clone, Copy, Debug)]
+pub struct Hint<'a> {
+    /// Look no later than then.
+    pub due: Instant,
+    /// It fails, as the object of this UID: a look that is under way may have come too early to see it.
+    pub failing: Option<&'a str>,
+    /// Flux is done with it for now. While it works, a look would see nothing new.
+    pub at_rest: bool,
+    /// The breaker of its cause has closed: it may come back before its time.
+    pub released: bool,
+}
+
+/// What arrived during a look.
+#[derive(Clone, Copy, Debug, Default)]
+struct Hints {
+    /// Look again no later than then, if there is to be another look at all.
+    sooner: Option<Instant>,
+    /// Look again in any case.
+    again: Option<Instant>,
+    released: bool,
+}
+
 /// What became of an offer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Admission {
@@ -126,8 +149,7 @@ enum Slot {
     /// Being looked at; what arrives meanwhile waits here.
     Busy {
         next: Option<(Pending, Instant)>,
-        /// Something changed: look again no later than then.
-        hastened: Option<Instant>,
+        hints: Hints,
     },
 }
 
@@ -215,11 +237,9 @@ impl Queue {
         }
     }
 
-    /// Brings a release that is in the queue forward, for something about it has changed. What is
-    /// known to be pointless before its time comes is not (`released` makes it come all the same).
-    /// False if it is not in the queue.
-    pub fn hasten(&self, release: &ReleaseRef, due: Instant, released: bool) -> bool {
-        let known = self.lock().hasten(release, due, released);
+    /// Takes a hint about a release that is in the queue. False if it is not.
+    pub fn hint(&self, release: &ReleaseRef, hint: Hint<'_>) -> bool {
+        let known = self.lock().hint(release, hint);
         self.wake.notify_one();
         known
     }
@@ -227,9 +247,16 @@ impl Queue {
     /// Brings everything forward, as when a pause is over.
     pub fn hasten_all(&self, due: Instant) {
         let mut inner = self.lock();
-        let waiting: Vec<_> = inner.due.values().cloned().collect();
-        for release in waiting {
-            inner.hasten(&release, due, false);
+        let mut all: Vec<_> = inner.entries.keys().cloned().collect();
+        all.sort();
+        let hint = Hint {
+            due,
+            failing: None,
+            at_rest: true,
+            released: false,
+        };
+        for release in all {
+            inner.hint(&release, hint);
         }
         drop(inner);
         self.wake.notify_one();
@@ -239,8 +266,10 @@ impl Queue {
     pub fn again(&self, mut pending: Pending, mut due: Instant) {
         let mut inner = self.lock();
         let release = &pending.failure.release;
-        if let Some(Slot::Busy { next, hastened }) = inner.entries.remove(release) {
-            due = hastened.map_or(due, |hastened| due.min(hastened));
+        if let Some(Slot::Busy { next, hints }) = inner.entries.remove(release) {
+            let sooner = [hints.sooner, hints.again].into_iter().flatten().min();
+            due = sooner.map_or(due, |sooner| due.min(sooner));
+            pending.released |= hints.released;
             if let Some((newer, at)) = next {
                 pending.renew(newer);
                 due = due.min(at);
@@ -251,14 +280,19 @@ impl Queue {
         self.wake.notify_one();
     }
 
-    /// Drops an entry taken with [`Self::next`], unless it was announced again meanwhile.
+    /// Drops an entry taken with [`Self::next`], unless something was said about it meanwhile.
     pub fn done(&self, pending: Pending) {
         let mut inner = self.lock();
-        if let Some(Slot::Busy {
-            next: Some((newer, at)),
-            ..
-        }) = inner.entries.remove(&pending.failure.release)
-        {
+        let Some(Slot::Busy { next, hints }) = inner.entries.remove(&pending.failure.release)
+        else {
+            return;
+        };
+        let again = hints.again.map(|due| {
+            let mut fresh = Pending::new(pending.failure, Source::Sweep, pending.verdict);
+            fresh.failure.uid = None;
+            (fresh, due)
+        });
+        if let Some((newer, at)) = next.or(again) {
             inner.insert(newer, at);
             drop(inner);
             self.wake.notify_one();
@@ -345,7 +379,7 @@ impl Inner {
         let (_, release) = self.due.pop_first()?;
         let busy = Slot::Busy {
             next: None,
-            hastened: None,
+            hints: Hints::default(),
         };
         match self.entries.insert(release, busy)? {
             Slot::Waiting { pending, .. } => {
@@ -356,20 +390,38 @@ impl Inner {
         }
     }
 
-    fn hasten(&mut self, release: &ReleaseRef, due: Instant, released: bool) -> bool {
+    fn hint(&mut self, release: &ReleaseRef, hint: Hint<'_>) -> bool {
         match self.entries.get_mut(release) {
             None => return false,
-            Some(Slot::Busy { hastened, .. }) => {
-                *hastened = Some(hastened.map_or(due, |earlier| earlier.min(due)));
+            Some(Slot::Busy { hints, .. }) => {
+                let earlier = |known: Option<Instant>| {
+                    Some(known.map_or(hint.due, |known| known.min(hint.due)))
+                };
+                if hint.failing.is_some() {
+                    hints.again = earlier(hints.again);
+                } else if hint.at_rest {
+                    hints.sooner = earlier(hints.sooner);
+                }
+                hints.released |= hint.released;
             }
             Some(Slot::Waiting { pending, at }) => {
-                pending.released |= released;
+                pending.released |= hint.released;
+                let uid = pending.failure.uid.as_deref();
+                if hint
+                    .failing
+                    .is_some_and(|now| uid.is_some_and(|uid| uid != now))
+                {
+                    // Another object took the name, and fails in its own right.
+                    pending.failure.uid = None;
+                    pending.source = Source::Sweep;
+                }
                 // An API server in trouble is not asked more often for it.
-                if due < at.0
+                if hint.at_rest
+                    && hint.due < at.0
                     && pending.errors == 0
                     && let Some(release) = self.due.remove(at)
                 {
-                    at.0 = due;
+                    at.0 = hint.due;
                     self.due.insert(*at, release);
                 }
             }
@@ -437,16 +489,29 @@ mod tests {
     async fn a_change_ends_a_wait_early_also_during_a_look() {
         let queue = Queue::new(9);
         let name = pending("web").failure.release;
-        assert!(!queue.hasten(&name, soon(1), false));
+        let hint = |at_rest, failing| Hint {
+            due: soon(1),
+            failing,
+            at_rest,
+            released: false,
+        };
+        assert!(!queue.hint(&name, hint(true, None)));
         queue.offer(pending("web"), soon(60));
-        assert!(queue.hasten(&name, soon(1), false));
+        assert!(queue.hint(&name, hint(true, None)));
         let start = Instant::now();
         let taken = queue.next().await.expect("an entry");
         assert_eq!(start.elapsed().as_secs(), 1);
-        assert!(queue.hasten(&name, soon(1), false));
+        assert!(queue.hint(&name, hint(true, None)));
         queue.again(taken, soon(60));
-        queue.next().await.expect("an entry");
+        let taken = queue.next().await.expect("an entry");
         assert_eq!(start.elapsed().as_secs(), 2);
+        // What fails during a look that came too early to see it is looked at once more.
+        assert!(queue.hint(&name, hint(false, Some("uid"))));
+        queue.done(taken);
+        let taken = queue.next().await.expect("an entry");
+        assert!(queue.hint(&name, hint(true, None)));
+        queue.done(taken);
+        assert!(queue.is_empty(), "what does not fail is not");
     }
 
     #[tokio::test(start_paused = true)]
@@ -470,6 +535,26 @@ mod tests {
             queue.offer(pending, soon(1));
         }
         assert_eq!(queue.next().await.expect("an entry").failure.uid, None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn another_object_of_the_name_that_fails_is_looked_at_in_its_own_right() {
+        let queue = Queue::new(9);
+        let mut old = pending("web");
+        old.failure.uid = Some("old".into());
+        let name = old.failure.release.clone();
+        queue.offer(old, soon(60));
+        queue.hint(
+            &name,
+            Hint {
+                due: soon(1),
+                failing: Some("new"),
+                at_rest: true,
+                released: false,
+            },
+        );
+        let taken = queue.next().await.expect("an entry");
+        assert_eq!((taken.failure.uid, taken.source), (None, Source::Sweep));
     }
 
     #[tokio::test(start_paused = true)]

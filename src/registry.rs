@@ -109,13 +109,13 @@ impl Member {
     }
 
     /// How it stands now.
-    pub fn standing(&self) -> Standing {
-        let storm = self.storm.lock();
+    pub fn standing(&self, now: Timestamp) -> Standing {
+        let mut storm = self.storm.lock();
         Standing {
             queued: self.queue.len(),
             failing: self.outlook.failing.load(Ordering::Relaxed),
             in_flight: storm.in_flight(),
-            breakers: storm.open(),
+            breakers: storm.open(now),
             unseen_for: self.outlook.age(),
         }
     }

@@ -20,12 +20,14 @@ use crate::{
     domain::{
         alert::{Failure, ReleaseRef},
         classify::Verdict,
-        decide::{Case, Decision, Trigger, Why, decide},
+        decide::{Trigger, Why},
+        judge::Judgement,
+        policy::Mode,
         release::{REQUESTED_AT, Release},
         storm::StormControl,
     },
     metrics::Found,
-    queue::{Admission, Pending, Queue, Source},
+    queue::{Admission, Hint, Pending, Queue, Source},
     registry::Outlook,
     worker::Shared,
 };
@@ -38,6 +40,9 @@ const WITHOUT_WATCH: Duration = Duration::from_mins(5);
 
 /// The longest wait after errors in a row.
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
+
+/// After so many errors in a row, a watch is begun anew.
+const ERRORS: u32 = 5;
 
 /// How long to wait for room in the queue.
 const ROOM: Duration = Duration::from_secs(1);
@@ -133,7 +138,8 @@ impl Sweep {
                 Ok(Seen::Going) => self.looked(),
                 Ok(Seen::Changed(release)) => drop(self.see(&release).await),
                 Ok(Seen::Deleted(release)) => self.gone(&release),
-                Err(error) if error.passes() => {
+                // Many in a row: what the watch remembers may be the trouble.
+                Err(error) if error.passes() && self.errors < ERRORS => {
                     let pause = self.trouble(&error);
                     sleep(pause).await;
                 }
@@ -185,42 +191,53 @@ impl Sweep {
     /// Looks at one release. Its name, if it fails.
     async fn see(&mut self, release: &Release) -> Option<ReleaseRef> {
         let name = self.name(release);
-        if release.at_rest() {
-            self.queue.hasten(&name, Instant::now() + BURST, false);
-        }
         if !release.failing() {
+            self.hint(&name, None, release.at_rest());
             self.failing.remove(&name);
             self.outlook.failing(self.failing.len());
             return None;
         }
-        let verdict = self.shared.classifier.release(release);
-        let verdict = verdict.unwrap_or(Verdict::UNKNOWN);
-        let decision = self.decide(release, verdict);
-        if decision.why() == Why::Stalled {
-            let cause = self.shared.classifier.fingerprint(release, verdict);
+        let judgement = self.judge(release);
+        let why = judgement.decision.why();
+        if why == Why::Stalled {
+            let classifier = &self.shared.classifier;
+            let cause = classifier.fingerprint(release, judgement.verdict);
             let now = self.shared.clock.now();
             self.storm.lock().failed(&name, &cause, now);
         }
-        let mark = mark(release, &decision);
-        if self.failing.insert(name.clone(), mark) != Some(mark) && needs_a_look(&decision) {
-            self.announce(&name, release, verdict).await;
-        }
+        let mark = mark(release, &judgement);
+        let news = self.failing.insert(name.clone(), mark) != Some(mark);
         self.outlook.failing(self.failing.len());
+        let uid = release.metadata.uid.as_str();
+        if !self.hint(&name, Some(uid), release.at_rest()) && needs_a_look(&judgement, news) {
+            self.announce(&name, uid, judgement.verdict).await;
+        }
         Some(name)
     }
 
     fn gone(&mut self, release: &Release) {
         let name = self.name(release);
-        self.queue.hasten(&name, Instant::now() + BURST, false);
+        self.hint(&name, None, true);
         self.failing.remove(&name);
         self.outlook.failing(self.failing.len());
     }
 
-    /// Puts it into the queue, unless it is there. A full queue is waited for: nothing is lost.
-    async fn announce(&self, name: &ReleaseRef, release: &Release, verdict: Verdict) {
+    /// Tells the queue what was seen. False if the release is not in it.
+    fn hint(&self, name: &ReleaseRef, failing: Option<&str>, at_rest: bool) -> bool {
+        let hint = Hint {
+            due: Instant::now() + BURST,
+            failing,
+            at_rest,
+            released: false,
+        };
+        self.queue.hint(name, hint)
+    }
+
+    /// Puts it into the queue. A full queue is waited for: nothing is lost.
+    async fn announce(&self, name: &ReleaseRef, uid: &str, verdict: Verdict) {
         let failure = Failure {
             release: name.clone(),
-            uid: Some(release.metadata.uid.as_str().into()),
+            uid: Some(uid.into()),
         };
         let due = self.shared.pace.settle;
         while !self.queue.contains(name) {
@@ -237,22 +254,17 @@ impl Sweep {
         }
     }
 
-    /// What the worker would decide about what is seen here.
-    fn decide(&self, release: &Release, verdict: Verdict) -> Decision {
-        let shared = &self.shared;
-        let (policy, _) = shared.policies.for_release(&self.cluster.name, release);
+    /// What the worker would make of what is seen here.
+    fn judge(&self, release: &Release) -> Judgement {
         let trigger = Trigger {
             settled: true,
             ..Trigger::default()
         };
-        decide(&Case {
-            trigger: &trigger,
-            verdict,
-            release: Some(release),
-            policy: &policy,
-            hold: None,
-            now: shared.clock.now(),
-        })
+        let (judge, now) = (
+            self.shared.judge(&self.cluster.name),
+            self.shared.clock.now(),
+        );
+        judge.judge(Some(release), &trigger, Verdict::UNKNOWN, None, now)
     }
 
     fn name(&self, release: &Release) -> ReleaseRef {
@@ -264,26 +276,30 @@ impl Sweep {
     }
 }
 
-/// Whether the worker should look: to act, to wait, or to say what a person has to do.
-fn needs_a_look(decision: &Decision) -> bool {
-    !matches!(
-        decision.why(),
+/// Whether the worker should look: to act, to wait, or, where there is news, to say what a person has to
+/// do.
+fn needs_a_look(judgement: &Judgement, news: bool) -> bool {
+    match judgement.decision.why() {
         Why::Gone
-            | Why::Replaced
-            | Why::Deleting
-            | Why::Suspended
-            | Why::OptedOut
-            | Why::Recovered
-            | Why::FluxRetries
-            | Why::Prerequisites
-    )
+        | Why::Replaced
+        | Why::Deleting
+        | Why::Suspended
+        | Why::OptedOut
+        | Why::Recovered
+        | Why::FluxRetries
+        | Why::Prerequisites => false,
+        why if why.decides() == "leave" => news,
+        _ => news || judgement.policy.mode == Mode::Act,
+    }
 }
 
-/// What a look would see: the same again needs none.
-fn mark(release: &Release, decision: &Decision) -> u64 {
+/// What a look would see and say: the same again is no news.
+fn mark(release: &Release, judgement: &Judgement) -> u64 {
     let mut hasher = DefaultHasher::new();
-    decision.as_str().hash(&mut hasher);
-    decision.why().hash(&mut hasher);
+    judgement.decision.why().hash(&mut hasher);
+    judgement.policy.mode.as_str().hash(&mut hasher);
+    judgement.policy.name.hash(&mut hasher);
+    release.metadata.uid.hash(&mut hasher);
     release.config_key().to_string().hash(&mut hasher);
     release.marks().to_string().hash(&mut hasher);
     release.annotation(REQUESTED_AT).hash(&mut hasher);

@@ -21,11 +21,8 @@ pub fn init(level: LevelFilter, format: LogFormat) {
     let filter = EnvFilter::default()
         .add_directive(LevelFilter::WARN.into())
         .add_directive(ours)
-        .add_directive(
-            "kube_client=off"
-                .parse()
-                .expect("a crate and a level make a directive"),
-        );
+        .add_directive(silent("kube_client"))
+        .add_directive(silent("kube_runtime"));
     let colours = std::io::stderr().is_terminal()
         && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let lines = fmt()
@@ -60,4 +57,9 @@ pub fn signals() -> std::io::Result<mpsc::Receiver<&'static str>> {
         });
     }
     Ok(receiver)
+}
+
+fn silent(library: &str) -> Directive {
+    let directive = format!("{library}=off").parse();
+    directive.expect("a crate and a level make a directive")
 }

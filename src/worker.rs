@@ -15,12 +15,13 @@ use crate::{
     domain::{
         classify::Classifier,
         journal::Journal,
+        judge::Judge,
         ledger::Ended,
         policy::Policies,
-        storm::{StormControl, Wake},
+        storm::{Outcome, StormControl, Wake},
     },
     metrics::{Metrics, Reconciled},
-    queue::{Pending, Queue},
+    queue::{Hint, Pending, Queue},
 };
 
 mod act;
@@ -55,8 +56,21 @@ pub struct Shared {
     pub metrics: Metrics,
     /// What time it is.
     pub clock: Clock,
+    /// What tells this process from others that write in the same second.
+    pub salt: u32,
     /// How long things take.
     pub pace: Arc<Pace>,
+}
+
+impl Shared {
+    /// Who judges the releases of a cluster.
+    pub fn judge<'a>(&'a self, cluster: &'a str) -> Judge<'a> {
+        Judge {
+            classifier: &self.classifier,
+            policies: &self.policies,
+            cluster,
+        }
+    }
 }
 
 /// The switch that keeps everything from being written, while decisions go on being made.
@@ -173,9 +187,10 @@ impl Worker {
 
     /// Nothing is left to do: whoever waits for this release need wait no longer.
     fn leave(&self, mut pending: Pending) {
+        self.end(&mut pending, Ended::Superseded, 0);
         let now = self.shared.clock.now();
-        self.end(&mut pending, Ended::Superseded, 0, now);
-        self.storm.lock().forget(&pending.failure.release);
+        let wakes = self.storm.lock().forget(&pending.failure.release, now);
+        self.wake(wakes);
         self.queue.done(pending);
     }
 
@@ -185,9 +200,24 @@ impl Worker {
         there.unwrap_or_else(|| self.shared.clock.now())
     }
 
-    fn wake(&self, wakes: Vec<Wake>, now: Timestamp) {
-        for (release, at) in wakes {
-            self.queue.hasten(&release, instant(at, now), true);
+    /// The restart of this release takes nobody's place any more, for whatever reason.
+    fn make_room(&self, pending: &Pending, outcome: Outcome) {
+        let now = self.shared.clock.now();
+        let name = &pending.failure.release;
+        let wakes = self.storm.lock().ended(name, outcome, now);
+        self.wake(wakes);
+    }
+
+    fn wake(&self, wakes: Vec<Wake>) {
+        let now = self.shared.clock.now();
+        for wake in wakes {
+            let hint = Hint {
+                due: instant(wake.at, now),
+                failing: None,
+                at_rest: true,
+                released: wake.released,
+            };
+            self.queue.hint(&wake.release, hint);
         }
     }
 
@@ -202,6 +232,7 @@ impl Worker {
         if long && !pending.reported_long {
             pending.reported_long = true;
             self.reports.long_wait(pending);
+            self.make_room(pending, Outcome::Unknown);
         }
         Next::At(
             Instant::now()

@@ -7,6 +7,7 @@ use futures::{
     channel::mpsc::{UnboundedSender, unbounded},
     stream,
 };
+use http_body_util::{BodyExt, Limited};
 use k8s_openapi::{NamespaceResourceScope, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::{
     Api, Client, Resource,
@@ -18,7 +19,7 @@ use serde::{Deserialize, Deserializer};
 use tokio::{sync::Mutex, time::Instant};
 
 use super::{
-    CALL_TIMEOUT, Cluster, Error, PAGE,
+    CALL_TIMEOUT, Cluster, Error, PAGE, PAGE_LIMIT,
     error::{Failed, meaning},
 };
 use crate::{
@@ -94,7 +95,18 @@ impl Cluster {
                         Verb::List
                     };
                     let timer = cluster.metrics.kubernetes_request(&cluster.name, verb);
-                    let answer = tokio::time::timeout(CALL_TIMEOUT, cluster.client.send(request));
+                    let answer = async {
+                        let answer = cluster.client.send(request).await?;
+                        if verb == Verb::Watch {
+                            return Ok(answer);
+                        }
+                        // A list that breaks off silently in the middle must not blind the sweep.
+                        let (parts, body) = answer.into_parts();
+                        let body = Limited::new(body, PAGE_LIMIT).collect().await;
+                        let bytes = body.map_err(kube::Error::Service)?.to_bytes();
+                        Ok(http::Response::from_parts(parts, Body::from(bytes)))
+                    };
+                    let answer = tokio::time::timeout(CALL_TIMEOUT, answer);
                     let answer = answer
                         .await
                         .unwrap_or_else(|late| Err(kube::Error::Service(Box::new(late))));

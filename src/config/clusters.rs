@@ -90,7 +90,9 @@ pub(super) fn read(sources: &mut Sources<'_>) -> Vec<ClusterConfig> {
         cluster.reach.allow_exec = allow_exec;
         cluster.reach.allow_insecure_tls = allow_insecure_tls;
     }
-    check_apart(&mut sources.faults, &clusters);
+    if sources.keys {
+        check_apart(&mut sources.faults, &clusters);
+    }
     clusters
 }
 
@@ -122,7 +124,7 @@ fn single(sources: &mut Sources<'_>, only: bool) -> Option<ClusterConfig> {
     if let Some((path, _)) = &file {
         keys.push(KeySource::file(path.into()));
     }
-    if let Some((token, place)) = &token {
+    if let Some((token, place)) = token.as_ref().filter(|_| sources.keys) {
         match Secret::new(token) {
             Ok(secret) => keys.push(KeySource::value(secret)),
             Err(error) => sources.fault(
@@ -131,7 +133,7 @@ fn single(sources: &mut Sources<'_>, only: bool) -> Option<ClusterConfig> {
             ),
         }
     }
-    if file.is_none() && token.is_none() && !sources.unread {
+    if sources.keys && file.is_none() && token.is_none() && !sources.unread {
         let problem = "no key is configured; set HELMREBOOT_TOKEN, --token-file, or clusters in the file of --config";
         sources.fault(settings::TOKEN_ENV, problem);
     }
@@ -182,7 +184,11 @@ fn listed(sources: &mut Sources<'_>, place: String, value: Value) -> Option<Clus
             None
         }
     };
+    let faults = sources.faults.len();
     let keys = keys::read(sources, &mut fields);
+    if !sources.keys {
+        sources.faults.truncate(faults);
+    }
     let kubeconfig = scalar(sources, &mut fields, "kubeconfig");
     let context = scalar(sources, &mut fields, "context");
     let in_cluster = scalar(sources, &mut fields, "inCluster");

@@ -17,7 +17,7 @@ use http::{Method, Request, StatusCode, header};
 use jiff::fmt::rfc2822::DateTimePrinter;
 use kube::Client;
 use serde_json::{Value, json};
-use tokio::sync::watch;
+use tokio::sync::broadcast::{self, error::TryRecvError};
 
 use crate::{clock::Clock, domain::alert::HELM_GROUP};
 
@@ -37,8 +37,9 @@ pub use store::{Change, Key};
 #[derive(Clone, Debug)]
 pub struct FakeCluster {
     inner: Arc<Mutex<Inner>>,
-    /// Tells watches that something was written; the value is the newest resource version.
-    written: watch::Sender<u64>,
+    /// Tells watches that something was written, in the order in which they began to wait: a
+    /// `tokio::sync::watch` would tell them in a random one.
+    written: broadcast::Sender<()>,
     clock: Clock,
 }
 
@@ -52,6 +53,26 @@ struct Inner {
     nonsense: Option<String>,
     /// Raised to end all watches.
     cut: u64,
+}
+
+/// Wakes up after each write.
+#[derive(Debug)]
+pub struct Writes(broadcast::Receiver<()>);
+
+impl Writes {
+    /// Waits until something was written that was not waited for yet.
+    pub async fn next(&mut self) {
+        // Having missed some is having been told of one.
+        let _ = self.0.recv().await;
+    }
+
+    /// What was written up to now needs no further notice.
+    pub fn caught_up(&mut self) {
+        while !matches!(
+            self.0.try_recv(),
+            Err(TryRecvError::Empty | TryRecvError::Closed)
+        ) {}
+    }
 }
 
 /// A request as the API server got it.
@@ -83,7 +104,7 @@ impl FakeCluster {
         };
         Self {
             inner: Arc::new(Mutex::new(inner)),
-            written: watch::Sender::new(0),
+            written: broadcast::Sender::new(1),
             clock,
         }
     }
@@ -172,7 +193,7 @@ impl FakeCluster {
     /// Ends all watches.
     pub fn cut_watches(&self) {
         self.lock().cut += 1;
-        self.written.send_modify(|_| {});
+        let _ = self.written.send(());
     }
 
     /// The calls that came in over the API so far.
@@ -181,8 +202,8 @@ impl FakeCluster {
     }
 
     /// Wakes up after each write.
-    pub fn writes(&self) -> watch::Receiver<u64> {
-        self.written.subscribe()
+    pub fn writes(&self) -> Writes {
+        Writes(self.written.subscribe())
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -348,14 +369,15 @@ impl FakeCluster {
         &self,
         change: impl FnOnce(&mut Store) -> Result<Value, Refusal>,
     ) -> Result<Value, Refusal> {
-        let (changed, newest) = {
+        let changed = {
             let mut inner = self.lock();
             inner.store.tick(self.clock.now());
             let changed = change(&mut inner.store);
             inner.store.writes_as("");
-            (changed, inner.store.newest())
+            changed
         };
-        self.written.send_replace(newest);
+        // Nobody may be listening.
+        let _ = self.written.send(());
         changed
     }
 

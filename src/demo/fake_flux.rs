@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use jiff::Timestamp;
 use serde_json::Value;
 use tokio::{sync::Notify, task::JoinSet, time::Instant};
 
@@ -47,6 +48,8 @@ struct World {
     unready: BTreeSet<Key>,
     /// What Helm has stored.
     storage: BTreeMap<Key, Helm>,
+    /// When Helm ran.
+    runs: BTreeMap<Key, Vec<Timestamp>>,
 }
 
 /// What a reconciliation asks for next.
@@ -108,6 +111,11 @@ impl FakeFlux {
         };
     }
 
+    /// When Helm installed or upgraded the release, whatever came of it.
+    pub fn runs(&self, key: &Key) -> Vec<Timestamp> {
+        self.world().runs.get(key).cloned().unwrap_or_default()
+    }
+
     /// The alerts that went out.
     pub fn alerts(&self) -> Vec<Alert> {
         self.notifier.alerts()
@@ -119,7 +127,7 @@ impl FakeFlux {
         let mut tasks = JoinSet::new();
         let mut writes = self.cluster.writes();
         loop {
-            writes.borrow_and_update();
+            writes.caught_up();
             for key in self.cluster.keys() {
                 let Some(object) = self.cluster.get(&key) else {
                     continue;
@@ -139,9 +147,7 @@ impl FakeFlux {
                     }
                 }
             }
-            if writes.changed().await.is_err() {
-                return;
-            }
+            writes.next().await;
         }
     }
 

@@ -87,22 +87,29 @@ pub fn standing(release: &Release) -> Standing {
     let before = Before::of(release);
     let succeeded =
         Marks::version_of(before.marks).is_some_and(|version| release.succeeded_after(version));
-    if !same_budget(key, release) || succeeded {
+    if !same_config(key, release) || succeeded {
         return Standing::default();
     }
     let attempts = release
         .annotation(ATTEMPTS)
         .and_then(|attempts| attempts.parse().ok());
+    let token = release.annotation(TOKEN).unwrap_or_default();
     let last = release
         .annotation(LAST_RESTART)
-        .and_then(|at| at.parse().ok());
-    let token = release.annotation(TOKEN).unwrap_or_default();
+        .and_then(|at| Some((at.parse().ok()?, token.to_owned())));
+    if !same_budget(key, release) {
+        // A renewal that comes anew at every sync must not lead to a restart at every sync.
+        return Standing {
+            last,
+            ..Standing::default()
+        };
+    }
     let requested = release.annotation(REQUESTED_AT);
     let contested =
         requested.is_some_and(|value| value != token && before.was == Some(&*short_hash(value)));
     Standing {
         attempts: attempts.unwrap_or(u32::MAX),
-        last: last.map(|at| (at, token.to_owned())),
+        last,
         gave_up: release.annotation(GAVE_UP).is_some(),
         sends: before.sends,
         // A plain request may rightly lead to nothing; a reset or force may not.
@@ -124,15 +131,26 @@ pub struct Order {
     pub sends: u32,
 }
 
+/// Who writes, and when.
+#[derive(Clone, Copy, Debug)]
+pub struct Stamp {
+    /// The time of day, as the ledger shall say it.
+    pub now: Timestamp,
+    /// What tells the tokens of this process from those of another that writes in the same second:
+    /// below a second, in nanoseconds.
+    pub salt: u32,
+}
+
 /// What a restart writes: one fresh token under every request key, and the ledger of the episode.
 pub fn restart(
     release: &Release,
     order: Order,
     cause: &str,
     legacy: bool,
-    now: Timestamp,
+    stamp: Stamp,
 ) -> Changes {
-    let token = fresh_token(release, now);
+    let now = stamp.now;
+    let token = fresh_token(release, stamp);
     let was = release
         .annotation(REQUESTED_AT)
         .filter(|value| !value.is_empty())
@@ -185,23 +203,46 @@ impl<'a> Before<'a> {
     }
 }
 
-/// The config key, and behind `~` which renewal it was.
+/// The config key, and behind `~` which renewal it was. One that was taken away is remembered, so that
+/// the same value again is none.
 fn budget_key(release: &Release) -> String {
     let key = release.config_key();
-    match release.annotation(RENEW) {
-        Some(renewal) => format!("{key}~{}", short_hash(renewal)),
+    let written = release.annotation(CONFIG_KEY).map(parts_of);
+    let last = written.and_then(|(written, renewal)| {
+        renewal
+            .filter(|_| written == key.to_string())
+            .map(str::to_owned)
+    });
+    match renewal(release).or(last) {
+        Some(renewal) => format!("{key}~{renewal}"),
         None => key.to_string(),
     }
+}
+
+/// What somebody wrote to renew the budget; nothing but white space is nothing.
+fn renewal(release: &Release) -> Option<String> {
+    let value = release.annotation(RENEW)?.trim();
+    (!value.is_empty()).then(|| short_hash(value))
+}
+
+/// A written key: the config key, and the renewal.
+fn parts_of(written: &str) -> (&str, Option<&str>) {
+    written
+        .rsplit_once('~')
+        .map_or((written, None), |(key, renewal)| (key, Some(renewal)))
 }
 
 /// Whether a key that was written speaks of today's configuration, and nobody renewed since. Taking the
 /// renewal away is none.
 fn same_budget(written: &str, release: &Release) -> bool {
-    let (key, renewed) = written
-        .rsplit_once('~')
-        .map_or((written, None), |(key, renewed)| (key, Some(renewed)));
-    let renewal = release.annotation(RENEW).map(short_hash);
-    key == release.config_key().to_string() && (renewal.is_none() || renewal.as_deref() == renewed)
+    same_config(written, release) && {
+        let (_, renewed) = parts_of(written);
+        renewal(release).is_none_or(|renewal| renewed == Some(renewal.as_str()))
+    }
+}
+
+fn same_config(written: &str, release: &Release) -> bool {
+    parts_of(written).0 == release.config_key().to_string()
 }
 
 /// Enough of a hash to tell two values apart that people wrote.
@@ -253,18 +294,25 @@ pub fn ended(release: &Release, token: &str) -> Option<Ended> {
     })
 }
 
-/// RFC 3339 with nanoseconds, as the Flux CLI writes it, and never a value that stands there already.
-fn fresh_token(release: &Release, now: Timestamp) -> String {
+/// RFC 3339 with nanoseconds, as the Flux CLI writes it, and never a value that stands there already:
+/// two processes must each know its own.
+fn fresh_token(release: &Release, stamp: Stamp) -> String {
     let taken = [
         release.annotation(REQUESTED_AT),
         release.annotation(RESET_AT),
         release.annotation(FORCE_AT),
     ];
-    let token = format!("{now:.9}");
-    if taken.contains(&Some(token.as_str())) {
-        return format!("{:.9}", now + jiff::SignedDuration::from_nanos(1));
+    let second = stamp.now.as_second();
+    let nanos = i32::try_from(stamp.salt % 1_000_000_000).unwrap_or_default();
+    let token = |nanos| {
+        let at = Timestamp::new(second, nanos).unwrap_or(stamp.now);
+        format!("{at:.9}")
+    };
+    let first = token(nanos);
+    if taken.contains(&Some(first.as_str())) {
+        return token((nanos + 1) % 1_000_000_000);
     }
-    token
+    first
 }
 
 /// The token of our own restart, while Flux has not taken notice of it: an episode has begun, whoever

@@ -60,8 +60,16 @@ pub enum Outcome {
     Unknown,
 }
 
-/// A release to look at, not before that time.
-pub type Wake = (ReleaseRef, Timestamp);
+/// A release to look at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wake {
+    /// Which.
+    pub release: ReleaseRef,
+    /// Not before.
+    pub at: Timestamp,
+    /// It was given up, and the cause is gone: it may come back before its time.
+    pub released: bool,
+}
 
 /// The state of one cluster, shared between those who see failures and those who act on them.
 #[derive(Clone, Debug)]
@@ -117,8 +125,7 @@ impl Storm {
 
     /// A release was seen failing for that cause.
     pub fn failed(&mut self, release: &ReleaseRef, cause: &Fingerprint, now: Timestamp) {
-        self.breakers
-            .retain(|_, breaker| !breaker.is_over(&self.caps, now));
+        self.forget_the_old(now);
         let breaker = self.breakers.entry(cause.clone()).or_default();
         breaker.failed(release, &self.caps, now);
     }
@@ -137,7 +144,13 @@ impl Storm {
         self.land_the_lost(now);
         let flying = self.flying_for(cause, release);
         if let Some(breaker) = self.breakers.get_mut(cause)
-            && let Err(until) = breaker.ask(release, flying, now)
+            && let Err(until) = {
+                let flies = |probe: &ReleaseRef| {
+                    let flight = self.flying.get(probe);
+                    flight.is_some_and(|flight| flight.cause == *cause)
+                };
+                breaker.ask(release, flying, flies, now)
+            }
         {
             let until = until.unwrap_or(patience);
             return Err(Hold {
@@ -194,31 +207,51 @@ impl Storm {
         let next: Vec<_> = self.grounded.iter().take(free).cloned().collect();
         for release in next {
             self.grounded.remove(&release);
-            wakes.push((release, now));
+            wakes.push(Wake {
+                release,
+                at: now,
+                released: false,
+            });
         }
         wakes
     }
 
-    /// A release was given up; it may come back when the breaker of its cause closes.
-    pub fn gave_up(&mut self, release: &ReleaseRef, cause: &Fingerprint) {
-        if let Some(breaker) = self.breakers.get_mut(cause) {
-            breaker.park(release);
-        }
+    /// A release was given up; it may come back when the breaker of its cause closes. False if that is
+    /// not open.
+    pub fn gave_up(&mut self, release: &ReleaseRef, cause: &Fingerprint) -> bool {
+        let breaker = self.breakers.get_mut(cause);
+        breaker.is_some_and(|breaker| breaker.park(release))
     }
 
-    /// A release needs nothing any more.
-    pub fn forget(&mut self, release: &ReleaseRef) {
-        self.grounded.remove(release);
+    /// A release needs nothing any more. Says who may be looked at now.
+    pub fn forget(&mut self, release: &ReleaseRef, now: Timestamp) -> Vec<Wake> {
+        self.stand_down(release);
         self.rate.forget(release);
-        for breaker in self.breakers.values_mut() {
-            breaker.forget(release);
+        let mut wakes = Vec::new();
+        for (cause, breaker) in &mut self.breakers {
+            let same = |flight: &&Flight| flight.cause == *cause;
+            let flying = self.flying.values().filter(same).count();
+            wakes.extend(breaker.forget(release, flying, now));
         }
+        wakes
+    }
+
+    /// A release does not ask for a place any more: it has to wait for something else.
+    pub fn stand_down(&mut self, release: &ReleaseRef) {
+        self.grounded.remove(release);
     }
 
     /// Breakers that hold restarts back.
-    pub fn open(&self) -> usize {
+    pub fn open(&mut self, now: Timestamp) -> usize {
+        self.forget_the_old(now);
         let breakers = self.breakers.values();
         breakers.filter(|breaker| breaker.is_open()).count()
+    }
+
+    fn forget_the_old(&mut self, now: Timestamp) {
+        let caps = self.caps;
+        self.breakers
+            .retain(|_, breaker| !breaker.is_over(&caps, now));
     }
 
     /// Restarts whose end has not been seen.

@@ -10,6 +10,7 @@ use http::{StatusCode, header};
 use prometheus_client::registry::Registry as MetricsRegistry;
 
 use crate::{
+    clock::Clock,
     metrics::{self, Metrics},
     registry::Registry,
 };
@@ -46,10 +47,15 @@ pub fn probes(readiness: Readiness) -> Router {
 }
 
 /// `/metrics`.
-pub fn metrics(series: Arc<MetricsRegistry>, metrics: Metrics, clusters: Arc<Registry>) -> Router {
+pub fn metrics(
+    series: Arc<MetricsRegistry>,
+    metrics: Metrics,
+    clusters: Arc<Registry>,
+    clock: Clock,
+) -> Router {
     let scrape = move || {
         for member in clusters.members() {
-            metrics.stands(&member.name, member.standing());
+            metrics.stands(&member.name, member.standing(clock.now()));
         }
         let answer = match metrics::encode(&series) {
             Ok(text) => ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),

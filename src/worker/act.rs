@@ -8,8 +8,9 @@ use crate::{
     cluster::{Error, Observed},
     domain::{
         classify::Verdict,
-        decide::{Case, Decision, Trigger, Why, decide},
-        ledger::{self, Order},
+        decide::{Decision, Hold, Trigger, Why},
+        judge::Judgement,
+        ledger::{self, Order, Stamp},
         policy::{Mode, Policy},
         release::Release,
         storm::Outcome,
@@ -22,6 +23,7 @@ struct View<'a> {
     release: &'a Release,
     policy: &'a Policy,
     verdict: Verdict,
+    paused: bool,
     now: Timestamp,
 }
 
@@ -34,35 +36,38 @@ impl Worker {
     ) -> Result<Next, Error> {
         let now = self.time_there(observed);
         let release = observed.map(|observed| &observed.release);
-        let (policy, odd) = match release {
-            Some(release) => self
-                .shared
-                .policies
-                .for_release(&self.cluster.name, release),
-            None => (self.shared.policies.base.clone(), Vec::new()),
-        };
-        let said = release.and_then(|release| self.shared.classifier.release(release));
-        let verdict = said.unwrap_or(pending.verdict);
-        if let Some(release) = release {
-            self.reports.odd(pending, release, &odd);
-            self.recognise(pending, release, &policy, now);
-            self.follow(pending, release, now);
-        }
         let trigger = Trigger {
             alerted: pending.source == Source::Alert,
             uid: pending.failure.uid.clone(),
             settled: pending.looks > 1,
             released: pending.released,
         };
-        let case = Case {
-            trigger: &trigger,
-            verdict,
-            release,
-            policy: &policy,
-            hold: None,
-            now,
+        let said = pending.verdict;
+        let judge = |hold| {
+            let judge = self.shared.judge(&self.cluster.name);
+            judge.judge(release, &trigger, said, hold, now)
         };
-        let decision = self.with_the_others(pending, &case, decide(&case));
+        let mut judgement = judge(None);
+        // A restart that ended makes room before another asks for it.
+        if let Some(release) = release {
+            self.recognise(pending, release, &judgement.policy);
+            self.follow(pending, release);
+        }
+        // Once for the whole look: a pause may begin or end in the midst of it.
+        let paused = self.shared.pause.is_on();
+        let held = release
+            .filter(|_| !paused)
+            .and_then(|release| self.hold(pending, release, &judgement, now));
+        if let Some(hold) = held {
+            judgement = judge(Some(hold));
+        }
+        let Judgement {
+            policy,
+            odd,
+            verdict,
+            decision,
+            ..
+        } = judgement;
         self.shared
             .metrics
             .decided(&self.cluster.name, verdict, &decision);
@@ -70,39 +75,50 @@ impl Worker {
             self.reports.decision(pending, None, verdict, &decision);
             return Ok(Next::Done);
         };
+        self.reports.odd(pending, release, &odd);
         let view = View {
             release,
             policy: &policy,
             verdict,
+            paused,
             now,
         };
         self.carry_out(pending, &view, &decision).await
     }
 
-    /// A restart that is due may have to wait for other releases.
-    fn with_the_others(&self, pending: &Pending, case: &Case<'_>, decision: Decision) -> Decision {
-        let (Decision::Restart { order, .. }, Some(release)) = (&decision, case.release) else {
-            return decision;
-        };
-        if case.policy.mode == Mode::Observe || self.shared.pause.is_on() {
-            return decision;
-        }
-        let cause = self.shared.classifier.fingerprint(release, case.verdict);
+    /// Why a restart that is due has to wait for other releases, if it has. Who waits for whom is this
+    /// process's own affair, and so goes by its own clock.
+    fn hold(
+        &self,
+        pending: &Pending,
+        release: &Release,
+        judgement: &Judgement,
+        there: Timestamp,
+    ) -> Option<Hold> {
         let name = &pending.failure.release;
         let mut storm = self.storm.lock();
-        storm.failed(name, &cause, case.now);
+        let order = match judgement.decision {
+            Decision::Restart { order, .. } if judgement.policy.mode == Mode::Act => order,
+            _ => {
+                storm.stand_down(name);
+                return None;
+            }
+        };
+        let classifier = &self.shared.classifier;
+        let cause = classifier.fingerprint(release, judgement.verdict);
+        let now = self.shared.clock.now();
+        storm.failed(name, &cause, now);
         if order.sends > 1 {
             // The restart it belongs to was let through.
-            storm.fly(name, &cause, case.now);
-            return decision;
+            storm.fly(name, &cause, now);
+            return None;
         }
-        match storm.admit(name, &cause, case.now) {
-            Ok(()) => decision,
-            Err(hold) => decide(&Case {
-                hold: Some(hold),
-                ..*case
-            }),
-        }
+        let hold = storm.admit(name, &cause, now).err()?;
+        let wait = hold.until.duration_since(now);
+        Some(Hold {
+            until: there.saturating_add(wait).unwrap_or(Timestamp::MAX),
+            ..hold
+        })
     }
 
     async fn carry_out(
@@ -115,9 +131,9 @@ impl Worker {
             release,
             policy,
             verdict,
+            paused,
             now,
         } = *view;
-        let paused = self.shared.pause.is_on();
         match decision {
             Decision::Restart { order, why } if policy.mode == Mode::Observe || paused => {
                 self.reports
@@ -142,16 +158,20 @@ impl Worker {
                 why: Why::BudgetSpent,
                 again,
             } => {
-                if policy.mode == Mode::Act && !paused {
-                    self.give_up(pending, view).await?;
-                }
+                let acts = policy.mode == Mode::Act;
+                let parked = acts && !paused && self.give_up(pending, view).await?;
                 self.reports
                     .decision(pending, Some(release), verdict, decision);
-                // Never at once: what a pause keeps from being noted would come back without end.
-                let soonest = Instant::now() + self.shared.pace.look(1);
+                let pace = &self.shared.pace;
+                // Never at once: what is not noted yet would come back without end.
+                let soonest = Instant::now() + if paused { pace.slow } else { pace.look(1) };
                 Ok(match again {
-                    Some(again) if policy.mode == Mode::Act => {
+                    Some(again) if acts => {
                         self.wait(pending, Some(instant(*again, now).max(soonest)))
+                    }
+                    // It comes back when the pause is over, or the storm.
+                    None if acts && (paused || parked) => {
+                        self.wait(pending, Some(Instant::now() + pace.slow))
                     }
                     _ => Next::Done,
                 })
@@ -184,9 +204,12 @@ impl Worker {
             policy,
             verdict,
             now,
+            ..
         } = *view;
         let legacy = policy.legacy_annotation;
-        let changes = ledger::restart(release, order, verdict.rule, legacy, now);
+        let salt = self.shared.salt;
+        let stamp = Stamp { now, salt };
+        let changes = ledger::restart(release, order, verdict.rule, legacy, stamp);
         let tried = Tried { order, changes };
         let name = pending.failure.release.clone();
         match self.cluster.annotate(&name, release, &tried.changes).await {
@@ -194,17 +217,20 @@ impl Worker {
             Err(error) => {
                 // Without an answer it may have been written all the same: the next look will show.
                 let unknown = matches!(error, Error::Unavailable(_) | Error::Unreadable(_));
-                pending.tried = unknown.then_some(tried);
-                let wakes = self.storm.lock().ended(&name, Outcome::Unknown, now);
-                self.wake(wakes, now);
+                if unknown {
+                    pending.tried = Some(tried);
+                } else {
+                    self.make_room(pending, Outcome::Unknown);
+                }
                 return Err(error);
             }
         }
         Ok(())
     }
 
-    /// Notes on the release that helmreboot stopped, once for each configuration.
-    async fn give_up(&self, pending: &Pending, view: &View<'_>) -> Result<(), Error> {
+    /// Notes on the release that helmreboot stopped, once for each configuration. Whether the end of a
+    /// storm may bring it back.
+    async fn give_up(&self, pending: &Pending, view: &View<'_>) -> Result<bool, Error> {
         let View {
             release,
             verdict,
@@ -213,13 +239,16 @@ impl Worker {
         } = *view;
         let name = &pending.failure.release;
         let standing = ledger::standing(release);
-        if !standing.gave_up && standing.attempts > 0 {
+        if standing.attempts == 0 {
+            return Ok(false);
+        }
+        if !standing.gave_up {
             let changes = ledger::give_up(standing.attempts, verdict.rule, now);
             self.cluster.annotate(name, release, &changes).await?;
+            self.memory.keep(name, &release.metadata.uid, &changes);
             self.shared.metrics.gave_up(&self.cluster.name);
         }
         let cause = self.shared.classifier.fingerprint(release, verdict);
-        self.storm.lock().gave_up(name, &cause);
-        Ok(())
+        Ok(self.storm.lock().gave_up(name, &cause))
     }
 }

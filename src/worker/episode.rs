@@ -1,6 +1,5 @@
 //! From a restart to its end.
 
-use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::Worker;
@@ -8,7 +7,7 @@ use crate::{
     domain::{
         ledger::{self, Ended},
         policy::Policy,
-        release::{REQUESTED_AT, Release},
+        release::Release,
         storm::Outcome,
     },
     queue::{Episode, Pending, Tried},
@@ -48,26 +47,21 @@ impl Worker {
     }
 
     /// Sees whether a restart whose answer was lost was written.
-    pub(super) fn recognise(
-        &self,
-        pending: &mut Pending,
-        release: &Release,
-        policy: &Policy,
-        now: Timestamp,
-    ) {
-        let written = |tried: &mut Tried| release.annotation(REQUESTED_AT) == tried.token();
-        if let Some(tried) = pending.tried.take_if(written) {
-            let verdict = self.shared.classifier.release(release);
-            let verdict = verdict.unwrap_or(pending.verdict);
-            let cause = self.shared.classifier.fingerprint(release, verdict);
-            let name = &pending.failure.release;
-            self.storm.lock().fly(name, &cause, now);
-            self.restarted(pending, release, policy, tried);
+    pub(super) fn recognise(&self, pending: &mut Pending, release: &Release, policy: &Policy) {
+        let written = |tried: &mut Tried| release.annotation(ledger::TOKEN) == tried.token();
+        match pending.tried.take_if(written) {
+            Some(tried) => {
+                self.fly(pending, release);
+                self.restarted(pending, release, policy, tried);
+            }
+            // It may still come; until then it keeps nobody waiting.
+            None if pending.tried.is_some() => self.make_room(pending, Outcome::Unknown),
+            None => {}
         }
     }
 
     /// Watches the running episode, which may have been begun by another process, for its end.
-    pub(super) fn follow(&self, pending: &mut Pending, release: &Release, now: Timestamp) {
+    pub(super) fn follow(&self, pending: &mut Pending, release: &Release) {
         if let (None, Some(token)) = (&pending.episode, ledger::running(release)) {
             let cause = release.annotation(ledger::CAUSE).unwrap_or_default();
             pending.episode = Some(Episode {
@@ -75,18 +69,29 @@ impl Worker {
                 rule: self.shared.classifier.rule(cause),
                 ours: false,
             });
+            self.fly(pending, release);
         }
         let Some(episode) = &pending.episode else {
             return;
         };
         if let Some(end) = ledger::ended(release, &episode.token) {
             let attempts = ledger::standing(release).attempts;
-            self.end(pending, end, attempts, now);
+            self.end(pending, end, attempts);
         }
     }
 
+    /// A restart runs that was not admitted here, or whose place was given away.
+    fn fly(&self, pending: &Pending, release: &Release) {
+        let classifier = &self.shared.classifier;
+        let verdict = classifier.release(release).unwrap_or(pending.verdict);
+        let cause = classifier.fingerprint(release, verdict);
+        let now = self.shared.clock.now();
+        let name = &pending.failure.release;
+        self.storm.lock().fly(name, &cause, now);
+    }
+
     /// The running episode, if there is one, came to that end.
-    pub(super) fn end(&self, pending: &mut Pending, end: Ended, attempts: u32, now: Timestamp) {
+    pub(super) fn end(&self, pending: &mut Pending, end: Ended, attempts: u32) {
         let Some(episode) = pending.episode.take() else {
             return;
         };
@@ -98,13 +103,13 @@ impl Worker {
         if end == Ended::Superseded {
             pending.last = None;
         }
-        let outcome = match end {
-            Ended::Recovered => Outcome::Helped,
-            Ended::FailedAgain => Outcome::Failed,
-            Ended::Swallowed | Ended::Superseded => Outcome::Unknown,
-        };
-        let name = &pending.failure.release;
-        let wakes = self.storm.lock().ended(name, outcome, now);
-        self.wake(wakes, now);
+        self.make_room(
+            pending,
+            match end {
+                Ended::Recovered => Outcome::Helped,
+                Ended::FailedAgain => Outcome::Failed,
+                Ended::Swallowed | Ended::Superseded => Outcome::Unknown,
+            },
+        );
     }
 }

@@ -33,10 +33,23 @@ impl Memory {
         let ledger = written
             .iter()
             .filter(|(name, _)| name.starts_with("helmreboot.io/"));
-        let ledger = ledger.map(|(name, value)| (*name, value.clone())).collect();
-        let kept = (uid.to_owned(), ledger);
-        if inner.ledgers.insert(release.clone(), kept).is_none() {
-            inner.order.push_back(release.clone());
+        let noted: Changes = ledger.map(|(name, value)| (*name, value.clone())).collect();
+        match inner.ledgers.get_mut(release) {
+            // What was noted for another configuration is over.
+            Some((known, kept))
+                if known == uid
+                    && noted
+                        .get(ledger::CONFIG_KEY)
+                        .is_none_or(|key| kept.get(ledger::CONFIG_KEY) == Some(key)) =>
+            {
+                kept.extend(noted);
+            }
+            Some(other) => *other = (uid.to_owned(), noted),
+            None => {
+                let kept = (uid.to_owned(), noted);
+                inner.ledgers.insert(release.clone(), kept);
+                inner.order.push_back(release.clone());
+            }
         }
         if inner.order.len() > REMEMBERED
             && let Some(oldest) = inner.order.pop_front()

@@ -163,7 +163,8 @@ thread_local! {
 async fn watch(cluster: FakeCluster, flux: FakeFlux, key: Key) {
     let (mut alerts, mut versions) = (0, 0);
     let mut writes = cluster.writes();
-    while writes.changed().await.is_ok() {
+    loop {
+        writes.next().await;
         let (all_alerts, all_versions) = (flux.alerts(), cluster.versions_of(&key));
         let deleted = cluster.get(&key).is_none();
         STEPS.with_borrow_mut(|steps| {

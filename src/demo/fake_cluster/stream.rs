@@ -7,9 +7,9 @@ use bytes::Bytes;
 use futures::stream;
 use http::header;
 use serde_json::{Value, json};
-use tokio::{sync::watch, time::Instant};
+use tokio::time::Instant;
 
-use super::{FakeCluster, Refusal, path::Path, store};
+use super::{FakeCluster, Refusal, Writes, path::Path, store};
 use crate::domain::alert::HELM_GROUP;
 
 /// The API server ends watches after some minutes of its own accord.
@@ -17,7 +17,7 @@ const LONGEST: Duration = Duration::from_secs(300);
 
 struct Watch {
     cluster: FakeCluster,
-    written: watch::Receiver<u64>,
+    written: Writes,
     version: String,
     namespace: Option<String>,
     seen: u64,
@@ -110,7 +110,7 @@ impl Watch {
             }
             tokio::select! {
                 biased;
-                _ = self.written.changed() => {}
+                () = self.written.next() => {}
                 () = tokio::time::sleep_until(self.until) => {
                     self.over = true;
                     let bookmark = self.bookmark(&json!({}));

@@ -35,6 +35,8 @@ impl FakeFlux {
             self.clock.now(),
         );
         self.save(key, object).await;
+        let now = self.clock.now();
+        self.world().runs.entry(key.clone()).or_default().push(now);
         let outcome = self.helm(key, object, action).await;
         let (title, verb) = if action == "install" {
             ("Install", "install")

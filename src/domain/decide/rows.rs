@@ -1,5 +1,7 @@
 //! The rows, in the order in which they are asked.
 
+use jiff::Timestamp;
+
 use super::{
     Action, CLOCK_SKEW, Case, Class, Decision, Order, Policy, Release, Row, SENDS, Truth, Why,
     leave, ledger, wait,
@@ -301,32 +303,34 @@ fn budget_spent(case: &Case<'_>, release: &Release) -> Option<Decision> {
         })
     };
     // A count nobody can read, and a limit of none at all, are no way back.
-    let (Some(lane), Some((last, token)), true) = (
-        policy.slow_lane,
+    let (Some((last, token)), true) = (
         &standing.last,
-        policy.limit > 0 && standing.attempts != u32::MAX && is_stalled(release),
+        policy.limit > 0 && standing.attempts != u32::MAX,
     ) else {
         return spent(None);
     };
-    let again = policy.backoff.slow(lane, *last, token);
-    let early = case.trigger.released && standing.gave_up;
-    if (case.now < again && !early) || !standing.gave_up {
-        return spent(Some(again));
+    let again = policy
+        .slow_lane
+        .map(|lane| policy.backoff.slow(lane, *last, token));
+    let due = case.trigger.released
+        || again.is_some_and(|again| case.now >= again || !is_sane(*last, case));
+    if due && standing.gave_up {
+        return None;
     }
-    None
+    spent(again)
+}
+
+/// A time that lies further ahead than clocks differ was not written by a sane one.
+fn is_sane(last: Timestamp, case: &Case<'_>) -> bool {
+    let ahead = case.now.saturating_add(CLOCK_SKEW);
+    last <= ahead.unwrap_or(Timestamp::MAX)
 }
 
 fn backoff(case: &Case<'_>, release: &Release) -> Option<Decision> {
     let standing = ledger::standing(release);
     let (last, token) = standing.last.as_ref()?;
     let until = case.policy.backoff.until(standing.attempts, *last, token);
-    // A time that lies further ahead than clocks differ was not written by a sane one.
-    let sane = *last
-        <= case
-            .now
-            .saturating_add(CLOCK_SKEW)
-            .unwrap_or(jiff::Timestamp::MAX);
-    (sane && case.now < until).then_some(Decision::Wait {
+    (is_sane(*last, case) && case.now < until).then_some(Decision::Wait {
         until: Some(until),
         why: Why::Backoff,
     })

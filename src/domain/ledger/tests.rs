@@ -17,6 +17,13 @@ fn order(action: Action, attempt: u32) -> Order {
     }
 }
 
+fn stamp() -> Stamp {
+    Stamp {
+        now: now(),
+        salt: 0,
+    }
+}
+
 fn now() -> Timestamp {
     "2026-01-01T00:00:00Z".parse().expect("a time")
 }
@@ -40,7 +47,7 @@ fn a_restart_is_read_back_as_it_was_written() {
         order(Action::Reset, 2),
         "wait-timeout",
         true,
-        now(),
+        stamp(),
     );
     assert_eq!(changes.len(), 9);
     assert_eq!(changes[REQUESTED_AT], changes[RESET_AT]);
@@ -63,7 +70,7 @@ fn a_request_asks_for_nothing_but_a_reconciliation() {
         order(Action::Request, 1),
         "deadline",
         false,
-        now(),
+        stamp(),
     );
     assert!(!changes.contains_key(RESET_AT) && !changes.contains_key(LEGACY_RECONCILE_AT));
 }
@@ -71,7 +78,7 @@ fn a_request_asks_for_nothing_but_a_reconciliation() {
 #[test]
 fn a_token_is_never_used_twice() {
     let first = release(serde_json::json!({REQUESTED_AT: "2026-01-01T00:00:00.000000000Z"}));
-    let changes = restart(&first, order(Action::Reset, 1), "deadline", false, now());
+    let changes = restart(&first, order(Action::Reset, 1), "deadline", false, stamp());
     assert_eq!(
         changes[REQUESTED_AT].as_deref(),
         Some("2026-01-01T00:00:00.000000001Z")
@@ -105,7 +112,7 @@ fn a_new_value_of_renew_starts_afresh_and_taking_it_away_does_not() {
     let base = release(serde_json::json!({}));
     let spent = after(
         base.clone(),
-        restart(&base, order(Action::Reset, 5), "c", false, now()),
+        restart(&base, order(Action::Reset, 5), "c", false, stamp()),
     );
     let renew = |release: &Release, value: &str| {
         after(
@@ -115,13 +122,20 @@ fn a_new_value_of_renew_starts_afresh_and_taking_it_away_does_not() {
     };
     let renewed = renew(&spent, "monday");
     assert_eq!(standing(&renewed).attempts, 0);
+    assert!(standing(&renewed).last.is_some(), "the first wait stays");
+    assert_eq!(standing(&renew(&spent, " ")).attempts, 5);
     let again = after(
         renewed.clone(),
-        restart(&renewed, order(Action::Reset, 1), "c", false, now()),
+        restart(&renewed, order(Action::Reset, 1), "c", false, stamp()),
     );
     assert_eq!(standing(&again).attempts, 1);
     let taken_away = after(again.clone(), Changes::from([(RENEW, None)]));
     assert_eq!(standing(&taken_away).attempts, 1);
+    let third = after(
+        taken_away.clone(),
+        restart(&taken_away, order(Action::Reset, 2), "c", false, stamp()),
+    );
+    assert_eq!(standing(&renew(&third, "monday")).attempts, 2, "not twice");
     assert_eq!(standing(&renew(&again, "tuesday")).attempts, 0);
 }
 
@@ -130,7 +144,7 @@ fn a_value_that_is_put_back_is_noticed_and_a_person_s_new_one_is_none() {
     let first = release(serde_json::json!({REQUESTED_AT: "from git"}));
     let restarted = after(
         first.clone(),
-        restart(&first, order(Action::Reset, 1), "c", false, now()),
+        restart(&first, order(Action::Reset, 1), "c", false, stamp()),
     );
     let requested = |value: &str| {
         after(
@@ -152,7 +166,7 @@ fn giving_up_is_noted_once_and_forgotten_by_the_next_restart() {
             order(Action::Reset, 5),
             "c",
             false,
-            now(),
+            stamp(),
         ),
     );
     let gave_up = after(base, give_up(5, "wait-timeout", now()));
@@ -161,9 +175,21 @@ fn giving_up_is_noted_once_and_forgotten_by_the_next_restart() {
         gave_up.annotation(GAVE_UP),
         Some("2026-01-01T00:00:00Z budget-spent: 5 restarts did not help against wait-timeout")
     );
-    let slow_lane = restart(&gave_up, order(Action::Reset, 6), "c", false, now());
+    let slow_lane = restart(&gave_up, order(Action::Reset, 6), "c", false, stamp());
     assert!(!slow_lane.contains_key(GAVE_UP), "it stays given up");
     let renewed = after(gave_up, Changes::from([(RENEW, Some("please".into()))]));
-    let fresh = restart(&renewed, order(Action::Reset, 1), "c", false, now());
+    let fresh = restart(&renewed, order(Action::Reset, 1), "c", false, stamp());
     assert_eq!(fresh[GAVE_UP], None);
+}
+
+#[test]
+fn two_processes_never_write_the_same_token() {
+    let base = release(serde_json::json!({}));
+    let token = |salt| {
+        let stamp = Stamp { now: now(), salt };
+        let written = restart(&base, order(Action::Reset, 1), "c", false, stamp);
+        written[REQUESTED_AT].clone()
+    };
+    assert_eq!(token(5).as_deref(), Some("2026-01-01T00:00:00.000000005Z"));
+    assert_ne!(token(5), token(6));
 }

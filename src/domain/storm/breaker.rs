@@ -13,6 +13,8 @@ pub(super) struct Breaker {
     failing: BTreeMap<ReleaseRef, Timestamp>,
     /// Who is to be looked at when there is room.
     waiting: BTreeSet<ReleaseRef>,
+    /// Who was given up, and may come back when the cause is gone.
+    parked: BTreeSet<ReleaseRef>,
     phase: Phase,
     touched: Option<Timestamp>,
 }
@@ -48,7 +50,7 @@ impl Breaker {
             };
             now.duration_since(touched) > longest
         });
-        quiet && (self.is_open() || self.waiting.is_empty())
+        quiet && (self.is_open() || (self.waiting.is_empty() && self.parked.is_empty()))
     }
 
     pub(super) fn failed(&mut self, release: &ReleaseRef, caps: &Caps, now: Timestamp) {
@@ -71,8 +73,13 @@ impl Breaker {
         &mut self,
         release: &ReleaseRef,
         flying: usize,
+        flies: impl Fn(&ReleaseRef) -> bool,
         now: Timestamp,
     ) -> Result<(), Option<Timestamp>> {
+        // A probe that turned out to fail for something else says nothing about this cause.
+        if let Phase::Open { probe, .. } = &mut self.phase {
+            probe.take_if(|probe| !flies(probe));
+        }
         let asked = match &mut self.phase {
             Phase::Closed => Ok(()),
             Phase::Open {
@@ -96,6 +103,7 @@ impl Breaker {
     /// This release is restarted.
     pub(super) fn take(&mut self, release: &ReleaseRef) {
         self.waiting.remove(release);
+        self.parked.remove(release);
         if let Phase::Open { probe, next, .. } = &mut self.phase {
             *probe = Some(release.clone());
             *next = None;
@@ -143,31 +151,48 @@ impl Breaker {
     }
 
     /// A release waits for the breaker to close.
-    pub(super) fn park(&mut self, release: &ReleaseRef) {
+    pub(super) fn park(&mut self, release: &ReleaseRef) -> bool {
         if self.is_open() {
-            self.waiting.insert(release.clone());
+            self.parked.insert(release.clone());
         }
+        self.is_open()
     }
 
-    pub(super) fn forget(&mut self, release: &ReleaseRef) {
+    /// Whoever was let go and needs it no more makes room for the next.
+    pub(super) fn forget(
+        &mut self,
+        release: &ReleaseRef,
+        flying: usize,
+        now: Timestamp,
+    ) -> Vec<Wake> {
         self.failing.remove(release);
         self.waiting.remove(release);
+        self.parked.remove(release);
+        self.release(flying, now)
     }
 
-    /// Lets as many go as there is room for, and closes when nobody is left.
+    /// Lets as many go as there is room for, those that were given up last, and closes when nobody is
+    /// left.
     fn release(&mut self, flying: usize, now: Timestamp) -> Vec<Wake> {
         let Phase::Releasing { step, .. } = self.phase else {
             return Vec::new();
         };
-        if self.waiting.is_empty() && flying == 0 {
+        if self.waiting.is_empty() && self.parked.is_empty() && flying == 0 {
             self.phase = Phase::Closed;
             self.failing.clear();
         }
         let mut wakes = Vec::new();
-        while flying + wakes.len() < step
-            && let Some(next) = self.waiting.pop_first()
-        {
-            wakes.push((next, now));
+        while flying + wakes.len() < step {
+            let next = self.waiting.pop_first().map(|next| (next, false));
+            let Some((release, released)) = next.or_else(|| Some((self.parked.pop_first()?, true)))
+            else {
+                break;
+            };
+            wakes.push(Wake {
+                release,
+                at: now,
+                released,
+            });
         }
         wakes
     }
@@ -181,6 +206,11 @@ impl Breaker {
             probe: None,
             next: next.clone(),
         };
-        next.into_iter().map(|next| (next, until)).collect()
+        let wake = |release| Wake {
+            release,
+            at: until,
+            released: false,
+        };
+        next.into_iter().map(wake).collect()
     }
 }

@@ -32,7 +32,7 @@ pub(super) struct Meter {
 }
 
 /// A promise that nobody came for is void after that time.
-const PROMISED_FOR: SignedDuration = SignedDuration::from_mins(10);
+const PROMISED_FOR: SignedDuration = SignedDuration::from_mins(1);
 
 impl Meter {
     /// Takes a token, or says when there will be one for this release.

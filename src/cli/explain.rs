@@ -1,0 +1,188 @@
+//! `helmreboot explain`: what would be done about a release, and why. The same judgement as the
+//! worker's, printed.
+
+use std::{
+    io::{self, IsTerminal, Read, Write},
+    process::ExitCode,
+    sync::Arc,
+};
+
+use anyhow::{Context, bail};
+use clap::ArgMatches;
+use jiff::{SignedDuration, Timestamp};
+
+use super::serve::Misconfigured;
+use crate::{
+    cluster::{Cluster, Error, connect::connect},
+    config::{Config, Fault, Flags, clusters::ClusterConfig},
+    domain::{
+        alert::ReleaseRef,
+        classify::{Classifier, Verdict},
+        decide::Trigger,
+        judge::Judge,
+        release::Release,
+    },
+    metrics::Metrics,
+};
+
+mod input;
+mod print;
+
+/// The time in which a status settles: after it, Ready=False beside Reconciling=True means that Flux
+/// backs off by itself.
+const SETTLE: SignedDuration = SignedDuration::from_secs(7);
+
+/// What was asked for.
+struct Wish {
+    release: Option<(String, String)>,
+    file: Option<String>,
+    cluster: Option<String>,
+    json: bool,
+}
+
+/// Explains one release that lives, or those of a file.
+///
+/// # Errors
+/// [`Misconfigured`] for bad usage; a file that cannot be read or holds no release; a cluster that does
+/// not answer as it should.
+pub async fn explain(matches: &ArgMatches, flags: &Flags) -> anyhow::Result<ExitCode> {
+    let wish = wish(matches)?;
+    let (config, faults) = Config::read_without_keys(flags, &|name| std::env::var(name).ok());
+    if !faults.is_empty() {
+        return Err(Misconfigured(faults).into());
+    }
+    let cluster = choose(&config.clusters, &wish)?;
+    let (releases, now) = match (&wish.release, &wish.file) {
+        (Some((namespace, name)), _) => {
+            let (release, at) = observe(cluster, namespace, name).await?;
+            (vec![release], at.unwrap_or_else(Timestamp::now))
+        }
+        (None, Some(file)) => (input::releases(&read(file)?, file)?, Timestamp::now()),
+        (None, None) => bail!("nothing to explain"),
+    };
+    let classifier = Classifier::default();
+    let judge = Judge {
+        classifier: &classifier,
+        policies: &config.policies,
+        cluster: &cluster.name,
+    };
+    let mut out = io::stdout().lock();
+    let colours = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+        && io::stdout().is_terminal();
+    for (index, release) in releases.iter().enumerate() {
+        let trigger = Trigger {
+            settled: settled(release, now),
+            ..Trigger::default()
+        };
+        let judgement = judge.judge(Some(release), &trigger, Verdict::UNKNOWN, None, now);
+        let text = if wish.json {
+            print::json(release, &judgement)?
+        } else {
+            let between = if index > 0 { "\n" } else { "" };
+            let text = print::text(&cluster.name, release, &judgement, &classifier, colours);
+            format!("{between}{text}")
+        };
+        writeln!(out, "{text}").context("cannot write to standard output")?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn wish(matches: &ArgMatches) -> anyhow::Result<Wish> {
+    let text = |name: &str| matches.get_one::<String>(name).cloned();
+    let release = text("release").map(|release| {
+        let named = release.split_once('/');
+        let named = named.filter(|(namespace, name)| {
+            !namespace.is_empty() && !name.is_empty() && !name.contains('/')
+        });
+        let named = named.map(|(namespace, name)| (namespace.to_owned(), name.to_owned()));
+        named.ok_or_else(|| usage(&release, "is no release; write NAMESPACE/NAME"))
+    });
+    Ok(Wish {
+        release: release.transpose()?,
+        file: text("file"),
+        cluster: text("cluster"),
+        json: text("output").is_some_and(|format| format == "json"),
+    })
+}
+
+fn usage(place: &str, problem: impl Into<String>) -> Misconfigured {
+    Misconfigured(vec![Fault {
+        place: place.into(),
+        problem: problem.into(),
+    }])
+}
+
+/// The cluster that was named, or the only one.
+fn choose<'a>(
+    clusters: &'a [ClusterConfig],
+    wish: &Wish,
+) -> Result<&'a ClusterConfig, Misconfigured> {
+    let names: Vec<_> = clusters.iter().map(|cluster| &*cluster.name).collect();
+    let names = names.join(", ");
+    match (&wish.cluster, clusters) {
+        (Some(wanted), _) => clusters
+            .iter()
+            .find(|cluster| *cluster.name == **wanted)
+            .ok_or_else(|| {
+                usage(
+                    "--cluster",
+                    format!("there is no {wanted}; there are: {names}"),
+                )
+            }),
+        (None, [only]) => Ok(only),
+        (None, _) => Err(usage(
+            "--cluster",
+            format!("is missing; write one of: {names}"),
+        )),
+    }
+}
+
+async fn observe(
+    cluster: &ClusterConfig,
+    namespace: &str,
+    name: &str,
+) -> anyhow::Result<(Release, Option<Timestamp>)> {
+    let client = connect(&cluster.reach).await;
+    let client = client.map_err(|problem| {
+        usage(
+            &cluster.reach_place,
+            format!("cluster {}: {problem}", cluster.name),
+        )
+    })?;
+    let release = ReleaseRef {
+        cluster: Arc::clone(&cluster.name),
+        namespace: namespace.into(),
+        name: name.into(),
+    };
+    let observed = Cluster::new(Arc::clone(&cluster.name), client, Metrics::default());
+    match observed.observe(&release).await {
+        Ok(observed) => Ok((observed.release, observed.at)),
+        Err(Error::Gone) => bail!(
+            "there is no HelmRelease {namespace}/{name} in cluster {}; kubectl get helmreleases -A lists them",
+            cluster.name
+        ),
+        Err(error) => Err(anyhow::Error::new(error).context(format!(
+            "cannot look at {namespace}/{name} in cluster {}",
+            cluster.name
+        ))),
+    }
+}
+
+fn read(file: &str) -> anyhow::Result<String> {
+    if file == "-" {
+        let mut text = String::new();
+        io::stdin()
+            .read_to_string(&mut text)
+            .context("cannot read standard input as UTF-8 text")?;
+        return Ok(text);
+    }
+    std::fs::read_to_string(file)
+        .with_context(|| format!("cannot read {file}; write the path of a YAML or JSON file, or -"))
+}
+
+/// Whether the status has stood long enough to be believed.
+fn settled(release: &Release, now: Timestamp) -> bool {
+    let ready = release.condition("Ready");
+    let since = ready.and_then(|ready| ready.last_transition_time.as_deref()?.parse().ok());
+    since.is_none_or(|since| now.duration_since(since) >= SETTLE)
+}

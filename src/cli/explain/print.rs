@@ -1,0 +1,157 @@
+//! A judgement, for people and for machines.
+
+use std::fmt::Write;
+
+use serde::Serialize;
+
+use crate::domain::{
+    classify::{Class, Classifier, Verdict},
+    decide::{Decision, TABLE},
+    judge::Judgement,
+    ledger,
+    mask::mask,
+    release::Release,
+};
+
+/// One line for machines.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Line<'a> {
+    decision: &'static str,
+    why: &'static str,
+    action: Option<&'static str>,
+    class: &'static str,
+    rule: &'static str,
+    attempts: u32,
+    limit: u32,
+    next_try: Option<String>,
+    namespace: &'a str,
+    name: &'a str,
+    policy: &'a str,
+    mode: &'static str,
+}
+
+/// One JSON object in one line.
+pub(super) fn json(release: &Release, judgement: &Judgement) -> serde_json::Result<String> {
+    let Judgement {
+        policy,
+        verdict,
+        decision,
+        ..
+    } = judgement;
+    serde_json::to_string(&Line {
+        decision: decision.as_str(),
+        why: decision.why().as_str(),
+        action: action(decision),
+        class: verdict.class.as_str(),
+        rule: verdict.rule,
+        attempts: ledger::standing(release).attempts,
+        limit: policy.limit,
+        next_try: decision.next().map(|at| format!("{at:.0}")),
+        namespace: &release.metadata.namespace,
+        name: &release.metadata.name,
+        policy: &policy.name,
+        mode: policy.mode.as_str(),
+    })
+}
+
+fn action(decision: &Decision) -> Option<&'static str> {
+    match decision {
+        Decision::Restart { order, .. } => Some(order.action.as_str()),
+        Decision::Wait { .. } | Decision::Leave { .. } => None,
+    }
+}
+
+/// The table with the row that held, and what it rests on.
+pub(super) fn text(
+    cluster: &str,
+    release: &Release,
+    judgement: &Judgement,
+    classifier: &Classifier,
+    colours: bool,
+) -> String {
+    let (bold, dim, plain) = if colours {
+        ("\x1b[1m", "\x1b[2m", "\x1b[0m")
+    } else {
+        ("", "", "")
+    };
+    let Judgement {
+        policy,
+        odd,
+        verdict,
+        decision,
+        row,
+    } = judgement;
+    let metadata = &release.metadata;
+    let mut text = String::new();
+    let _ = writeln!(
+        text,
+        "{bold}{cluster}/{}/{}: {}{}: {}{plain}\n",
+        metadata.namespace,
+        metadata.name,
+        decision.as_str(),
+        action(decision).map_or(String::new(), |action| format!(" ({action})")),
+        decision.why().as_str()
+    );
+    for (index, shown) in TABLE.iter().enumerate() {
+        let (sign, before) = match index.cmp(row) {
+            std::cmp::Ordering::Less => ("no ", ""),
+            std::cmp::Ordering::Equal => ("YES", bold),
+            std::cmp::Ordering::Greater => (" . ", dim),
+        };
+        let words: Vec<_> = shown.words.iter().map(|why| why.as_str()).collect();
+        let live = shown.live.replace("**", "").replace('`', "");
+        let _ = writeln!(
+            text,
+            "  {before}{sign}  {:<31}  {live}{plain}",
+            words.join(" ")
+        );
+    }
+    let mut fact = |name: &str, value: String| {
+        let _ = write!(text, "\n{name:<8}  {value}");
+    };
+    fact("cause", cause(release, *verdict, classifier));
+    fact("budget", budget(release, judgement));
+    if let Some(next) = decision.next() {
+        fact("next try", format!("{next:.0}"));
+    }
+    fact(
+        "policy",
+        format!("{}, mode {}", policy.name, policy.mode.as_str()),
+    );
+    for odd in odd {
+        fact("ignored", format!("{}: {}", odd.annotation, odd.problem));
+    }
+    fact(
+        "unknown",
+        "whether other releases have to come first (storm, rate-limited): only the running service knows".into(),
+    );
+    text
+}
+
+fn cause(release: &Release, verdict: Verdict, classifier: &Classifier) -> String {
+    match classifier.cause(release) {
+        None => "no condition tells of a failure".into(),
+        Some((_, message)) if verdict.class == Class::Unknown => {
+            format!("unknown, no rule fires on: {}", mask(message, 160))
+        }
+        Some((_, message)) => format!(
+            "{} ({}): {}",
+            verdict.class.as_str(),
+            verdict.rule,
+            mask(message, 160)
+        ),
+    }
+}
+
+fn budget(release: &Release, judgement: &Judgement) -> String {
+    let standing = ledger::standing(release);
+    let limit = judgement.policy.limit;
+    match (&standing.last, standing.attempts) {
+        (_, u32::MAX) => format!("unreadable, so it counts as spent; the limit is {limit}"),
+        (Some((last, _)), attempts) => {
+            format!("{attempts} of {limit} restarts, the last {last:.0}")
+        }
+        (None, attempts) => format!("{attempts} of {limit} restarts"),
+    }
+}

@@ -1,0 +1,72 @@
+//! Everything that is known about a release, put together into one judgement: what the worker acts on,
+//! what the sweep queues by, and what `explain` prints.
+
+use jiff::Timestamp;
+
+use super::{
+    classify::{Classifier, Verdict},
+    decide::{Case, Decision, Hold, Trigger, explain},
+    policy::{Odd, Policies, Policy},
+    release::Release,
+};
+
+/// Who judges, for one cluster.
+#[derive(Clone, Copy, Debug)]
+pub struct Judge<'a> {
+    /// Rules.
+    pub classifier: &'a Classifier,
+    /// What is allowed.
+    pub policies: &'a Policies,
+    /// The cluster, by name.
+    pub cluster: &'a str,
+}
+
+/// What is made of a release.
+#[derive(Clone, Debug)]
+pub struct Judgement {
+    /// What may be done to it.
+    pub policy: Policy,
+    /// Annotations that could not be heeded.
+    pub odd: Vec<Odd>,
+    /// What its failure is worth.
+    pub verdict: Verdict,
+    /// What to do.
+    pub decision: Decision,
+    /// The row of the table that held.
+    pub row: usize,
+}
+
+impl Judge<'_> {
+    /// Judges what the API server holds. `said` is what an alert's message is worth; it counts where the
+    /// live object is silent.
+    pub fn judge(
+        &self,
+        release: Option<&Release>,
+        trigger: &Trigger,
+        said: Verdict,
+        hold: Option<Hold>,
+        now: Timestamp,
+    ) -> Judgement {
+        let (policy, odd) = match release {
+            Some(release) => self.policies.for_release(self.cluster, release),
+            None => (self.policies.base.clone(), Vec::new()),
+        };
+        let live = release.and_then(|release| self.classifier.release(release));
+        let verdict = live.unwrap_or(said);
+        let (decision, row) = explain(&Case {
+            trigger,
+            verdict,
+            release,
+            policy: &policy,
+            hold,
+            now,
+        });
+        Judgement {
+            policy,
+            odd,
+            verdict,
+            decision,
+            row,
+        }
+    }
+}

@@ -1,0 +1,500 @@
+//! What was promised, held against every single write. Nothing here asks the code that is being tested:
+//! what is allowed is worked out again from the objects and from what Flux really did.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use helmreboot::{
+    app::Options,
+    config::SweepMode,
+    demo::fake_cluster::{Change, Key},
+    domain::policy::Policy,
+};
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+
+use super::{Fate, people::FROM_GIT, replica::Counted, scene::Land};
+
+/// What may be written.
+const ALLOWED: [&str; 11] = [
+    "reconcile.fluxcd.io/requestedAt",
+    "reconcile.fluxcd.io/resetAt",
+    "reconcile.fluxcd.io/forceAt",
+    "fluxcd.io/reconcileAt",
+    "helmreboot.io/last-restart",
+    "helmreboot.io/attempts",
+    "helmreboot.io/config-key",
+    "helmreboot.io/cause",
+    "helmreboot.io/token",
+    "helmreboot.io/before",
+    "helmreboot.io/gave-up",
+];
+
+/// Waits are measured from the look that led to a restart: its time has whole seconds, and the write may
+/// take as long as a call may.
+const ONE_CALL: SignedDuration = SignedDuration::from_secs(9);
+
+pub(super) struct Check {
+    fate: Fate,
+    policy: Policy,
+    observed: BTreeSet<String>,
+    swept: bool,
+    books: BTreeMap<(&'static str, Key), Book>,
+    read: BTreeMap<&'static str, usize>,
+    pub(super) broken: Vec<String>,
+    pub(super) steps: usize,
+    pub(super) restarts: usize,
+}
+
+/// What is known about one release.
+#[derive(Default)]
+struct Book {
+    object: Option<Arc<Value>>,
+    /// When it became ready.
+    successes: Vec<Timestamp>,
+    /// Restarts of the running budget.
+    budget: String,
+    restarts: Vec<Restart>,
+    tokens: BTreeSet<String>,
+}
+
+#[derive(Clone)]
+struct Restart {
+    at: Timestamp,
+    attempts: String,
+    /// Tokens sent for it.
+    sends: usize,
+}
+
+impl Check {
+    pub(super) fn new(options: &Options, fate: Fate) -> Self {
+        Self {
+            fate,
+            policy: options.policies.base.clone(),
+            observed: options
+                .policies
+                .observed
+                .iter()
+                .map(|name| name.to_string())
+                .collect(),
+            swept: options.sweep != SweepMode::Off,
+            books: BTreeMap::new(),
+            read: BTreeMap::new(),
+            broken: Vec::new(),
+            steps: 0,
+            restarts: 0,
+        }
+    }
+
+    pub(super) fn fail(&mut self, what: String) {
+        self.fate.note(|| format!("BROKEN {what}"));
+        self.broken.push(what);
+    }
+
+    /// Goes through everything that was written since the last time.
+    pub(super) fn look(&mut self, land: &Land) {
+        let read = self.read.entry(land.name).or_default();
+        let changes = land.cluster.changes(*read);
+        *read += changes.len();
+        for change in changes {
+            self.steps += 1;
+            self.follow(land, &change);
+        }
+    }
+
+    fn follow(&mut self, land: &Land, change: &Change) {
+        let name = format!("{}/{}", land.name, change.key.name);
+        let at = change.at;
+        let mut book = self
+            .books
+            .remove(&(land.name, change.key.clone()))
+            .unwrap_or_default();
+        let who = if change.manager.is_empty() {
+            "cluster"
+        } else {
+            &change.manager
+        };
+        self.fate.note(|| {
+            format!(
+                "{at:.3} {name} {} by {who}: {}",
+                change.kind,
+                summary(&change.object)
+            )
+        });
+        if change.manager == "helmreboot" {
+            for broken in self.written(land, change, &mut book) {
+                self.fail(format!("{at:.3} {name}: {broken}"));
+            }
+        }
+        let was_ready = book
+            .object
+            .as_ref()
+            .is_some_and(|object| is(object, "Ready", "True"));
+        if is(&change.object, "Ready", "True") && !was_ready {
+            book.successes.push(change.at);
+        }
+        book.object = Some(Arc::clone(&change.object));
+        if change.kind == "DELETED" {
+            book = Book::default();
+        }
+        self.books.insert((land.name, change.key.clone()), book);
+    }
+
+    /// A write of helmreboot: what is wrong with it.
+    fn written(&mut self, land: &Land, change: &Change, book: &mut Book) -> Vec<String> {
+        let mut broken = Vec::new();
+        let Some(before) = book.object.clone() else {
+            return vec!["wrote on an object that did not exist".into()];
+        };
+        let after = &change.object;
+        if stripped(&before) != stripped(after) {
+            broken.push("wrote something else than annotations".into());
+        }
+        let changed: Vec<_> = changed(&before, after);
+        for name in &changed {
+            if !ALLOWED.contains(&name.as_str()) {
+                broken.push(format!("wrote the annotation {name}"));
+            }
+        }
+        let enabled = annotation(&before, "helmreboot.io/enabled")
+            .trim()
+            .to_lowercase();
+        for (wrong, what) in [
+            (before["spec"]["suspend"] == true, "suspended"),
+            (
+                before["metadata"]["deletionTimestamp"].is_string(),
+                "deleting",
+            ),
+            (enabled == "false", "opted out"),
+            (
+                annotation(&before, "helmreboot.io/mode") == "observe",
+                "only observed",
+            ),
+            (self.observed.contains(land.name), "in an observed cluster"),
+            (lasting(&before), "failing for a lasting cause"),
+            (
+                is(&before, "Ready", "True")
+                    && before["status"]["observedGeneration"] == before["metadata"]["generation"],
+                "recovered",
+            ),
+        ] {
+            if wrong {
+                broken.push(format!("wrote on a release that is {what}"));
+            }
+        }
+        if changed
+            .iter()
+            .any(|name| name == "reconcile.fluxcd.io/requestedAt")
+        {
+            self.restarts += 1;
+            self.restarted(land, change, &before, book, &mut broken);
+        } else if changed != ["helmreboot.io/gave-up"] {
+            broken.push(format!("wrote {changed:?} without a restart"));
+        } else {
+            let limit = self.limit(&before);
+            let many = book.restarts.len();
+            if many < usize::try_from(limit).expect("small") {
+                broken.push(format!("gave up after {many} of {limit} restarts"));
+            }
+        }
+        broken
+    }
+
+    fn restarted(
+        &self,
+        land: &Land,
+        change: &Change,
+        before: &Value,
+        book: &mut Book,
+        broken: &mut Vec<String>,
+    ) {
+        let status = &before["status"];
+        let requested = annotation(before, "reconcile.fluxcd.io/requestedAt");
+        let stalled = is(before, "Stalled", "True");
+        if is(before, "Reconciling", "True") && !stalled {
+            broken.push("restarted while Flux works".into());
+        }
+        if !requested.is_empty() && status["lastHandledReconcileAt"] != requested {
+            broken.push("restarted although a request is pending".into());
+        }
+        if status["lastAttemptedGeneration"].is_i64()
+            && status["lastAttemptedGeneration"] != before["metadata"]["generation"]
+        {
+            broken.push("restarted although the configuration was not tried yet".into());
+        }
+        let token = annotation(&change.object, "reconcile.fluxcd.io/requestedAt");
+        if !book.tokens.insert(token.to_owned()) || token == requested {
+            broken.push("used a token twice".into());
+        }
+        let renewals = annotation(before, "helmreboot.io/renew");
+        let budget = format!(
+            "{} {} {} {} {renewals} {}",
+            before["metadata"]["uid"],
+            before["metadata"]["generation"],
+            status["lastAttemptedRevision"],
+            status["lastAttemptedConfigDigest"],
+            book.successes.len()
+        );
+        if book.budget != budget {
+            book.budget = budget;
+            book.restarts.clear();
+        }
+        let attempts = annotation(&change.object, "helmreboot.io/attempts").to_owned();
+        let now = change.at;
+        let limit = usize::try_from(self.limit(before)).expect("small");
+        let made = book.restarts.len();
+        if let Some(last) = book.restarts.last_mut() {
+            let ran = land
+                .flux
+                .runs(&change.key)
+                .iter()
+                .any(|run| *run >= last.at && *run <= now);
+            if last.attempts == attempts {
+                last.sends += 1;
+                if ran {
+                    broken.push("did not charge a restart although Flux tried".into());
+                }
+                if last.sends > 3 {
+                    broken.push(format!("sent {} tokens for one restart", last.sends));
+                }
+                last.at = now;
+                return;
+            }
+            let gap = now.duration_since(last.at) + ONE_CALL;
+            let wait = self.backoff(made);
+            if gap < wait {
+                broken.push(format!(
+                    "restart {} came {gap:#} after the last, not {wait:#}",
+                    made + 1
+                ));
+            }
+            if made >= limit {
+                let early = self.policy.slow_lane.is_none_or(|lane| gap < lane);
+                let helped = self.others_helped(land.name, &change.key, last.at);
+                if early && !helped {
+                    broken.push(format!(
+                        "restart {} of at most {limit}, {gap:#} after the last",
+                        made + 1
+                    ));
+                }
+            }
+        }
+        if limit == 0 {
+            broken.push("restarted although the limit is 0".into());
+        }
+        let remediated = is(before, "Remediated", "True");
+        let opted_in = self.policy.after_rollback || self.policy.after_uninstall;
+        if remediated && (!opted_in || !book.restarts.is_empty()) {
+            broken.push("disturbed what Flux had put right".into());
+        }
+        book.restarts.push(Restart {
+            at: now,
+            attempts,
+            sends: 1,
+        });
+    }
+
+    /// Whether the breaker of a shared cause may have closed: another one of the cluster got well.
+    fn others_helped(&self, land: &str, but: &Key, since: Timestamp) -> bool {
+        self.books.iter().any(|((name, key), book)| {
+            *name == land && key != but && book.successes.last() >= Some(&since)
+        })
+    }
+
+    fn limit(&self, object: &Value) -> u32 {
+        let own = annotation(object, "helmreboot.io/limit").trim().parse();
+        own.map_or(self.policy.limit, |own: u32| own.min(self.policy.limit))
+    }
+
+    fn backoff(&self, made: usize) -> SignedDuration {
+        let backoff = &self.policy.backoff;
+        let steps = i32::try_from(made.saturating_sub(1)).expect("small");
+        let wait = backoff.duration.as_secs_f64() * backoff.factor.powi(steps);
+        SignedDuration::from_secs_f64(wait.min(backoff.max_duration.as_secs_f64()))
+    }
+
+    /// After hours without faults: nobody is stuck who could be helped, and the books agree.
+    pub(super) fn end(&mut self, lands: &[Land], counted: &[Counted], killed: usize) {
+        for land in lands {
+            for key in &land.releases {
+                if let Some(stuck) = self.stuck(land, key) {
+                    self.fail(format!("{}/{}: {stuck}", land.name, key.name));
+                }
+            }
+        }
+        let mut all = (0, 0, 0);
+        for (index, replica) in counted.iter().enumerate() {
+            let word = |word: &str| replica.journal.get(word).copied().unwrap_or_default();
+            let metric = |name: &str| replica.metrics.get(name).copied().unwrap_or_default();
+            let sent =
+                metric("helmreboot_restarts_total") + metric("helmreboot_tokens_resent_total");
+            let ended = metric("helmreboot_restart_ends_total");
+            let by_rule = metric("helmreboot_restarts_by_rule_total");
+            let pairs = [
+                (word("restart"), metric("helmreboot_restarts_total")),
+                (word("resend"), metric("helmreboot_tokens_resent_total")),
+                (word("ended"), ended),
+                (by_rule, metric("helmreboot_restarts_total")),
+                (metric("helmreboot_restart_ends_by_rule_total"), ended),
+            ];
+            if pairs.iter().any(|(journal, metric)| journal != metric) {
+                self.fail(format!(
+                    "process {index}: journal and metrics differ: {pairs:?}"
+                ));
+            }
+            let lives = index >= killed;
+            if ended > sent || (lives && ended != sent) {
+                self.fail(format!(
+                    "process {index}: {sent} restarts have {ended} ends"
+                ));
+            }
+            all = (
+                all.0 + sent,
+                all.1 + ended,
+                all.2 + metric("helmreboot_gave_up_total"),
+            );
+        }
+        let unknown = killed + self.fate.notes().unknown;
+        let saw = self.restarts;
+        let said = usize::try_from(all.0).expect("small");
+        if said > saw || said + unknown < saw {
+            self.fail(format!(
+                "{said} restarts were counted, the clusters saw {saw}, {unknown} can be unknown"
+            ));
+        }
+    }
+
+    /// Why a release should not stand as it does.
+    fn stuck(&self, land: &Land, key: &Key) -> Option<String> {
+        let object = land.cluster.get(key)?;
+        let book = self.books.get(&(land.name, key.clone()))?;
+        let mode = object["spec"]["values"]["mode"]
+            .as_str()
+            .unwrap_or_default();
+        let enabled = annotation(&object, "helmreboot.io/enabled")
+            .trim()
+            .to_lowercase();
+        let limit = self.limit(&object);
+        let left = limit > 0
+            && (book.restarts.len() < usize::try_from(limit).expect("small")
+                || self.policy.slow_lane.is_some());
+        let may = self.swept
+            && ["slow", "webhook"].contains(&mode)
+            && is(&object, "Stalled", "True")
+            && !is(&object, "Remediated", "True")
+            && object["spec"]["suspend"] != true
+            && enabled != "false"
+            && annotation(&object, "helmreboot.io/mode") != "observe"
+            && !self.observed.contains(land.name)
+            && !object["metadata"]["deletionTimestamp"].is_string()
+            && !lasting(&object)
+            // What Git puts back is left to those who wrote it there.
+            && annotation(&object, "reconcile.fluxcd.io/requestedAt") != FROM_GIT
+            && !uninstalled(&object)
+            && left;
+        may.then(|| format!("is still stuck: {}", summary(&object)))
+    }
+}
+
+/// Whether a cause is one of those that never pass.
+fn lasting(object: &Value) -> bool {
+    let texts = [
+        "is invalid",
+        "execution error",
+        "updates to statefulset spec",
+    ];
+    ["Ready", "Released"]
+        .iter()
+        .filter_map(|kind| condition(object, kind))
+        .filter(|condition| condition["status"] == "False")
+        .filter_map(|condition| condition["message"].as_str())
+        .any(|message| texts.iter().any(|text| message.contains(text)))
+}
+
+fn uninstalled(object: &Value) -> bool {
+    let history = object["status"]["history"].as_array();
+    history
+        .and_then(|history| history.first())
+        .is_some_and(|newest| newest["status"] == "uninstalling")
+}
+
+fn condition<'a>(object: &'a Value, kind: &str) -> Option<&'a Value> {
+    let conditions = object["status"]["conditions"].as_array()?;
+    conditions
+        .iter()
+        .find(|condition| condition["type"] == kind)
+}
+
+fn is(object: &Value, kind: &str, status: &str) -> bool {
+    condition(object, kind).is_some_and(|condition| condition["status"] == status)
+}
+
+fn annotation<'a>(object: &'a Value, name: &str) -> &'a str {
+    object["metadata"]["annotations"][name]
+        .as_str()
+        .unwrap_or_default()
+}
+
+/// Names of annotations that differ.
+fn changed(before: &Value, after: &Value) -> Vec<String> {
+    let map = |object: &Value| {
+        object["metadata"]["annotations"]
+            .as_object()
+            .cloned()
+            .unwrap_or_default()
+    };
+    let (before, after) = (map(before), map(after));
+    let names: BTreeSet<_> = before.keys().chain(after.keys()).cloned().collect();
+    names
+        .into_iter()
+        .filter(|name| before.get(name) != after.get(name))
+        .collect()
+}
+
+/// Everything but annotations and the version.
+fn stripped(object: &Value) -> Value {
+    let mut object = object.clone();
+    if let Some(metadata) = object["metadata"].as_object_mut() {
+        metadata.remove("annotations");
+        metadata.remove("resourceVersion");
+    }
+    object
+}
+
+fn summary(object: &Value) -> String {
+    let conditions = object["status"]["conditions"]
+        .as_array()
+        .cloned()
+        .unwrap_or_default();
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let conditions: Vec<_> = conditions
+        .iter()
+        .map(|condition| {
+            format!(
+                "{}={}/{}",
+                text(&condition["type"]),
+                text(&condition["status"]),
+                text(&condition["reason"])
+            )
+        })
+        .collect();
+    format!(
+        "gen {} tried {} {} [{}] requested {} handled {} attempts {} gave-up {} failures {}/{}",
+        object["metadata"]["generation"],
+        object["status"]["lastAttemptedGeneration"],
+        if object["spec"]["suspend"] == true {
+            "suspended"
+        } else {
+            ""
+        },
+        conditions.join(" "),
+        annotation(object, "reconcile.fluxcd.io/requestedAt"),
+        text(&object["status"]["lastHandledReconcileAt"]),
+        annotation(object, "helmreboot.io/attempts"),
+        !annotation(object, "helmreboot.io/gave-up").is_empty(),
+        object["status"]["installFailures"],
+        object["status"]["upgradeFailures"],
+    )
+}

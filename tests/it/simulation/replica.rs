@@ -1,0 +1,131 @@
+//! One process: it is started, killed at any await, and started again.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use axum::{Router, body::Body};
+use helmreboot::{
+    app::{App, Entrance, Options},
+    clock::Clock,
+    config::clusters::{ClusterConfig, Reach},
+    domain::{
+        journal::Journal,
+        policy::Mode,
+        signature::{Key, Keys},
+    },
+};
+use http::Request;
+use http_body_util::BodyExt;
+use jiff::SignedDuration;
+use kube::Client;
+use tokio::task::JoinHandle;
+use tower::ServiceExt;
+
+use super::Fate;
+
+/// What a process counted.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Counted {
+    /// By the word of the journal.
+    pub(super) journal: BTreeMap<&'static str, u64>,
+    /// By the name of the metric, all labels added up.
+    pub(super) metrics: BTreeMap<String, u64>,
+}
+
+pub(super) struct Replica {
+    pub(super) name: &'static str,
+    pub(super) door: Router,
+    metrics: Router,
+    journal: Arc<Journal>,
+    read: u64,
+    counted: Counted,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Replica {
+    /// Starts a process whose clock is `ahead` of the true one.
+    pub(super) fn start(
+        name: &'static str,
+        options: Options,
+        ways: &[(&str, Client, Key)],
+        fate: &Fate,
+        ahead: SignedDuration,
+    ) -> Self {
+        let entrance = |(name, client, key): &(&str, Client, Key)| Entrance {
+            config: ClusterConfig {
+                name: Arc::from(*name),
+                keys: Vec::new(),
+                reach: Reach::default(),
+                mode: Mode::Act,
+                place: String::new(),
+                reach_place: String::new(),
+            },
+            keys: Keys::new(vec![key.clone()]),
+            client: client.clone(),
+        };
+        fate.note(|| format!("{name} starts, its clock {ahead:#} ahead"));
+        let clock = Clock::with_tokio(fate.now() + ahead);
+        let mut app = App::new(options, ways.iter().map(entrance).collect(), clock);
+        let workers = app.take_workers().into_iter();
+        let mut tasks: Vec<_> = workers.map(|worker| tokio::spawn(worker.run())).collect();
+        let sweeps = app.take_sweeps().into_iter();
+        tasks.extend(sweeps.map(|sweep| tokio::spawn(sweep.run())));
+        Self {
+            name,
+            door: app.webhook(),
+            metrics: app.metrics(),
+            journal: app.journal(),
+            read: 0,
+            counted: Counted::default(),
+            tasks,
+        }
+    }
+
+    /// Takes over what it wrote into its journal since the last time.
+    pub(super) fn read(&mut self, fate: &Fate) {
+        let (entries, next) = self.journal.since(self.read);
+        self.read = next;
+        for entry in entries {
+            *self.counted.journal.entry(entry.what).or_default() += 1;
+            let release = &entry.release;
+            fate.note(|| {
+                format!(
+                    "{}: {}/{}/{} {} {} ({}, {})",
+                    self.name,
+                    release.cluster,
+                    release.namespace,
+                    release.name,
+                    entry.what,
+                    entry.why,
+                    entry.rule,
+                    entry.attempt
+                )
+            });
+        }
+    }
+
+    /// What it counted, in its journal and in its metrics.
+    pub(super) async fn counted(&mut self, fate: &Fate) -> Counted {
+        self.read(fate);
+        let request = Request::get("/metrics").body(Body::empty());
+        let answer = self.metrics.clone().oneshot(request.expect("a request"));
+        let body = answer.await.expect("a router never fails").into_body();
+        let bytes = body.collect().await.expect("a body").to_bytes();
+        let text = String::from_utf8(bytes.to_vec()).expect("text");
+        self.counted.metrics.clear();
+        for line in text.lines().filter(|line| !line.starts_with('#')) {
+            let name = line.split(['{', ' ']).next().unwrap_or_default();
+            let value = line
+                .rsplit(' ')
+                .next()
+                .and_then(|value| value.parse::<u64>().ok());
+            *self.counted.metrics.entry(name.to_owned()).or_default() += value.unwrap_or_default();
+        }
+        self.counted.clone()
+    }
+
+    /// The process dies, wherever it is.
+    pub(super) fn kill(&mut self, fate: &Fate) {
+        fate.note(|| format!("{} is killed", self.name));
+        self.tasks.iter().for_each(JoinHandle::abort);
+    }
+}

@@ -1,0 +1,323 @@
+//! The stage: clusters, Flux, replicas, and the order of a history.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::body::Body;
+use helmreboot::{
+    app::Options,
+    config::SweepMode,
+    demo::{
+        fake_cluster::{FakeCluster, Key},
+        fake_flux::{Era, FakeFlux, Notifier, Target},
+    },
+    domain::{
+        policy::{Policies, Policy},
+        signature::{Key as SigningKey, SIGNATURE_HEADER, Secret},
+        storm::{Caps, Rate},
+    },
+};
+use http::{Request, StatusCode};
+use jiff::SignedDuration;
+use tokio::{task::JoinHandle, time::sleep};
+
+use super::{
+    Fate, Outcome,
+    chaos::{self, Doors},
+    check::Check,
+    people,
+    replica::{Counted, Replica},
+};
+
+/// One cluster with its Flux.
+pub(super) struct Land {
+    pub(super) name: &'static str,
+    pub(super) cluster: FakeCluster,
+    pub(super) flux: FakeFlux,
+    pub(super) releases: Vec<Key>,
+    key: SigningKey,
+    running: JoinHandle<()>,
+}
+
+pub(super) struct Scene {
+    fate: Fate,
+    pub(super) lands: Vec<Land>,
+    options: Options,
+    doors: Doors,
+    replicas: Vec<Replica>,
+    counted: Vec<Counted>,
+    killed: usize,
+    check: Check,
+}
+
+impl Scene {
+    pub(super) fn new(seed: u64, trace: bool) -> Self {
+        let fate = Fate::new(seed, trace);
+        let options = options(&fate);
+        fate.note(|| format!("{:?} {:?}", options.policies, options.sweep));
+        let doors = Doors::default();
+        let names = ["eu", "us", "ap"];
+        let many = usize::try_from(fate.number(1..4)).expect("small");
+        let lands: Vec<_> = names[..many]
+            .iter()
+            .map(|name| Land::new(name, &doors, &fate))
+            .collect();
+        let check = Check::new(&options, fate.clone());
+        Self {
+            fate,
+            lands,
+            options,
+            doors,
+            replicas: Vec::new(),
+            counted: Vec::new(),
+            killed: 0,
+            check,
+        }
+    }
+
+    /// An hour or more in which everything goes wrong, and the time after it in which nothing does.
+    pub(super) async fn play(&mut self) {
+        let fate = self.fate.clone();
+        let replicas = if fate.chance(0.4) { 2 } else { 1 };
+        while self.replicas.len() < replicas {
+            self.start();
+        }
+        let calm_at =
+            fate.now() + SignedDuration::from_mins(30 + fate.number(0..120).cast_signed());
+        while fate.now() < calm_at {
+            sleep(fate.seconds(1..120)).await;
+            let land = usize::try_from(fate.number(0..3)).expect("small") % self.lands.len();
+            match fate.number(0..20) {
+                0 if !self.replicas.is_empty() => self.kill().await,
+                0 | 1 if self.replicas.len() < replicas => self.start(),
+                2 => self.forge(land).await,
+                3 => {
+                    fate.fault(|| "watches cut, history compacted".into());
+                    self.lands[land].cluster.compact();
+                    self.lands[land].cluster.cut_watches();
+                }
+                _ => people::act(&mut self.lands[land], &fate),
+            }
+            self.look();
+        }
+        fate.note(|| "all faults end, and every cause that can pass has passed".into());
+        fate.notes().calm = true;
+        while self.replicas.len() < replicas {
+            self.start();
+        }
+        for land in &self.lands {
+            land.heal();
+        }
+        for _ in 0..30 {
+            sleep(Duration::from_secs(600)).await;
+            self.look();
+        }
+        for mut replica in std::mem::take(&mut self.replicas) {
+            self.counted.push(replica.counted(&fate).await);
+        }
+        self.check.end(&self.lands, &self.counted, self.killed);
+    }
+
+    pub(super) fn outcome(mut self) -> Outcome {
+        for land in &self.lands {
+            land.running.abort();
+        }
+        let ready = |land: &Land| {
+            land.releases
+                .iter()
+                .filter(|key| land.is_ready(key))
+                .count()
+        };
+        let all = self.lands.iter().map(|land| land.releases.len()).sum();
+        let mut notes = self.fate.notes();
+        Outcome {
+            broken: std::mem::take(&mut self.check.broken),
+            trace: std::mem::take(&mut notes.trace),
+            steps: self.check.steps,
+            faults: notes.faults,
+            restarts: self.check.restarts,
+            ready: (self.lands.iter().map(ready).sum(), all),
+        }
+    }
+
+    /// Holds everything that was written since the last time to what was promised.
+    fn look(&mut self) {
+        for replica in &mut self.replicas {
+            replica.read(&self.fate);
+        }
+        for land in &self.lands {
+            self.check.look(land);
+        }
+    }
+
+    fn start(&mut self) {
+        let ways: Vec<_> = self
+            .lands
+            .iter()
+            .map(|land| {
+                let client = chaos::client(land.cluster.router(), self.fate.clone());
+                (land.name, client, land.key.clone())
+            })
+            .collect();
+        let ahead = SignedDuration::from_secs(self.fate.number(0..600).cast_signed() - 300);
+        let name = ["first", "second"]
+            .into_iter()
+            .find(|name| self.replicas.iter().all(|replica| replica.name != *name));
+        let name = name.expect("at most two");
+        let options = Options {
+            salt: u32::try_from(self.fate.number(0..1_000_000_000)).expect("small"),
+            ..self.options.clone()
+        };
+        let replica = Replica::start(name, options, &ways, &self.fate, ahead);
+        self.replicas.push(replica);
+        self.open_doors();
+    }
+
+    async fn kill(&mut self) {
+        let index = usize::try_from(self.fate.number(0..2)).expect("small") % self.replicas.len();
+        let mut replica = self.replicas.remove(index);
+        self.open_doors();
+        replica.kill(&self.fate);
+        self.killed += 1;
+        self.counted.push(replica.counted(&self.fate).await);
+    }
+
+    fn open_doors(&self) {
+        let doors = self.replicas.iter().map(|replica| replica.door.clone());
+        *self.doors.lock().expect("one thread") = doors.collect();
+    }
+
+    /// Somebody without the key, or with an old recording.
+    async fn forge(&mut self, land: usize) {
+        let land = &self.lands[land];
+        let alerts = land.flux.alerts();
+        if alerts.is_empty() {
+            return;
+        }
+        let alert = self.fate.one_of(&alerts);
+        let replayed = self.fate.chance(0.5);
+        let signature = if replayed {
+            alert.signature.clone()
+        } else {
+            key("a guess").sign(alert.body.as_bytes())
+        };
+        let what = if replayed { "replayed" } else { "forged" };
+        self.fate.fault(|| format!("alert {what}"));
+        let request = Request::post(format!("/webhook/{}", land.name))
+            .header("content-type", "application/json")
+            .header(SIGNATURE_HEADER, signature)
+            .body(Body::from(alert.body))
+            .expect("a request");
+        let answer = chaos::deliver(&self.doors, &self.fate, request).await;
+        let status = answer.map(|answer| answer.status());
+        if !replayed
+            && status
+                .as_ref()
+                .is_ok_and(|status| *status != StatusCode::UNAUTHORIZED)
+        {
+            self.check
+                .fail(format!("a forged alert was answered {status:?}"));
+        }
+    }
+}
+
+impl Land {
+    fn new(name: &'static str, doors: &Doors, fate: &Fate) -> Self {
+        let cluster = FakeCluster::new(fate.clock.clone());
+        let secret = key(&format!("key of {name}"));
+        let target = Target {
+            address: format!("http://helmreboot/webhook/{name}"),
+            key: secret.clone(),
+            cluster: name.into(),
+            info: fate.chance(0.5),
+            transport: chaos::post(Arc::clone(doors), fate.clone()),
+        };
+        let notifier = Notifier::new(Some(target), 1.0);
+        let flux = FakeFlux::new(
+            cluster.clone(),
+            notifier,
+            fate.clock.clone(),
+            Era::Current,
+            1.0,
+        );
+        let running = tokio::spawn(flux.clone().run());
+        let mut land = Self {
+            name,
+            cluster,
+            flux,
+            releases: Vec::new(),
+            key: secret,
+            running,
+        };
+        // Now and then many that share a cause: a storm.
+        let storm = fate.chance(0.15);
+        for number in 0..fate.number(if storm { 5..9 } else { 1..5 }) {
+            people::create(&mut land, number, storm, fate);
+        }
+        land
+    }
+
+    fn heal(&self) {
+        for release in &self.releases {
+            self.flux.heal(release);
+        }
+        self.flux.set_ready(&people::dependency(), true);
+    }
+
+    fn is_ready(&self, key: &Key) -> bool {
+        let object = self.cluster.get(key).unwrap_or_default();
+        let conditions = object["status"]["conditions"].as_array().cloned();
+        conditions
+            .into_iter()
+            .flatten()
+            .any(|condition| condition["type"] == "Ready" && condition["status"] == "True")
+    }
+}
+
+fn key(secret: &str) -> SigningKey {
+    SigningKey::new(Secret::new(secret).expect("a key"), None)
+}
+
+fn options(fate: &Fate) -> Options {
+    let hours = |hours| Some(SignedDuration::from_hours(hours));
+    let policy = Policy {
+        limit: u32::try_from(fate.number(1..6)).expect("small"),
+        slow_lane: fate.one_of(&[None, hours(1), hours(2)]),
+        after_rollback: fate.chance(0.1),
+        after_uninstall: fate.chance(0.1),
+        force: fate.chance(0.1),
+        ..Policy::default()
+    };
+    let observed = if fate.chance(0.1) {
+        vec!["us".into()]
+    } else {
+        Vec::new()
+    };
+    let caps = Caps {
+        in_flight: fate.one_of(&[2, 20]),
+        threshold: fate.one_of(&[3, 5]),
+        rate: Rate {
+            per_minute: 30,
+            burst: 3,
+        },
+        ..Caps::default()
+    };
+    let every = SweepMode::Every(Duration::from_secs(300));
+    Options {
+        policies: Policies {
+            base: policy,
+            observed,
+            ..Policies::default()
+        },
+        caps,
+        sweep: fate.one_of(&[
+            SweepMode::Watch,
+            SweepMode::Watch,
+            SweepMode::Watch,
+            SweepMode::Watch,
+            every,
+            SweepMode::Off,
+        ]),
+        queue_capacity: fate.one_of(&[3, 4096]),
+        ..Options::default()
+    }
+}
