@@ -290,10 +290,11 @@ impl App {
         let mut workers: JoinSet<()> = self.take_workers().into_iter().map(Worker::run).collect();
         // Dropped, and with it ended, when this function returns.
         let mut background: JoinSet<()> = self.take_sweeps().into_iter().map(Sweep::run).collect();
-        background.spawn(refresh_keys(
-            Arc::clone(&self.registry),
-            std::mem::take(&mut self.clusters),
-        ));
+        let mut clusters = std::mem::take(&mut self.clusters);
+        clusters.retain(ClusterConfig::has_key_files);
+        if !clusters.is_empty() {
+            background.spawn(refresh_keys(Arc::clone(&self.registry), clusters));
+        }
         if let Some(path) = self.pause_file.take() {
             let file = PauseFile {
                 path,

@@ -60,14 +60,10 @@ impl PauseFile {
 
 /// Reads key files again and again. What cannot be used is reported, and the old keys stay in force.
 pub(super) async fn refresh_keys(registry: Arc<Registry>, clusters: Vec<ClusterConfig>) {
-    let clusters: Vec<_> = clusters
-        .into_iter()
-        .filter(ClusterConfig::has_key_files)
-        .collect();
     let mut ticks = interval(KEY_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut problems: BTreeMap<Arc<str>, String> = BTreeMap::new();
-    while !clusters.is_empty() {
+    loop {
         ticks.tick().await;
         for config in &clusters {
             let Some(member) = registry.get(&config.name) else {
