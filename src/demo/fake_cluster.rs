@@ -17,7 +17,7 @@ use http::{Method, Request, StatusCode, header};
 use jiff::fmt::rfc2822::DateTimePrinter;
 use kube::Client;
 use serde_json::{Value, json};
-use tokio::sync::broadcast::{self, error::TryRecvError};
+use tokio::sync::broadcast;
 
 use crate::{clock::Clock, domain::alert::HELM_GROUP};
 
@@ -26,12 +26,14 @@ mod fault;
 mod path;
 mod store;
 mod stream;
+mod writes;
 
 pub use answer::Refusal;
 pub use fault::{Fault, FaultKind};
 use path::Path;
 use store::Store;
 pub use store::{Change, Key};
+pub use writes::Writes;
 
 /// A Kubernetes API server that serves HelmReleases. Clones share it.
 #[derive(Clone, Debug)]
@@ -53,26 +55,6 @@ struct Inner {
     nonsense: Option<String>,
     /// Raised to end all watches.
     cut: u64,
-}
-
-/// Wakes up after each write.
-#[derive(Debug)]
-pub struct Writes(broadcast::Receiver<()>);
-
-impl Writes {
-    /// Waits until something was written that was not waited for yet.
-    pub async fn next(&mut self) {
-        // Having missed some is having been told of one.
-        let _ = self.0.recv().await;
-    }
-
-    /// What was written up to now needs no further notice.
-    pub fn caught_up(&mut self) {
-        while !matches!(
-            self.0.try_recv(),
-            Err(TryRecvError::Empty | TryRecvError::Closed)
-        ) {}
-    }
 }
 
 /// A request as the API server got it.

@@ -126,13 +126,16 @@ impl FakeFlux {
         let mut known: BTreeMap<Key, (String, Arc<Notify>)> = BTreeMap::new();
         let mut tasks = JoinSet::new();
         let mut writes = self.cluster.writes();
+        let mut read = 0;
         loop {
             writes.caught_up();
-            for key in self.cluster.keys() {
-                let Some(object) = self.cluster.get(&key) else {
-                    continue;
-                };
-                let mark = waking(&object);
+            let changes = self.cluster.changes(read);
+            read += changes.len();
+            for change in changes
+                .into_iter()
+                .filter(|change| change.kind != "DELETED")
+            {
+                let (key, mark) = (change.key, waking(&change.object));
                 match known.get_mut(&key) {
                     Some((old, _)) if *old == mark => {}
                     Some((old, wake)) => {

@@ -216,6 +216,11 @@ impl Running {
 
     /// The same, with the key from elsewhere.
     fn serve_with(name: &str, api_server: SocketAddr, key: (&str, &str)) -> Self {
+        Self::serve_told(name, api_server, &[key, ("HELMREBOOT_SWEEP", "off")])
+    }
+
+    /// The same, with these variables.
+    fn serve_told(name: &str, api_server: SocketAddr, told: &[(&str, &str)]) -> Self {
         let cluster = json!({"server": format!("http://{api_server}")});
         let mut child = helmreboot()
             .args([
@@ -229,8 +234,7 @@ impl Running {
             .env("METRICS_BIND_ADDRESS", "127.0.0.1:0")
             .env("HEALTH_PROBE_BIND_ADDRESS", "127.0.0.1:0")
             .env("LEADER_ELECT", "true")
-            .env("HELMREBOOT_SWEEP", "off")
-            .env(key.0, key.1)
+            .envs(told.iter().copied())
             .stderr(Stdio::piped())
             .spawn()
             .expect("the program starts");
@@ -560,4 +564,30 @@ async fn an_answer_that_makes_no_sense_is_not_repeated_in_the_log() {
         said.iter().all(|line| !line.contains("hunter2")),
         "{said:#?}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_an_alert_it_heals_too_but_not_while_the_pause_file_is_there() {
+    let (cluster, api_server, release, _) = recorded_trouble().await;
+    let file = std::path::Path::new(env!("CARGO_TARGET_TMPDIR"))
+        .join(format!("pause-{}", std::process::id()));
+    std::fs::write(&file, "").expect("a file");
+    let told = [
+        ("HELMREBOOT_TOKEN", stories::KEY),
+        ("HELMREBOOT_PAUSE_FILE", file.to_str().expect("a path")),
+    ];
+    let mut program = Running::serve_told("pauses", api_server, &told);
+    program.wait_for(&["paused: ", "exists"]);
+    program.wait_for(&["would restart a/apps/upgrade-fails-then-reset-heals"]);
+    assert_eq!(patches(&cluster), 0);
+    std::fs::remove_file(&file).expect("no file");
+    program.wait_for(&["no longer paused"]);
+    program.wait_for(&["\"restarted a/apps/upgrade-fails-then-reset-heals (reset, 1 of 5)"]);
+    assert_eq!(patches(&cluster), 1);
+    assert!(cluster.get(&release).is_some());
+}
+
+fn patches(cluster: &FakeCluster) -> usize {
+    let calls = cluster.calls();
+    calls.iter().filter(|call| call.verb == "patch").count()
 }

@@ -420,3 +420,169 @@ async fn observing_decides_and_writes_nothing() {
     );
     assert_eq!(app.why(&spent), "budget-spent");
 }
+
+#[tokio::test(start_paused = true)]
+async fn policies_and_annotations_say_what_may_be_done() {
+    use helmreboot::domain::policy::{Match, Policies};
+    let named = |name: &str, policy: Policy| Policy {
+        name: name.into(),
+        ..policy
+    };
+    let matching = |namespace: &str| Match {
+        namespaces: vec![namespace.into()],
+        ..Match::default()
+    };
+    let mut off = named("off", Policy::default());
+    off.enabled = false;
+    let mut forced = named("forced", Policy::default());
+    forced.force = true;
+    let watching = Policy {
+        mode: helmreboot::domain::policy::Mode::Observe,
+        ..named("watching", Policy::default())
+    };
+    let policies = Policies {
+        listed: vec![
+            (matching("off"), off),
+            (matching("forced"), forced),
+            (matching("watching"), watching),
+        ],
+        ..Policies::default()
+    };
+    let options = Options {
+        policies,
+        ..alerts_only()
+    };
+    let within = |namespace: &str| {
+        let mut live = Live::stalled("web");
+        live.key.namespace = namespace.into();
+        live
+    };
+    let cases = vec![
+        case(within("apps"), "reset", 1),
+        case(within("off"), "opted-out", 0),
+        case(within("forced"), "force", 1),
+        case(within("watching"), "reset", 0),
+        case(
+            within("forced").annotated("helmreboot.io/policy", "off"),
+            "opted-out",
+            0,
+        ),
+        case(
+            within("apps").annotated("helmreboot.io/policy", "forced"),
+            "reset",
+            1,
+        ),
+        case(
+            within("apps").annotated("helmreboot.io/mode", "observe"),
+            "reset",
+            0,
+        ),
+        case(
+            within("apps").annotated("helmreboot.io/limit", "plenty"),
+            "reset",
+            1,
+        ),
+    ];
+    check(options, cases).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_forced_restart_writes_force_at_and_no_reset_at() {
+    let mut options = alerts_only();
+    options.policies.base.force = true;
+    let app = TestApp::with(options, &["a"]);
+    let release = app.holds(Live::stalled("web"));
+    app.alert(&release).await;
+    pass(3).await;
+    let token = app.annotation(&release, "reconcile.fluxcd.io/requestedAt");
+    assert_eq!(
+        app.annotation(&release, "reconcile.fluxcd.io/forceAt"),
+        token
+    );
+    assert_eq!(
+        app.annotation(&release, "reconcile.fluxcd.io/resetAt"),
+        None
+    );
+    assert_eq!(app.writes().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_annotation_that_cannot_be_heeded_is_said_once() {
+    let app = TestApp::new();
+    let release = app.holds(Live::stalled("web").annotated("helmreboot.io/limit", "plenty"));
+    for _ in 0..3 {
+        app.alert(&release).await;
+        pass(60).await;
+    }
+    let (entries, _) = app.journal.since(0);
+    let said: Vec<_> = entries
+        .iter()
+        .filter(|entry| entry.what == "ignored")
+        .collect();
+    assert_eq!(said.len(), 1);
+    assert_eq!(said[0].why, "helmreboot.io/limit");
+    app.writes();
+}
+
+#[tokio::test(start_paused = true)]
+async fn releases_that_others_have_their_hands_on() {
+    let requested = "reconcile.fluxcd.io/requestedAt";
+    let cases = vec![
+        // The workload is elsewhere; the HelmRelease that is annotated is here.
+        case(
+            Live::stalled("remote")
+                .with(&json!({"spec": {"kubeConfig": {"secretRef": {"name": "spoke"}}}})),
+            "reset",
+            1,
+        ),
+        // A person has just asked for something.
+        case(
+            Live::stalled("asked").annotated(requested, "by hand"),
+            "token-pending",
+            0,
+        ),
+        // What a person asked for is done, and did not help.
+        case(
+            Live::stalled("asked-in-vain")
+                .annotated(requested, "by hand")
+                .status(&json!({"lastHandledReconcileAt": "by hand"})),
+            "reset",
+            1,
+        ),
+        // Moved to another chart: the old budget is no longer its own.
+        case(
+            restarted("moved", "5").annotated("helmreboot.io/config-key", "1/0.9.0/0123456789ab"),
+            "reset",
+            1,
+        ),
+        // The spec has changed, and Flux has not come to it yet.
+        case(
+            Live::stalled("edited").status(&json!({"lastAttemptedGeneration": 0})),
+            "not-attempted",
+            0,
+        ),
+    ];
+    check(alerts_only(), cases).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_release_that_is_suspended_or_deleted_during_a_wait_is_left_alone() {
+    for (change, why) in [
+        (json!({"spec": {"suspend": true}}), "suspended"),
+        (
+            json!({"metadata": {"annotations": {"helmreboot.io/enabled": "false"}}}),
+            "opted-out",
+        ),
+    ] {
+        let app = TestApp::new();
+        let release = app.holds(
+            restarted("web", "1").annotated("helmreboot.io/last-restart", "2026-11-23T11:59:50Z"),
+        );
+        app.alert(&release).await;
+        pass(9).await;
+        assert_eq!(app.why(&release), "backoff");
+        app.cluster("a").apply(&release, &change);
+        pass(600).await;
+        assert_eq!((app.why(&release), app.writes().len()), (why, 0));
+    }
+}

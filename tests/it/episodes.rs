@@ -3,16 +3,13 @@
 
 use std::time::Duration;
 
-use axum::body::Body;
 use helmreboot::demo::{
     fake_cluster::{FaultKind, Key},
-    fake_flux::{Era, FakeFlux, Notifier, Target},
+    fake_flux::FakeFlux,
 };
-use http::Request;
 use serde_json::{Value, json};
-use tower::{BoxError, ServiceExt, util::BoxCloneSyncService};
 
-use crate::support::{Live, TestApp, alerts_only, fault, key, pass};
+use crate::support::{Live, TestApp, alerts_only, fault, pass, ready};
 
 /// A stuck release in the hands of a fake Flux that reports to the service under test.
 async fn with_flux(
@@ -20,25 +17,7 @@ async fn with_flux(
     mode: &str,
     retries: i64,
 ) -> (FakeFlux, Key, tokio::task::JoinHandle<()>) {
-    let (webhook, cluster) = (app.router(), app.cluster("a").clone());
-    let transport = BoxCloneSyncService::new(ServiceExt::<Request<Body>>::map_err(
-        webhook,
-        BoxError::from,
-    ));
-    let target = Target {
-        address: "http://helmreboot/webhook/a".into(),
-        key: key("key of a"),
-        cluster: "a".into(),
-        info: true,
-        transport,
-    };
-    let flux = FakeFlux::new(
-        cluster.clone(),
-        Notifier::new(Some(target), 1.0),
-        app.clock.clone(),
-        Era::Current,
-        1.0,
-    );
+    let (flux, cluster) = (app.flux(true), app.cluster("a"));
     let release = Key::new("apps", "web");
     cluster.apply(
         &release,
@@ -47,14 +26,6 @@ async fn with_flux(
     );
     let running = tokio::spawn(flux.clone().run());
     (flux, release, running)
-}
-
-fn ready(object: &Value) -> bool {
-    let conditions = object["status"]["conditions"].as_array();
-    conditions
-        .into_iter()
-        .flatten()
-        .any(|condition| condition["type"] == "Ready" && condition["status"] == "True")
 }
 
 #[tokio::test(start_paused = true)]

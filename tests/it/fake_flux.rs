@@ -10,8 +10,8 @@ use helmreboot::{
         fake_flux::{Era, FakeFlux, Notifier},
     },
 };
-use serde_json::{Value, json};
-use tokio::time::{Instant, sleep, sleep_until};
+use serde_json::Value;
+use tokio::time::{Instant, sleep_until};
 
 use crate::stories::{self, Entry, Kind};
 
@@ -24,9 +24,6 @@ const HELD_BACK: [(&str, &str); 2] = [
         "info DependencyNotReady",
     ),
 ];
-
-/// What a story does not tell: when the dependency was taken away and came back, in seconds.
-const DEPENDENCY_AWAY: (f64, f64) = (15.0, 40.0);
 
 #[tokio::test(start_paused = true)]
 async fn the_fake_flux_behaves_like_the_recorded_one() {
@@ -105,43 +102,10 @@ async fn played(name: &str, story: &[Entry]) -> Vec<String> {
     let key = Key::new("apps", name);
     let watching = tokio::spawn(watch(cluster.clone(), flux.clone(), key.clone()));
     let start = Instant::now();
-    let dependency = story.iter().find_map(|entry| match &entry.kind {
-        Kind::Apply { what } => what["dependsOn"][0]["name"]
-            .as_str()
-            .map(|name| Key::new("apps", name)),
-        _ => None,
-    });
-    let away = tokio::spawn({
-        let flux = flux.clone();
-        async move {
-            sleep(Duration::from_secs_f64(DEPENDENCY_AWAY.0)).await;
-            let Some(dependency) = dependency else { return };
-            flux.set_ready(&dependency, false);
-            sleep_until(start + Duration::from_secs_f64(DEPENDENCY_AWAY.1)).await;
-            flux.set_ready(&dependency, true);
-        }
-    });
-    for entry in story {
-        let input = !matches!(entry.kind, Kind::Seen { .. } | Kind::Alert { .. });
-        if input {
-            sleep_until(start + Duration::from_secs_f64(entry.at)).await;
-        }
-        match &entry.kind {
-            Kind::Apply { what } => cluster.apply(&key, &replaced(&cluster, &key, what)),
-            Kind::Patch { what } => cluster.apply(&key, what),
-            Kind::Annotate { what } => {
-                cluster.apply(&key, &json!({"metadata": {"annotations": what}}))
-            }
-            Kind::Heal => flux.heal(&key),
-            Kind::Delete => cluster.delete(&key),
-            Kind::Seen { .. } | Kind::Alert { .. } => {}
-        }
-    }
+    stories::perform(story, &key, &cluster, &flux).await;
     let end = story.last().map_or(0.0, |last| last.at) + 30.0;
     sleep_until(start + Duration::from_secs_f64(end)).await;
-    for task in [controllers, away] {
-        task.abort();
-    }
+    controllers.abort();
     watching.abort();
     let mut steps = STEPS.with_borrow_mut(std::mem::take);
     let held_back = |step: &String| {
@@ -181,24 +145,6 @@ async fn watch(cluster: FakeCluster, flux: FakeFlux, key: Key) {
         });
         (alerts, versions) = (all_alerts.len(), all_versions.len());
     }
-}
-
-/// `kubectl apply` replaces the spec: what is not named any more is taken away.
-fn replaced(cluster: &FakeCluster, key: &Key, spec: &Value) -> Value {
-    let mut patch = json!({"spec": {}});
-    if let Some(old) = cluster.get(key) {
-        for field in old["spec"]
-            .as_object()
-            .into_iter()
-            .flat_map(serde_json::Map::keys)
-        {
-            patch["spec"][field] = Value::Null;
-        }
-    }
-    for (field, value) in spec.as_object().expect("a spec") {
-        patch["spec"][field] = value.clone();
-    }
-    patch
 }
 
 fn push(steps: &mut Vec<String>, step: String) {

@@ -11,7 +11,10 @@ use helmreboot::{
         clusters::{ClusterConfig, Reach},
         keys::KeySource,
     },
-    demo::fake_cluster::{Call, FakeCluster, Fault, FaultKind, Key},
+    demo::{
+        fake_cluster::{Call, FakeCluster, Fault, FaultKind, Key},
+        fake_flux::{Era, FakeFlux, Notifier, Target},
+    },
     domain::{
         alert::ReleaseRef,
         journal::Journal,
@@ -20,12 +23,13 @@ use helmreboot::{
         storm::{Caps, Rate},
     },
     registry::Registry,
+    worker::Pause,
 };
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
-use tower::ServiceExt;
+use tower::{BoxError, ServiceExt, util::BoxCloneSyncService};
 
 pub(crate) const NOW: &str = "2026-11-23T12:00:00Z";
 
@@ -35,6 +39,7 @@ pub(crate) struct TestApp {
     pub(crate) clock: Clock,
     pub(crate) journal: Arc<Journal>,
     pub(crate) registry: Arc<Registry>,
+    pub(crate) pause: Pause,
     webhook: Router,
     metrics: Router,
     clusters: BTreeMap<String, FakeCluster>,
@@ -114,6 +119,7 @@ impl TestApp {
         workers.extend(sweeps.map(|sweep| tokio::spawn(sweep.run())));
         let (webhook, metrics, journal, registry) =
             (app.webhook(), app.metrics(), app.journal(), app.registry());
+        let pause = app.pause();
         let claimed = Cell::new(
             clusters
                 .values()
@@ -124,6 +130,7 @@ impl TestApp {
             clock,
             journal,
             registry,
+            pause,
             webhook,
             metrics,
             clusters,
@@ -155,6 +162,24 @@ impl TestApp {
             .filter_map(token)
             .collect::<std::collections::BTreeSet<_>>()
             .len()
+    }
+
+    /// The Flux of cluster `a`, which reports to the service, or to nobody.
+    pub(crate) fn flux(&self, alerts: bool) -> FakeFlux {
+        let transport = BoxCloneSyncService::new(ServiceExt::<Request<Body>>::map_err(
+            self.router(),
+            BoxError::from,
+        ));
+        let target = Target {
+            address: "http://helmreboot/webhook/a".into(),
+            key: self.keys["a"].clone(),
+            cluster: "a".into(),
+            info: true,
+            transport,
+        };
+        let notifier = Notifier::new(alerts.then_some(target), 1.0);
+        let (cluster, clock) = (self.cluster("a").clone(), self.clock.clone());
+        FakeFlux::new(cluster, notifier, clock, Era::Current, 1.0)
     }
 
     /// Puts a release into cluster `a`.
@@ -380,6 +405,15 @@ pub(crate) fn unlimited() -> Options {
 /// Time goes by.
 pub(crate) async fn pass(seconds: u64) {
     tokio::time::sleep(Duration::from_secs(seconds)).await;
+}
+
+/// Whether the release is ready.
+pub(crate) fn ready(object: &Value) -> bool {
+    let conditions = object["status"]["conditions"].as_array();
+    conditions
+        .into_iter()
+        .flatten()
+        .any(|condition| condition["type"] == "Ready" && condition["status"] == "True")
 }
 
 /// A cause that passes.

@@ -2,10 +2,17 @@
 
 use std::time::Duration;
 
-use helmreboot::{app::Options, config::SweepMode, demo::fake_cluster::FaultKind};
+use helmreboot::{
+    app::Options,
+    config::SweepMode,
+    demo::fake_cluster::{FaultKind, Key},
+};
 use serde_json::json;
 
-use crate::support::{Live, SLOW, TestApp, fault, pass};
+use crate::{
+    stories,
+    support::{Live, SLOW, TestApp, fault, pass},
+};
 
 const FOUND: &str = "helmreboot_found_by_sweep_total{cluster=\"a\",when=\"later\"}";
 const AGE: &str = "helmreboot_sweep_age_seconds{cluster=\"a\"}";
@@ -237,4 +244,48 @@ async fn a_release_that_is_deleted_is_forgotten() {
             .await,
         0.0
     );
+}
+
+/// What a release shows at the end: conditions, and how often it was restarted.
+fn end(app: &TestApp, release: &Key) -> String {
+    let Some(object) = app.cluster("a").get(release) else {
+        return "gone".into();
+    };
+    let conditions = object["status"]["conditions"].as_array().cloned();
+    let conditions: Vec<_> = conditions
+        .iter()
+        .flatten()
+        .map(|condition| {
+            format!(
+                "{}={}/{}",
+                condition["type"], condition["status"], condition["reason"]
+            )
+        })
+        .collect();
+    let attempts = &object["metadata"]["annotations"]["helmreboot.io/attempts"];
+    let gave_up = object["metadata"]["annotations"]["helmreboot.io/gave-up"].is_string();
+    format!(
+        "{} attempts {attempts} gave up {gave_up}",
+        conditions.join(" ")
+    )
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_any_alert_every_recorded_story_ends_as_with_alerts() {
+    for (name, story) in stories::all() {
+        let mut ends = Vec::new();
+        for alerts in [true, false] {
+            let app = TestApp::swept();
+            let flux = app.flux(alerts);
+            let running = tokio::spawn(flux.clone().run());
+            let release = Key::new("apps", &name);
+            stories::perform(&story, &release, app.cluster("a"), &flux).await;
+            // Time for all restarts, so that no end depends on which look came first.
+            pass(4 * 3600).await;
+            ends.push(end(&app, &release));
+            app.writes();
+            running.abort();
+        }
+        assert_eq!(ends[0], ends[1], "{name}");
+    }
 }

@@ -17,6 +17,9 @@ use serde_json::Value;
 
 use super::{Fate, people::FROM_GIT, replica::Counted, scene::Land};
 
+mod objects;
+use objects::{annotation, changed, is, lasting, stripped, summary, uninstalled};
+
 /// What may be written.
 const ALLOWED: [&str; 11] = [
     "reconcile.fluxcd.io/requestedAt",
@@ -396,105 +399,4 @@ impl Check {
             && left;
         may.then(|| format!("is still stuck: {}", summary(&object)))
     }
-}
-
-/// Whether a cause is one of those that never pass.
-fn lasting(object: &Value) -> bool {
-    let texts = [
-        "is invalid",
-        "execution error",
-        "updates to statefulset spec",
-    ];
-    ["Ready", "Released"]
-        .iter()
-        .filter_map(|kind| condition(object, kind))
-        .filter(|condition| condition["status"] == "False")
-        .filter_map(|condition| condition["message"].as_str())
-        .any(|message| texts.iter().any(|text| message.contains(text)))
-}
-
-fn uninstalled(object: &Value) -> bool {
-    let history = object["status"]["history"].as_array();
-    history
-        .and_then(|history| history.first())
-        .is_some_and(|newest| newest["status"] == "uninstalling")
-}
-
-fn condition<'a>(object: &'a Value, kind: &str) -> Option<&'a Value> {
-    let conditions = object["status"]["conditions"].as_array()?;
-    conditions
-        .iter()
-        .find(|condition| condition["type"] == kind)
-}
-
-fn is(object: &Value, kind: &str, status: &str) -> bool {
-    condition(object, kind).is_some_and(|condition| condition["status"] == status)
-}
-
-fn annotation<'a>(object: &'a Value, name: &str) -> &'a str {
-    object["metadata"]["annotations"][name]
-        .as_str()
-        .unwrap_or_default()
-}
-
-/// Names of annotations that differ.
-fn changed(before: &Value, after: &Value) -> Vec<String> {
-    let map = |object: &Value| {
-        object["metadata"]["annotations"]
-            .as_object()
-            .cloned()
-            .unwrap_or_default()
-    };
-    let (before, after) = (map(before), map(after));
-    let names: BTreeSet<_> = before.keys().chain(after.keys()).cloned().collect();
-    names
-        .into_iter()
-        .filter(|name| before.get(name) != after.get(name))
-        .collect()
-}
-
-/// Everything but annotations and the version.
-fn stripped(object: &Value) -> Value {
-    let mut object = object.clone();
-    if let Some(metadata) = object["metadata"].as_object_mut() {
-        metadata.remove("annotations");
-        metadata.remove("resourceVersion");
-    }
-    object
-}
-
-fn summary(object: &Value) -> String {
-    let conditions = object["status"]["conditions"]
-        .as_array()
-        .cloned()
-        .unwrap_or_default();
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let conditions: Vec<_> = conditions
-        .iter()
-        .map(|condition| {
-            format!(
-                "{}={}/{}",
-                text(&condition["type"]),
-                text(&condition["status"]),
-                text(&condition["reason"])
-            )
-        })
-        .collect();
-    format!(
-        "gen {} tried {} {} [{}] requested {} handled {} attempts {} gave-up {} failures {}/{}",
-        object["metadata"]["generation"],
-        object["status"]["lastAttemptedGeneration"],
-        if object["spec"]["suspend"] == true {
-            "suspended"
-        } else {
-            ""
-        },
-        conditions.join(" "),
-        annotation(object, "reconcile.fluxcd.io/requestedAt"),
-        text(&object["status"]["lastHandledReconcileAt"]),
-        annotation(object, "helmreboot.io/attempts"),
-        !annotation(object, "helmreboot.io/gave-up").is_empty(),
-        object["status"]["installFailures"],
-        object["status"]["upgradeFailures"],
-    )
 }

@@ -1,0 +1,23 @@
+//! Telling that something was written.
+
+use tokio::sync::broadcast::{self, error::TryRecvError};
+
+/// Wakes up after each write.
+#[derive(Debug)]
+pub struct Writes(pub(super) broadcast::Receiver<()>);
+
+impl Writes {
+    /// Waits until something was written that was not waited for yet.
+    pub async fn next(&mut self) {
+        // Having missed some is having been told of one.
+        let _ = self.0.recv().await;
+    }
+
+    /// What was written up to now needs no further notice.
+    pub fn caught_up(&mut self) {
+        while !matches!(
+            self.0.try_recv(),
+            Err(TryRecvError::Empty | TryRecvError::Closed)
+        ) {}
+    }
+}

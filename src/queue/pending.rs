@@ -1,0 +1,112 @@
+//! A release to look at, and all that is remembered of it between two looks.
+
+use tokio::time::Instant;
+
+use crate::domain::{
+    alert::Failure,
+    classify::Verdict,
+    decide::Why,
+    ledger::{Changes, Order, TOKEN},
+    words,
+};
+
+words! {
+    /// Who said that a release failed.
+    Source {
+        /// Flux, by an alert.
+        Alert = "alert",
+        /// Its own status, as the sweep saw it.
+        Sweep = "sweep",
+    }
+}
+
+/// A release to look at.
+#[derive(Clone, Debug)]
+pub struct Pending {
+    /// What was said to have failed.
+    pub failure: Failure,
+    /// Who said so.
+    pub source: Source,
+    /// What the message is worth; used where the live object is silent.
+    pub verdict: Verdict,
+    /// When the failure was announced.
+    pub since: Instant,
+    /// Looks taken for this failure.
+    pub looks: u32,
+    /// Looks in a row that the API server did not answer.
+    pub errors: u32,
+    /// A restart whose end has not been seen.
+    pub episode: Option<Episode>,
+    /// A restart whose answer was lost.
+    pub tried: Option<Tried>,
+    /// The row that held at the last look.
+    pub last: Option<Why>,
+    /// Whether the long wait was reported.
+    pub reported_long: bool,
+    /// The breaker of its cause has closed: it may come back before its time.
+    pub released: bool,
+}
+
+/// A restart that runs.
+#[derive(Clone, Debug)]
+pub struct Episode {
+    /// The token it was asked for with.
+    pub token: String,
+    /// The rule that named its cause.
+    pub rule: &'static str,
+    /// Whether this process began it. Of what another one began, that one counts the end.
+    pub ours: bool,
+}
+
+/// A restart that was sent, and may have been written.
+#[derive(Clone, Debug)]
+pub struct Tried {
+    /// What was ordered.
+    pub order: Order,
+    /// What was to be written.
+    pub changes: Changes,
+}
+
+impl Tried {
+    /// The token it carries.
+    pub fn token(&self) -> Option<&str> {
+        self.changes.get(TOKEN)?.as_deref()
+    }
+}
+
+impl Pending {
+    /// A failure that was just announced.
+    pub fn new(failure: Failure, source: Source, verdict: Verdict) -> Self {
+        let since = Instant::now();
+        Self {
+            failure,
+            source,
+            verdict,
+            since,
+            looks: 0,
+            errors: 0,
+            episode: None,
+            tried: None,
+            last: None,
+            reported_long: false,
+            released: false,
+        }
+    }
+
+    /// Takes over what another announcement of the same release says. The running episode goes on, and
+    /// so does the wait for an API server in trouble.
+    pub(super) fn renew(&mut self, mut newer: Self) {
+        if self.failure.uid != newer.failure.uid {
+            // Alerts come in any order: which of the two objects lives now, the look will show.
+            newer.failure.uid = None;
+        }
+        let (episode, tried) = (self.episode.take(), self.tried.take());
+        *self = Self {
+            episode,
+            tried,
+            errors: self.errors,
+            released: self.released,
+            ..newer
+        };
+    }
+}

@@ -1,0 +1,144 @@
+use super::*;
+use crate::domain::{alert::Failure, classify::Verdict};
+
+fn pending(name: &str) -> Pending {
+    let release = ReleaseRef {
+        cluster: "a".into(),
+        namespace: "apps".into(),
+        name: name.into(),
+    };
+    Pending::new(
+        Failure { release, uid: None },
+        Source::Alert,
+        Verdict::UNKNOWN,
+    )
+}
+
+fn soon(seconds: u64) -> Instant {
+    Instant::now() + Duration::from_secs(seconds)
+}
+
+#[tokio::test(start_paused = true)]
+async fn entries_come_in_the_order_they_are_due() {
+    let queue = Queue::new(9);
+    for (name, due) in [("late", 9), ("first", 1), ("second", 1)] {
+        assert_eq!(queue.offer(pending(name), soon(due)), Admission::Queued);
+    }
+    for name in ["first", "second", "late"] {
+        assert_eq!(
+            &*queue.next().await.expect("an entry").failure.release.name,
+            name
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_release_has_one_entry_and_a_second_alert_only_brings_it_forward() {
+    let queue = Queue::new(1);
+    queue.offer(pending("web"), soon(60));
+    assert_eq!(queue.offer(pending("web"), soon(2)), Admission::Merged);
+    assert_eq!(queue.offer(pending("web"), soon(600)), Admission::Merged);
+    assert_eq!(queue.offer(pending("other"), soon(2)), Admission::Full);
+    let start = Instant::now();
+    let mut seen = queue.next().await.expect("an entry");
+    assert_eq!(start.elapsed().as_secs(), 2);
+    assert_eq!(queue.len(), 1, "an entry that is looked at keeps its place");
+    seen.looks = 1;
+    queue.again(seen, soon(3600));
+    assert_eq!(
+        queue.offer(pending("other"), soon(2)),
+        Admission::Queued,
+        "what was seen to exist keeps nobody out"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_ends_a_wait_early_also_during_a_look() {
+    let queue = Queue::new(9);
+    let name = pending("web").failure.release;
+    let hint = |at_rest, failing| Hint {
+        due: soon(1),
+        failing,
+        at_rest,
+        released: false,
+    };
+    assert!(!queue.hint(&name, hint(true, None)));
+    queue.offer(pending("web"), soon(60));
+    assert!(queue.hint(&name, hint(true, None)));
+    let start = Instant::now();
+    let taken = queue.next().await.expect("an entry");
+    assert_eq!(start.elapsed().as_secs(), 1);
+    assert!(queue.hint(&name, hint(true, None)));
+    queue.again(taken, soon(60));
+    let taken = queue.next().await.expect("an entry");
+    assert_eq!(start.elapsed().as_secs(), 2);
+    // What fails during a look that came too early to see it is looked at once more.
+    assert!(queue.hint(&name, hint(false, Some("uid"))));
+    queue.done(taken);
+    let taken = queue.next().await.expect("an entry");
+    assert!(queue.hint(&name, hint(true, None)));
+    queue.done(taken);
+    assert!(queue.is_empty(), "what does not fail is not");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_alert_during_a_look_leads_to_another_look() {
+    let queue = Queue::new(9);
+    queue.offer(pending("web"), soon(0));
+    let taken = queue.next().await.expect("an entry");
+    queue.offer(pending("web"), soon(2));
+    queue.done(taken);
+    let taken = queue.next().await.expect("the second entry");
+    queue.done(taken);
+    assert!(queue.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_two_objects_of_one_name_neither_alert_decides_which_lives() {
+    let queue = Queue::new(9);
+    for uid in ["new", "old"] {
+        let mut pending = pending("web");
+        pending.failure.uid = Some(uid.into());
+        queue.offer(pending, soon(1));
+    }
+    assert_eq!(queue.next().await.expect("an entry").failure.uid, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_object_of_the_name_that_fails_is_looked_at_in_its_own_right() {
+    let queue = Queue::new(9);
+    let mut old = pending("web");
+    old.failure.uid = Some("old".into());
+    let name = old.failure.release.clone();
+    queue.offer(old, soon(60));
+    queue.hint(
+        &name,
+        Hint {
+            due: soon(1),
+            failing: Some("new"),
+            at_rest: true,
+            released: false,
+        },
+    );
+    let taken = queue.next().await.expect("an entry");
+    assert_eq!((taken.failure.uid, taken.source), (None, Source::Sweep));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_closed_queue_gives_out_what_is_due_and_takes_nothing() {
+    let queue = Queue::new(9);
+    queue.offer(pending("due"), soon(0));
+    queue.offer(pending("later"), soon(60));
+    queue.offer(pending("soon"), soon(2));
+    queue.close(Duration::from_secs(3));
+    assert_eq!(queue.offer(pending("new"), soon(0)), Admission::Closed);
+    assert_eq!(
+        &*queue.next().await.expect("an entry").failure.release.name,
+        "due"
+    );
+    assert_eq!(
+        &*queue.next().await.expect("an entry").failure.release.name,
+        "soon"
+    );
+    assert!(queue.next().await.is_none());
+}

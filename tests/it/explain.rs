@@ -1,0 +1,179 @@
+//! `helmreboot explain`: the same words as the worker's.
+
+use std::{
+    io::Write,
+    process::{Command, Output, Stdio},
+};
+
+use serde_json::{Value, json};
+
+use crate::stories::{self, Kind};
+
+fn explain(arguments: &[&str], input: &str) -> Output {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_helmreboot"))
+        .arg("explain")
+        .args(arguments)
+        .env_remove("HELMREBOOT_TOKEN")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    let mut stdin = child.stdin.take().expect("standard input");
+    // A program that refuses its arguments does not read.
+    let _ = stdin.write_all(input.as_bytes());
+    drop(stdin);
+    child.wait_with_output().expect("it ends")
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).expect("text")
+}
+
+/// All versions of the release in a recorded story.
+fn versions(story: &str) -> Vec<Value> {
+    let story = stories::all().remove(story).expect("the story");
+    let seen = story.into_iter().filter_map(|entry| match entry.kind {
+        Kind::Seen { object, .. } => Some(object),
+        _ => None,
+    });
+    seen.collect()
+}
+
+#[test]
+fn every_version_of_a_recorded_release_is_one_line_for_machines() {
+    let items = versions("reset-swallowed-by-dependency");
+    let list = json!({"kind": "List", "apiVersion": "v1", "items": items}).to_string();
+    let output = explain(&["-f", "-", "--output", "json"], &list);
+    assert!(output.status.success(), "{output:?}");
+    let lines: Vec<Value> = text(&output.stdout)
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect();
+    assert_eq!(lines.len(), items.len());
+    let whys: std::collections::BTreeSet<_> = lines
+        .iter()
+        .map(|line| line["why"].as_str().expect("a word"))
+        .collect();
+    for why in [
+        "stalled",
+        "token-pending",
+        "working",
+        "recovered",
+        "prerequisites",
+    ] {
+        assert!(whys.contains(why), "{whys:?}");
+    }
+    let stuck = lines
+        .iter()
+        .find(|line| line["why"] == "stalled")
+        .expect("one that is stuck");
+    for (field, value) in [
+        ("decision", json!("restart")),
+        ("action", json!("reset")),
+        ("class", json!("transient")),
+        ("rule", json!("wait-timeout")),
+        ("attempts", json!(0)),
+        ("limit", json!(5)),
+        ("nextTry", Value::Null),
+        ("name", json!("reset-swallowed-by-dependency")),
+    ] {
+        assert_eq!(stuck[field], value, "{field}");
+    }
+}
+
+#[test]
+fn for_people_it_is_the_table_with_the_row_that_held() {
+    let stuck = versions("upgrade-fails-then-reset-heals")
+        .into_iter()
+        .find(|object| object["status"]["conditions"][0]["type"] == "Stalled")
+        .expect("a stuck version");
+    let output = explain(&["-f", "-", "--limit", "0"], &stuck.to_string());
+    let shown = text(&output.stdout);
+    assert!(
+        shown.starts_with("default/apps/upgrade-fails-then-reset-heals: leave: budget-spent"),
+        "{shown}"
+    );
+    assert_eq!(shown.matches("YES").count(), 1, "{shown}");
+    assert!(
+        shown.contains("cause     transient (wait-timeout)"),
+        "{shown}"
+    );
+    assert!(shown.contains("budget    0 of 0 restarts"), "{shown}");
+    assert!(!shown.contains('\x1b'), "no colours into a pipe");
+}
+
+#[test]
+fn yaml_with_several_documents_is_understood_and_policies_count() {
+    let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let config = folder.join("explain.yaml");
+    std::fs::write(&config, "clusters:\n- {name: eu, keys: [{env: NOT_NEEDED}]}\n- {name: us, keys: [{file: /nowhere}]}\n\
+        policies:\n- {name: few, match: {clusters: [us]}, limit: 1}\n").expect("a file");
+    let config = config.to_str().expect("a path");
+    let yaml = "apiVersion: v1\nkind: Namespace\n---\napiVersion: helm.toolkit.fluxcd.io/v2\nkind: HelmRelease\n\
+        metadata: {name: web, namespace: apps, generation: 1}\nstatus:\n  conditions:\n  - {type: Ready, status: 'False', reason: UpgradeFailed, message: context deadline exceeded}\n";
+    let output = explain(
+        &[
+            "-f",
+            "-",
+            "--output=json",
+            "--config",
+            config,
+            "--cluster",
+            "us",
+        ],
+        yaml,
+    );
+    let line: Value =
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"));
+    assert_eq!(
+        (&line["why"], &line["limit"], &line["policy"]),
+        (&json!("idle-failed"), &json!(1), &json!("few"))
+    );
+    let output = explain(&["-f", "-", "--config", config], yaml);
+    assert_eq!(output.status.code(), Some(64));
+    assert!(
+        text(&output.stderr).contains("--cluster: is missing; write one of: eu, us"),
+        "{output:?}"
+    );
+}
+
+#[test]
+fn what_cannot_be_explained_says_what_to_do() {
+    for (arguments, input, code, said) in [
+        (&["web"][..], "", 64, "is no release; write NAMESPACE/NAME"),
+        (&[], "", 64, "NAMESPACE/NAME"),
+        (&["apps/web", "-f", "x"], "", 64, "cannot be used with"),
+        (&["-f", "-"], "{", 1, "is neither JSON nor YAML: line 1"),
+        (
+            &["-f", "-"],
+            "kind: Pod\n",
+            1,
+            "there is no HelmRelease in - (found: Pod)",
+        ),
+        (&["-f", "-"], "", 1, "found: nothing"),
+        (
+            &["-f", "/nowhere"],
+            "",
+            1,
+            "cannot read /nowhere; write the path",
+        ),
+        (
+            &["-f", "-", "--limit", "many"],
+            "",
+            64,
+            "write a number from 0 to 100",
+        ),
+        (
+            &["apps/web", "--kubeconfig", "/nowhere"],
+            "",
+            64,
+            "the kubeconfig cannot be read",
+        ),
+    ] {
+        let output = explain(arguments, input);
+        let stderr = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {stderr}");
+        assert!(stderr.contains(said), "{arguments:?}: {stderr}");
+    }
+}
