@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use jiff::Timestamp;
 use tokio::{sync::Notify, time::Instant};
 
 use crate::domain::alert::ReleaseRef;
@@ -25,8 +26,9 @@ pub struct Hint<'a> {
     pub failing: Option<&'a str>,
     /// Flux is done with it for now. While it works, a look would see nothing new.
     pub at_rest: bool,
-    /// The breaker of its cause has closed: it may come back before its time.
-    pub released: bool,
+    /// A restart that began then helped another with the same cause: if this one was given up before,
+    /// it may come back before its time. By the clock of this process.
+    pub released: Option<Timestamp>,
 }
 
 /// What arrived during a look.
@@ -36,7 +38,7 @@ struct Hints {
     sooner: Option<Instant>,
     /// Look again in any case.
     again: Option<Instant>,
-    released: bool,
+    released: Option<Timestamp>,
 }
 
 /// What became of an offer.
@@ -149,7 +151,7 @@ impl Queue {
             due,
             failing: None,
             at_rest: true,
-            released: false,
+            released: None,
         };
         for release in all {
             inner.hint(&release, hint);
@@ -165,7 +167,7 @@ impl Queue {
         if let Some(Slot::Busy { next, hints }) = inner.entries.remove(release) {
             let sooner = [hints.sooner, hints.again].into_iter().flatten().min();
             due = sooner.map_or(due, |sooner| due.min(sooner));
-            pending.released |= hints.released;
+            pending.released = pending.released.max(hints.released);
             if let Some((newer, at)) = next {
                 pending.renew(newer);
                 due = due.min(at);
@@ -298,10 +300,10 @@ impl Inner {
                 } else if hint.at_rest {
                     hints.sooner = earlier(hints.sooner);
                 }
-                hints.released |= hint.released;
+                hints.released = hints.released.max(hint.released);
             }
             Some(Slot::Waiting { pending, at }) => {
-                pending.released |= hint.released;
+                pending.released = pending.released.max(hint.released);
                 let uid = pending.failure.uid.as_deref();
                 if hint
                     .failing

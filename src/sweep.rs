@@ -228,7 +228,7 @@ impl Sweep {
             due: Instant::now() + BURST,
             failing,
             at_rest,
-            released: false,
+            released: None,
         };
         self.queue.hint(name, hint)
     }

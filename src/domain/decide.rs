@@ -25,8 +25,9 @@ pub struct Trigger {
     pub uid: Option<Box<str>>,
     /// Whether the release was looked at before for the same failure: one look has passed already.
     pub settled: bool,
-    /// The breaker of its cause has closed: what was given up may come back before its time.
-    pub released: bool,
+    /// A restart that began then helped another release with the same cause: what was given up before
+    /// may come back before its time.
+    pub released: Option<Timestamp>,
 }
 
 /// Everything a decision rests on.

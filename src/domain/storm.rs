@@ -67,8 +67,9 @@ pub struct Wake {
     pub release: ReleaseRef,
     /// Not before.
     pub at: Timestamp,
-    /// It was given up, and the cause is gone: it may come back before its time.
-    pub released: bool,
+    /// A restart that began then helped another: if this one was given up before, it may come back
+    /// before its time.
+    pub released: Option<Timestamp>,
 }
 
 /// The state of one cluster, shared between those who see failures and those who act on them.
@@ -201,7 +202,7 @@ impl Storm {
         let flying = self.flying_for(&flight.cause, release);
         let breaker = self.breakers.get_mut(&flight.cause);
         let mut wakes = breaker.map_or_else(Vec::new, |breaker| {
-            breaker.ended(release, outcome, flying, &self.caps, now)
+            breaker.ended((release, flight.since), outcome, flying, &self.caps, now)
         });
         let free = self.caps.in_flight.saturating_sub(self.flying.len());
         let next: Vec<_> = self.grounded.iter().take(free).cloned().collect();
@@ -210,7 +211,7 @@ impl Storm {
             wakes.push(Wake {
                 release,
                 at: now,
-                released: false,
+                released: None,
             });
         }
         wakes

@@ -1,5 +1,6 @@
 //! A release to look at, and all that is remembered of it between two looks.
 
+use jiff::Timestamp;
 use tokio::time::Instant;
 
 use crate::domain::{
@@ -43,8 +44,8 @@ pub struct Pending {
     pub last: Option<Why>,
     /// Whether the long wait was reported.
     pub reported_long: bool,
-    /// The breaker of its cause has closed: it may come back before its time.
-    pub released: bool,
+    /// See [`super::Hint::released`].
+    pub released: Option<Timestamp>,
 }
 
 /// A restart that runs.
@@ -89,7 +90,7 @@ impl Pending {
             tried: None,
             last: None,
             reported_long: false,
-            released: false,
+            released: None,
         }
     }
 

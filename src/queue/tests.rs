@@ -60,7 +60,7 @@ async fn a_change_ends_a_wait_early_also_during_a_look() {
         due: soon(1),
         failing,
         at_rest,
-        released: false,
+        released: None,
     };
     assert!(!queue.hint(&name, hint(true, None)));
     queue.offer(pending("web"), soon(60));
@@ -117,7 +117,7 @@ async fn another_object_of_the_name_that_fails_is_looked_at_in_its_own_right() {
             due: soon(1),
             failing: Some("new"),
             at_rest: true,
-            released: false,
+            released: None,
         },
     );
     let taken = queue.next().await.expect("an entry");

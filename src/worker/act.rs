@@ -36,11 +36,16 @@ impl Worker {
     ) -> Result<Next, Error> {
         let now = self.time_there(observed);
         let release = observed.map(|observed| &observed.release);
+        // Told by this process's clock, compared with what was written by the other.
+        let there = |at: Timestamp| {
+            now.saturating_sub(self.shared.clock.now().duration_since(at))
+                .unwrap_or(Timestamp::MIN)
+        };
         let trigger = Trigger {
             alerted: pending.source == Source::Alert,
             uid: pending.failure.uid.clone(),
             settled: pending.looks > 1,
-            released: pending.released,
+            released: pending.released.map(there),
         };
         let said = pending.verdict;
         let judge = |hold| {

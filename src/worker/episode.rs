@@ -42,7 +42,7 @@ impl Worker {
         pending.looks = 1;
         pending.since = Instant::now();
         pending.reported_long = false;
-        pending.released = false;
+        pending.released = None;
         self.reports.restarted(pending, rule, order, policy.limit);
     }
 

@@ -312,13 +312,20 @@ fn budget_spent(case: &Case<'_>, release: &Release) -> Option<Decision> {
     let again = policy
         .slow_lane
         .map(|lane| policy.backoff.slow(lane, *last, token));
-    let due = case.trigger.released
-        || again.is_some_and(|again| case.now >= again || !is_sane(*last, case));
+    let released = case
+        .trigger
+        .released
+        .is_some_and(|at| at.duration_since(*last) > SAME_TIME);
+    let due = released || again.is_some_and(|again| case.now >= again || !is_sane(*last, case));
     if due && standing.gave_up {
         return None;
     }
     spent(again)
 }
+
+/// Times have whole seconds, and a write may take as long as a call may: what is closer together than
+/// this may have been the other way round.
+const SAME_TIME: jiff::SignedDuration = jiff::SignedDuration::from_secs(10);
 
 /// A time that lies further ahead than clocks differ was not written by a sane one.
 fn is_sane(last: Timestamp, case: &Case<'_>) -> bool {

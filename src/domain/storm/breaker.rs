@@ -31,8 +31,13 @@ enum Phase {
         /// Who was told to come at `until`.
         next: Option<ReleaseRef>,
     },
-    /// So many at once; twice as many once so many have been helped.
-    Releasing { step: usize, helped: usize },
+    /// So many at once; twice as many once so many have been helped, the last of them by a restart that
+    /// began at `since`.
+    Releasing {
+        step: usize,
+        helped: usize,
+        since: Timestamp,
+    },
 }
 
 impl Breaker {
@@ -110,10 +115,10 @@ impl Breaker {
         }
     }
 
-    /// A restart for this cause ended while `flying` others run.
+    /// A restart for this cause that began at `since` ended while `flying` others run.
     pub(super) fn ended(
         &mut self,
-        release: &ReleaseRef,
+        (release, began): (&ReleaseRef, Timestamp),
         outcome: Outcome,
         flying: usize,
         caps: &Caps,
@@ -124,7 +129,11 @@ impl Breaker {
         match (&mut self.phase, outcome) {
             (Phase::Closed, _) => Vec::new(),
             (Phase::Open { .. }, Outcome::Helped) => {
-                self.phase = Phase::Releasing { step: 2, helped: 0 };
+                self.phase = Phase::Releasing {
+                    step: 2,
+                    helped: 0,
+                    since: began,
+                };
                 self.release(flying, now)
             }
             (Phase::Open { wait, probe, .. }, Outcome::Failed) if probed(probe) => {
@@ -136,7 +145,15 @@ impl Breaker {
                 self.reopen(SignedDuration::ZERO, wait, now)
             }
             (Phase::Open { .. }, _) => Vec::new(),
-            (Phase::Releasing { step, helped }, Outcome::Helped) => {
+            (
+                Phase::Releasing {
+                    step,
+                    helped,
+                    since,
+                },
+                Outcome::Helped,
+            ) => {
+                *since = began.max(*since);
                 *helped += 1;
                 if *helped >= *step {
                     (*step, *helped) = (*step * 2, 0);
@@ -174,7 +191,7 @@ impl Breaker {
     /// Lets as many go as there is room for, those that were given up last, and closes when nobody is
     /// left.
     fn release(&mut self, flying: usize, now: Timestamp) -> Vec<Wake> {
-        let Phase::Releasing { step, .. } = self.phase else {
+        let Phase::Releasing { step, since, .. } = self.phase else {
             return Vec::new();
         };
         if self.waiting.is_empty() && self.parked.is_empty() && flying == 0 {
@@ -183,8 +200,9 @@ impl Breaker {
         }
         let mut wakes = Vec::new();
         while flying + wakes.len() < step {
-            let next = self.waiting.pop_first().map(|next| (next, false));
-            let Some((release, released)) = next.or_else(|| Some((self.parked.pop_first()?, true)))
+            let next = self.waiting.pop_first().map(|next| (next, None));
+            let Some((release, released)) =
+                next.or_else(|| Some((self.parked.pop_first()?, Some(since))))
             else {
                 break;
             };
@@ -209,7 +227,7 @@ impl Breaker {
         let wake = |release| Wake {
             release,
             at: until,
-            released: false,
+            released: None,
         };
         next.into_iter().map(wake).collect()
     }

@@ -46,11 +46,11 @@ fn admitted(storm: &mut Storm, releases: impl IntoIterator<Item = usize>, now: i
     admitted.collect()
 }
 
-fn wake(number: usize, second: i64, released: bool) -> Wake {
+fn wake(number: usize, second: i64, released: Option<i64>) -> Wake {
     Wake {
         release: name(number),
         at: at(second),
-        released,
+        released: released.map(at),
     }
 }
 
@@ -165,8 +165,8 @@ fn those_that_were_given_up_are_woken_when_it_is_over() {
     let wakes = storm.ended(&name(0), Outcome::Failed, at(1));
     assert!(wakes.is_empty(), "not as a probe: {wakes:?}");
     admitted(&mut storm, 0..1, 61);
-    let wakes = storm.ended(&name(0), Outcome::Helped, at(2));
-    assert_eq!(wakes, [wake(7, 2, true)]);
+    let wakes = storm.ended(&name(0), Outcome::Helped, at(62));
+    assert_eq!(wakes, [wake(7, 62, Some(61))]);
 }
 
 #[test]
@@ -225,7 +225,7 @@ fn no_more_than_so_many_run_at_once_and_the_next_is_woken() {
     assert_eq!(admitted(&mut storm, 0..9, 0), [0, 1, 2]);
     assert_eq!(storm.in_flight(), 3);
     let wakes = storm.ended(&name(1), Outcome::Failed, at(5));
-    assert_eq!(wakes, [wake(3, 5, false)]);
+    assert_eq!(wakes, [wake(3, 5, None)]);
     assert_eq!(admitted(&mut storm, [3, 4], 5), [3]);
 }
 
