@@ -135,6 +135,22 @@ fn the_sample_configuration_is_understood() {
 }
 
 #[test]
+fn the_sample_policies_are_understood() {
+    let yaml = README.split("```yaml\n").nth(2);
+    let yaml = yaml
+        .and_then(|rest| rest.split("```").next())
+        .expect("a sample");
+    let file = std::path::PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("policies.yaml");
+    std::fs::write(&file, yaml).expect("a file");
+    let flags = [("config", file.display().to_string())].into();
+    let env = |name: &str| (name == settings::TOKEN_ENV).then(|| "a key".to_owned());
+    let config = helmreboot::config::Config::load(&flags, &env).expect("a configuration");
+    let listed = &config.policies.listed;
+    assert_eq!(listed.len(), 2);
+    assert_eq!((listed[0].1.limit, listed[0].1.slow_lane), (1, None));
+}
+
+#[test]
 fn what_tests_run_with_is_what_users_get() {
     let env = |name: &str| (name == settings::TOKEN_ENV).then(|| "a key".to_owned());
     let config = helmreboot::config::Config::load(&std::collections::BTreeMap::new(), &env);

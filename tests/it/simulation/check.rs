@@ -67,6 +67,7 @@ struct Book {
 struct Restart {
     at: Timestamp,
     attempts: String,
+    token: String,
     /// Tokens sent for it.
     sends: usize,
 }
@@ -197,6 +198,9 @@ impl Check {
             broken.push(format!("wrote {changed:?} without a restart"));
         } else {
             let limit = self.limit(&before);
+            if !annotation(&before, "helmreboot.io/gave-up").is_empty() {
+                broken.push("noted twice that it gave up".into());
+            }
             let many = book.restarts.len();
             if many < usize::try_from(limit).expect("small") {
                 broken.push(format!("gave up after {many} of {limit} restarts"));
@@ -262,8 +266,11 @@ impl Check {
                 if last.sends > 3 {
                     broken.push(format!("sent {} tokens for one restart", last.sends));
                 }
-                last.at = now;
+                (last.at, last.token) = (now, token.to_owned());
                 return;
+            }
+            if !ran && stalled && requested == last.token && last.sends < 3 {
+                broken.push("charged a restart although Flux had tried nothing".into());
             }
             let gap = now.duration_since(last.at) + ONE_CALL;
             let wait = self.backoff(made);
@@ -295,6 +302,7 @@ impl Check {
         book.restarts.push(Restart {
             at: now,
             attempts,
+            token: token.to_owned(),
             sends: 1,
         });
     }
