@@ -37,6 +37,8 @@ pub struct FakeFlux {
     /// How many times faster than the recorded Flux everything goes.
     speed: f64,
     world: Arc<Mutex<World>>,
+    /// Wakes up what waits for helm-controller to be there again.
+    started: Arc<Notify>,
 }
 
 /// What is true outside of Flux.
@@ -44,6 +46,8 @@ pub struct FakeFlux {
 struct World {
     /// Releases whose cause of failure has gone away.
     healed: BTreeSet<Key>,
+    /// helm-controller is not there.
+    stopped: bool,
     /// Dependencies that are not ready, by `namespace/name`.
     unready: BTreeSet<Key>,
     /// What Helm has stored.
@@ -88,6 +92,7 @@ impl FakeFlux {
             era,
             speed,
             world: Arc::default(),
+            started: Arc::default(),
         }
     }
 
@@ -99,6 +104,12 @@ impl FakeFlux {
     /// The cause comes back.
     pub fn ail(&self, key: &Key) {
         self.world().healed.remove(key);
+    }
+
+    /// helm-controller goes away, or comes back and looks at what has changed since.
+    pub fn set_running(&self, running: bool) {
+        self.world().stopped = !running;
+        self.started.notify_waiters();
     }
 
     /// A dependency is ready, or not.
@@ -163,6 +174,13 @@ impl FakeFlux {
                 biased;
                 () = wake.notified() => {}
                 () = tokio::time::sleep_until(timer.unwrap_or_else(Instant::now)), if timer.is_some() => {}
+            }
+            loop {
+                let started = self.started.notified();
+                if !self.world().stopped {
+                    break;
+                }
+                started.await;
             }
             let requeue = self.reconcile(&key).await;
             failures = if matches!(requeue, Requeue::Backoff | Requeue::BackoffAfterAction) {

@@ -46,6 +46,8 @@ pub(super) struct Check {
     swept: bool,
     books: BTreeMap<(&'static str, Key), Book>,
     read: BTreeMap<&'static str, usize>,
+    /// Who became ready, and when, whatever became of it afterwards.
+    helped: Vec<(&'static str, Key, Timestamp)>,
     pub(super) broken: Vec<String>,
     pub(super) steps: usize,
     pub(super) restarts: usize,
@@ -55,8 +57,8 @@ pub(super) struct Check {
 #[derive(Default)]
 struct Book {
     object: Option<Arc<Value>>,
-    /// When it became ready.
-    successes: Vec<Timestamp>,
+    /// How often it has become ready.
+    successes: usize,
     /// Restarts of the running budget.
     budget: String,
     restarts: Vec<Restart>,
@@ -86,6 +88,7 @@ impl Check {
             swept: options.sweep != SweepMode::Off,
             books: BTreeMap::new(),
             read: BTreeMap::new(),
+            helped: Vec::new(),
             broken: Vec::new(),
             steps: 0,
             restarts: 0,
@@ -137,7 +140,8 @@ impl Check {
             .as_ref()
             .is_some_and(|object| is(object, "Ready", "True"));
         if is(&change.object, "Ready", "True") && !was_ready {
-            book.successes.push(change.at);
+            book.successes += 1;
+            self.helped.push((land.name, change.key.clone(), change.at));
         }
         book.object = Some(Arc::clone(&change.object));
         if change.kind == "DELETED" {
@@ -242,7 +246,7 @@ impl Check {
             before["metadata"]["generation"],
             status["lastAttemptedRevision"],
             status["lastAttemptedConfigDigest"],
-            book.successes.len()
+            book.successes
         );
         if book.budget != budget {
             book.budget = budget;
@@ -309,9 +313,9 @@ impl Check {
 
     /// Whether the breaker of a shared cause may have closed: another one of the cluster got well.
     fn others_helped(&self, land: &str, but: &Key, since: Timestamp) -> bool {
-        self.books.iter().any(|((name, key), book)| {
-            *name == land && key != but && book.successes.last() >= Some(&since)
-        })
+        self.helped
+            .iter()
+            .any(|(name, key, at)| *name == land && key != but && *at >= since)
     }
 
     fn limit(&self, object: &Value) -> u32 {

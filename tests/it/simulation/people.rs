@@ -75,7 +75,16 @@ pub(super) fn act(land: &mut Land, fate: &Fate) {
     let object = land.cluster.get(&key);
     let said = |what: &str| fate.note(|| format!("{}: {what} {}", land.name, key.name));
     match fate.number(0..40) {
-        0..6 => {
+        0 => {
+            fate.fault(|| format!("{}: helm-controller is away", land.name));
+            land.flux.set_running(false);
+            let (flux, away) = (land.flux.clone(), fate.seconds(10..900));
+            tokio::spawn(async move {
+                tokio::time::sleep(away).await;
+                flux.set_running(true);
+            });
+        }
+        1..6 => {
             said("the cause is gone for");
             land.flux.heal(&key);
         }

@@ -257,6 +257,7 @@ impl Land {
     }
 
     fn heal(&self) {
+        self.flux.set_running(true);
         for release in &self.releases {
             self.flux.heal(release);
         }
