@@ -16,7 +16,7 @@ use crate::{
     cluster::{Cluster, Error, connect::connect},
     config::{Config, Fault, Flags, clusters::ClusterConfig},
     domain::{
-        alert::ReleaseRef,
+        alert::{ReleaseRef, is_dns_name},
         classify::{Classifier, Verdict},
         decide::Trigger,
         judge::Judge,
@@ -82,7 +82,11 @@ pub async fn explain(matches: &ArgMatches, flags: &Flags) -> anyhow::Result<Exit
             let text = print::text(&cluster.name, release, &judgement, &classifier, colours);
             format!("{between}{text}")
         };
-        writeln!(out, "{text}").context("cannot write to standard output")?;
+        match writeln!(out, "{text}") {
+            // Whoever reads has seen enough.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => break,
+            written => written.context("cannot write to standard output")?,
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -91,9 +95,8 @@ fn wish(matches: &ArgMatches) -> anyhow::Result<Wish> {
     let text = |name: &str| matches.get_one::<String>(name).cloned();
     let release = text("release").map(|release| {
         let named = release.split_once('/');
-        let named = named.filter(|(namespace, name)| {
-            !namespace.is_empty() && !name.is_empty() && !name.contains('/')
-        });
+        let named =
+            named.filter(|(namespace, name)| is_dns_name(namespace, 63) && is_dns_name(name, 253));
         let named = named.map(|(namespace, name)| (namespace.to_owned(), name.to_owned()));
         named.ok_or_else(|| usage(&release, "is no release; write NAMESPACE/NAME"))
     });

@@ -107,6 +107,7 @@ fn single(sources: &mut Sources<'_>, only: bool) -> Option<ClusterConfig> {
         .variable(settings::TOKEN_ENV)
         .map(|token| (token, settings::TOKEN_ENV.to_owned()));
     if !only {
+        let token = token.filter(|_| sources.keys);
         for (_, place) in [named, file, kubeconfig, context, token]
             .into_iter()
             .flatten()
@@ -169,14 +170,18 @@ fn listed(sources: &mut Sources<'_>, place: String, value: Value) -> Option<Clus
             return None;
         }
     };
-    let name = scalar(sources, &mut fields, "name");
-    let name = match name.as_deref().map(cluster_name) {
-        Some(Ok(name)) => Some(name),
-        Some(Err(instead)) => {
+    let name = fields.take_name("name");
+    let name = match name.as_ref().map(|name| name.as_deref().map(cluster_name)) {
+        Ok(Some(Ok(name))) => Some(name),
+        Ok(Some(Err(instead))) => {
             sources.fault(fields.place("name"), instead);
             None
         }
-        None => {
+        Err(problem) => {
+            sources.fault(fields.place("name"), problem);
+            None
+        }
+        Ok(None) => {
             sources.fault(
                 fields.place("name"),
                 "is missing; write the cluster's name, as metadata.cluster says it",
@@ -244,8 +249,11 @@ fn check_apart(faults: &mut Vec<Fault>, clusters: &[ClusterConfig]) {
         })
     };
     let mut known: Vec<(&ClusterConfig, Keys)> = Vec::new();
-    for cluster in clusters {
-        if known.iter().any(|(other, _)| other.name == cluster.name) {
+    for (index, cluster) in clusters.iter().enumerate() {
+        if clusters[..index]
+            .iter()
+            .any(|other| other.name == cluster.name)
+        {
             fault(
                 &cluster.place,
                 format!(

@@ -80,6 +80,15 @@ impl Fields {
         }
     }
 
+    /// Takes out a name. YAML reads a bare `no` or `1e3` as something else than was written.
+    pub(super) fn take_name(&mut self, path: &str) -> Result<Option<String>, String> {
+        match self.take(path) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(_) => Err("is read as something else than a name; put it into quotes".into()),
+        }
+    }
+
     /// Takes out a list; none is an empty one.
     pub(super) fn take_list(&mut self, path: &str) -> Result<Vec<Value>, String> {
         match self.take(path) {

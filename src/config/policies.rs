@@ -109,7 +109,6 @@ fn entry(
             }
         }
     };
-    let name = take("name", &mut faults);
     let mode = take("mode", &mut faults);
     let mut unread = Vec::new();
     let mut policy = with(base.clone(), &mut faults, &mut |setting| {
@@ -118,10 +117,14 @@ fn entry(
     });
     faults.extend(unread);
     policy.name = Arc::default();
-    match name.map(|(name, at)| (cluster_name(&name), at)) {
-        Some((Ok(name), _)) => policy.name = name,
-        Some((Err(instead), at)) => faults.push((at, instead)),
-        None => faults.push((
+    let at = fields.place("name");
+    match fields
+        .take_name("name")
+        .map(|name| name.as_deref().map(cluster_name))
+    {
+        Ok(Some(Ok(name))) => policy.name = name,
+        Ok(Some(Err(instead))) | Err(instead) => faults.push((at, instead)),
+        Ok(None) => faults.push((
             fields.place("name"),
             "is missing; write a name for the policy".into(),
         )),

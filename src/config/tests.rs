@@ -242,6 +242,20 @@ fn the_sweep_and_the_slow_lane_take_what_people_write() {
 }
 
 #[test]
+fn what_yaml_reads_as_something_else_is_no_name() {
+    let yaml = "clusters:\n- {name: true, keys: [{env: K1}]}\n- {name: 'true', keys: [{env: K2}]}\npolicies:\n- {name: 1e3}\n";
+    let faults = load(&[], &[("K1", "one"), ("K2", "two")], yaml).expect_err("faults");
+    let quotes = "is read as something else than a name; put it into quotes";
+    assert_eq!(
+        faults,
+        [
+            format!("file: clusters[0].name: {quotes}"),
+            format!("file: policies[0].name: {quotes}")
+        ]
+    );
+}
+
+#[test]
 fn a_cluster_can_be_observed_by_itself() {
     let yaml = "clusters:\n- {name: a, keys: [{env: K1}], mode: observe}\n- {name: b, keys: [{env: K2}]}\n";
     let config = load(&[], &[("K1", "one"), ("K2", "two")], yaml).expect("a configuration");

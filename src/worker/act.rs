@@ -64,10 +64,6 @@ impl Worker {
             .filter(|_| !paused)
             .and_then(|release| self.hold(pending, release, &judgement, now));
         if let Some(hold) = held {
-            if hold.why == Why::Storm {
-                // What had let it come back no longer holds.
-                pending.released = None;
-            }
             judgement = judge(Some(hold));
         }
         let Judgement {

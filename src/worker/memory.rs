@@ -6,6 +6,8 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
+use jiff::Timestamp;
+
 use crate::domain::{
     alert::ReleaseRef,
     ledger::{self, Changes},
@@ -58,17 +60,17 @@ impl Memory {
         }
     }
 
-    /// Puts a ledger that was taken away back into what was observed. One that stands there counts, for
-    /// another replica may have written it.
+    /// Puts a ledger that was taken away or written over back into what was observed. One of a later
+    /// restart counts, for another replica may have written it.
     pub(super) fn restore(&self, name: &ReleaseRef, release: &mut Release) {
-        if release.annotation(ledger::CONFIG_KEY).is_some() {
-            return;
-        }
         let inner = self.lock();
         let Some((uid, kept)) = inner.ledgers.get(name) else {
             return;
         };
-        if *uid != release.metadata.uid {
+        let time = |text: Option<&str>| text.and_then(|at| at.parse::<Timestamp>().ok());
+        let ours = kept.get(ledger::LAST_RESTART).and_then(Option::as_deref);
+        let later = time(release.annotation(ledger::LAST_RESTART)) > time(ours);
+        if *uid != release.metadata.uid || later {
             return;
         }
         for (key, value) in kept {

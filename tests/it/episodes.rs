@@ -249,6 +249,32 @@ async fn whoever_wipes_the_ledger_at_every_sync_does_not_renew_the_budget() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn whoever_writes_over_the_ledger_does_not_renew_the_budget() {
+    for (name, value) in [
+        ("helmreboot.io/attempts", "0"),
+        ("helmreboot.io/config-key", "garbage"),
+        ("helmreboot.io/last-restart", "2026-01-01T00:00:00Z"),
+        ("helmreboot.io/token", "t"),
+    ] {
+        let app = TestApp::new();
+        let (_flux, release, running) = with_flux(&app, "webhook", 0).await;
+        for _ in 0..300 {
+            pass(41).await;
+            let overwritten = json!({"metadata": {"annotations": {name: value}}});
+            app.cluster("a").apply(&release, &overwritten);
+        }
+        let mut tokens = std::collections::BTreeSet::new();
+        for write in app.writes() {
+            let requested =
+                &write.body["metadata"]["annotations"]["reconcile.fluxcd.io/requestedAt"];
+            tokens.extend(requested.as_str().map(str::to_owned));
+        }
+        assert_eq!(tokens.len(), 5, "{name}");
+        running.abort();
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_release_that_was_created_again_owes_nothing_for_its_predecessor() {
     let mut options = alerts_only();
     options.policies.base.limit = 1;

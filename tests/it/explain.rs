@@ -139,11 +139,32 @@ fn yaml_with_several_documents_is_understood_and_policies_count() {
 }
 
 #[test]
+fn thousands_of_releases_in_one_yaml_are_no_trouble() {
+    let one = "---\nkind: HelmRelease\nmetadata: {name: web, namespace: apps, generation: 1}\n\
+        spec: {values: {a: [1, 2, 3], b: {c: d}}}\n";
+    let output = explain(&["-f", "-", "--output", "json"], &one.repeat(20_000));
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert_eq!(text(&output.stdout).lines().count(), 20_000);
+}
+
+#[test]
 fn what_cannot_be_explained_says_what_to_do() {
     for (arguments, input, code, said) in [
         (&["web"][..], "", 64, "is no release; write NAMESPACE/NAME"),
         (&[], "", 64, "NAMESPACE/NAME"),
         (&["apps/web", "-f", "x"], "", 64, "cannot be used with"),
+        (
+            &["apps/%2e%2e"],
+            "",
+            64,
+            "is no release; write NAMESPACE/NAME",
+        ),
+        (
+            &["-f", "-"],
+            "kind: HelmRelease\nmetadata: {name: web, annotations: {a: false}}\n",
+            1,
+            "the HelmRelease \"web\" cannot be read: metadata.annotations",
+        ),
         (&["-f", "-"], "{", 1, "is neither JSON nor YAML: line 1"),
         (
             &["-f", "-"],

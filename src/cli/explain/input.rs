@@ -1,7 +1,8 @@
 //! HelmReleases out of YAML or JSON: one, several documents, or lists as kubectl prints them.
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use serde_json::Value;
+use serde_saphyr::Options;
 
 use crate::domain::{alert::HELM_GROUP, release::Release};
 
@@ -9,8 +10,7 @@ use crate::domain::{alert::HELM_GROUP, release::Release};
 pub(super) fn releases(text: &str, file: &str) -> anyhow::Result<Vec<Release>> {
     let (mut releases, mut others) = (Vec::new(), Vec::new());
     for document in documents(text).with_context(|| format!("{file} is neither JSON nor YAML"))? {
-        collect(document, &mut releases, &mut others)
-            .with_context(|| format!("{file} holds a HelmRelease that cannot be read"))?;
+        collect(document, &mut releases, &mut others).with_context(|| file.to_owned())?;
     }
     if releases.is_empty() {
         others.dedup();
@@ -36,18 +36,33 @@ fn documents(text: &str) -> anyhow::Result<Vec<Value>> {
         Err(error) if text.trim_start().starts_with(['{', '[']) => {
             bail!("line {}, column {}", error.line(), error.column())
         }
-        Err(_) => serde_saphyr::from_multiple(text).map_err(|error| {
-            let error = error.to_string();
-            anyhow::anyhow!("{}", error.lines().next().unwrap_or_default().to_owned())
-        }),
+        Err(_) => {
+            serde_saphyr::from_multiple_with_options(text, unbounded(text)).map_err(|error| {
+                let error = error.to_string();
+                anyhow::anyhow!("{}", error.lines().next().unwrap_or_default().to_owned())
+            })
+        }
     }
+}
+
+/// People's own files are as large as their clusters; what a file refers to more than once stays bounded.
+fn unbounded(text: &str) -> Options {
+    let most = text.len() + 1024;
+    let mut options = Options::default();
+    if let Some(budget) = &mut options.budget {
+        budget.max_events = most;
+        budget.max_nodes = most;
+        budget.max_documents = most;
+        budget.max_total_scalar_bytes = most;
+    }
+    options
 }
 
 fn collect(
     value: Value,
     releases: &mut Vec<Release>,
     others: &mut Vec<String>,
-) -> Result<(), serde_json::Error> {
+) -> anyhow::Result<()> {
     let kind = value["kind"].as_str().unwrap_or_default().to_owned();
     match value {
         Value::Array(items) => {
@@ -64,7 +79,14 @@ fn collect(
             let group = map.get("apiVersion").and_then(Value::as_str);
             let ours = group.is_none_or(|version| version.starts_with(HELM_GROUP));
             if kind == "HelmRelease" && ours {
-                releases.push(serde_json::from_value(Value::Object(map))?);
+                let named = map.get("metadata").map(|metadata| metadata["name"].clone());
+                let release = serde_path_to_error::deserialize(Value::Object(map));
+                releases.push(release.map_err(|error| {
+                    anyhow!(
+                        "the HelmRelease {} cannot be read: {error}",
+                        named.unwrap_or_default()
+                    )
+                })?);
             } else {
                 others.push(if kind.is_empty() {
                     "an object without a kind".into()

@@ -87,8 +87,8 @@ pub(super) fn text(
     let _ = writeln!(
         text,
         "{bold}{cluster}/{}/{}: {}{}: {}{plain}\n",
-        metadata.namespace,
-        metadata.name,
+        clean(&metadata.namespace),
+        clean(&metadata.name),
         decision.as_str(),
         action(decision).map_or(String::new(), |action| format!(" ({action})")),
         decision.why().as_str()
@@ -127,6 +127,11 @@ pub(super) fn text(
         "whether other releases have to come first (storm, rate-limited): only the running service knows".into(),
     );
     text
+}
+
+/// Names out of a file may hold what a terminal obeys.
+fn clean(name: &str) -> String {
+    name.chars().filter(|c| !c.is_control()).take(253).collect()
 }
 
 fn cause(release: &Release, verdict: Verdict, classifier: &Classifier) -> String {
