@@ -164,12 +164,18 @@ impl Sweep {
             let pause = Duration::from_secs(1 << errors.min(6));
             return pause.min(LONGEST_PAUSE);
         }
-        if self.said.as_deref() != Some(kind) {
-            let every = WITHOUT_WATCH.as_secs() / 60;
-            tracing::warn!(%cluster, kind, "the sweep of {cluster} does what it can every {every} minutes: {error}; or set sweep: off");
-            self.said = Some(kind.to_owned());
+        if self.said.as_deref() == Some(kind) {
+            return WITHOUT_WATCH;
         }
-        WITHOUT_WATCH
+        let every = WITHOUT_WATCH.as_secs() / 60;
+        let advice = match error {
+            Error::Forbidden(_) => "; or set sweep: off",
+            _ => "",
+        };
+        tracing::warn!(%cluster, kind, "the sweep of {cluster} looks only every {every} minutes, if at all: {error}{advice}");
+        self.said = Some(kind.to_owned());
+        // An API server that has just started refuses what it will allow in a moment.
+        LONGEST_PAUSE
     }
 
     /// A look at everything is over.
