@@ -189,6 +189,10 @@ impl Worker {
                 // Flux writes Ready one patch before it notes the token.
                 let not_over =
                     matches!(why, Why::FluxRetries | Why::Prerequisites | Why::Recovered);
+                if *why == Why::Prerequisites {
+                    // What it waits for may itself wait for room to be restarted.
+                    self.make_room(pending, Outcome::Unknown);
+                }
                 Ok(if not_over && pending.episode.is_some() {
                     self.wait(pending, None)
                 } else {

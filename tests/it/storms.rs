@@ -165,3 +165,31 @@ async fn a_pause_keeps_everything_from_being_written_and_its_end_lets_it_go_on()
     pass(700).await;
     assert_eq!(app.writes().len(), 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_restart_that_waits_for_a_dependency_gives_its_place_away() {
+    let mut options = caps();
+    options.caps.in_flight = 1;
+    let app = TestApp::with(options, &["a"]);
+    let dependent = app.holds(Live::stalled("dependent"));
+    pass(5).await;
+    let token = app.annotation(&dependent, "reconcile.fluxcd.io/requestedAt");
+    app.holds(Live::stalled("needed"));
+    pass(60).await;
+    assert_eq!(app.writes().len(), 1, "one at a time");
+    // Flux has taken the request and waits for what is itself stuck.
+    app.holds(
+        Live::named("dependent")
+            .reconciling("Progressing", "Fulfilling prerequisites")
+            .condition(
+                "Ready",
+                "False",
+                "DependencyNotReady",
+                "dependency 'apps/needed' is not ready",
+            )
+            .status(&json!({"lastHandledReconcileAt": token})),
+    );
+    pass(120).await;
+    assert_eq!(app.why(&Key::new("apps", "needed")), "token-pending");
+    assert_eq!(app.writes().len(), 2);
+}
