@@ -12,7 +12,7 @@ use std::{
 use jiff::SignedDuration;
 
 use crate::domain::{
-    policy::Policies,
+    policy::{Mode, Policies},
     storm::{Caps, Rate},
 };
 
@@ -175,7 +175,8 @@ impl Sources<'_> {
         let clusters = clusters::read(self);
         let observed = clusters
             .iter()
-            .filter_map(|cluster| policies::observed(cluster.mode, &cluster.name))
+            .filter(|cluster| cluster.mode == Mode::Observe)
+            .map(|cluster| Arc::clone(&cluster.name))
             .collect();
         let mut policies = policies::read(self, observed);
         policies.base.mode = self.read(&s::MODE, parse::mode);
@@ -242,6 +243,16 @@ impl Sources<'_> {
         self.variable(setting.env)
             .map(|value| (value, setting.env.to_owned()))
             .or(in_file)
+    }
+
+    /// The list at a path, and where it stands; a fault where it is none.
+    fn list(&mut self, path: &str) -> (Vec<serde_json::Value>, String) {
+        let place = self.file.place(path);
+        let list = self.file.take_list(path).unwrap_or_else(|problem| {
+            self.fault(&place, problem);
+            Vec::new()
+        });
+        (list, place)
     }
 
     fn variable(&self, name: &str) -> Option<String> {

@@ -23,8 +23,7 @@ pub fn init(level: LevelFilter, format: LogFormat) {
         .add_directive(ours)
         .add_directive(silent("kube_client"))
         .add_directive(silent("kube_runtime"));
-    let colours = std::io::stderr().is_terminal()
-        && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let colours = coloured(&std::io::stderr());
     let lines = fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
@@ -57,6 +56,11 @@ pub fn signals() -> std::io::Result<mpsc::Receiver<&'static str>> {
         });
     }
     Ok(receiver)
+}
+
+/// Whether colours may be written there: only on a terminal, and not where `NO_COLOR` is set.
+pub fn coloured(out: &impl IsTerminal) -> bool {
+    out.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 fn silent(library: &str) -> Directive {

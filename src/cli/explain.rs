@@ -2,7 +2,7 @@
 //! worker's, printed.
 
 use std::{
-    io::{self, IsTerminal, Read, Write},
+    io::{self, Read, Write},
     process::ExitCode,
     sync::Arc,
 };
@@ -23,6 +23,7 @@ use crate::{
         release::Release,
     },
     metrics::Metrics,
+    telemetry::coloured,
 };
 
 mod input;
@@ -67,8 +68,7 @@ pub async fn explain(matches: &ArgMatches, flags: &Flags) -> anyhow::Result<Exit
         cluster: &cluster.name,
     };
     let mut out = io::stdout().lock();
-    let colours = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
-        && io::stdout().is_terminal();
+    let colours = coloured(&io::stdout());
     for (index, release) in releases.iter().enumerate() {
         let trigger = Trigger {
             settled: settled(release, now),

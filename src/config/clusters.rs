@@ -68,14 +68,7 @@ impl ClusterConfig {
 
 /// Reads the list, or the single cluster that flags and environment describe.
 pub(super) fn read(sources: &mut Sources<'_>) -> Vec<ClusterConfig> {
-    let place = sources.file.place("clusters");
-    let list = sources
-        .file
-        .take_list("clusters")
-        .unwrap_or_else(|problem| {
-            sources.fault(&place, problem);
-            Vec::new()
-        });
+    let (list, place) = sources.list("clusters");
     let allow_exec = sources.read(&settings::INSECURE_KUBECONFIG_EXEC, parse::boolean);
     let allow_insecure_tls = sources.read(&settings::INSECURE_KUBECONFIG_TLS, parse::boolean);
     let single = single(sources, list.is_empty());

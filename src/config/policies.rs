@@ -13,7 +13,7 @@ use super::{
 };
 use crate::domain::{
     classify::Class,
-    policy::{Match, Mode, Policies, Policy},
+    policy::{Match, Policies, Policy},
 };
 
 /// Where the settings of a policy stand, in front of their own names.
@@ -22,7 +22,7 @@ const PREFIX: &str = "policy.";
 /// Reads the policy for everything, then the list, which starts from it.
 pub(super) fn read(sources: &mut Sources<'_>, observed: Vec<Arc<str>>) -> Policies {
     let mut given = Vec::new();
-    let base = with(Policy::default(), &mut given, &mut |setting| {
+    let mut base = with(Policy::default(), &mut given, &mut |setting| {
         sources.given(setting)
     });
     for (place, problem) in given {
@@ -30,16 +30,8 @@ pub(super) fn read(sources: &mut Sources<'_>, observed: Vec<Arc<str>>) -> Polici
     }
     let allowed = sources.file.place("policy.allow.policies");
     let names = sources.file.take_list("policy.allow.policies");
-    let mut base = base;
     base.allow.policies = names_of(sources, &allowed, names);
-    let place = sources.file.place("policies");
-    let list = sources
-        .file
-        .take_list("policies")
-        .unwrap_or_else(|problem| {
-            sources.fault(&place, problem);
-            Vec::new()
-        });
+    let (list, place) = sources.list("policies");
     let mut listed: Vec<(Match, Policy)> = Vec::new();
     for (index, value) in list.into_iter().enumerate() {
         let place = format!("{place}[{index}]");
@@ -280,9 +272,4 @@ fn with(
         switch(legacy_annotation, text)
     });
     policy
-}
-
-/// Nothing written in whole clusters.
-pub(super) fn observed(mode: Mode, cluster: &Arc<str>) -> Option<Arc<str>> {
-    (mode == Mode::Observe).then(|| Arc::clone(cluster))
 }

@@ -2,11 +2,13 @@
 
 use std::{
     cell::RefCell,
-    io::{self, IsTerminal, Write},
+    io::{self, Write},
     time::Instant,
 };
 
 use serde_json::{Value, json};
+
+use crate::telemetry::coloured;
 
 /// What became of a release.
 #[derive(Debug)]
@@ -46,11 +48,10 @@ pub(crate) enum Who {
 
 impl Teller {
     pub(super) fn new(json: bool) -> Self {
-        let allowed = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         Self {
             start: Instant::now(),
             json,
-            colours: allowed && std::io::stdout().is_terminal(),
+            colours: coloured(&io::stdout()),
             broken: RefCell::default(),
         }
     }

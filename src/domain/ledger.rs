@@ -282,8 +282,7 @@ pub fn ended(release: &Release, token: &str) -> Option<Ended> {
         return Some(Ended::Recovered);
     }
     let working = release.is("Reconciling", Truth::True);
-    let failed = release.is("Stalled", Truth::True) || release.is("Ready", Truth::False);
-    if working || !failed {
+    if working || !release.failing() {
         return None;
     }
     let moved = Before::of(release).marks != release.marks().to_string();

@@ -165,11 +165,7 @@ impl Storm {
                 until,
             })
         };
-        let others = self
-            .flying
-            .keys()
-            .filter(|flying| *flying != release)
-            .count();
+        let others = self.flying.len() - usize::from(self.flying.contains_key(release));
         if others >= self.caps.in_flight {
             self.grounded.insert(release.clone());
             return limited(patience);
