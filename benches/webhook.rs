@@ -191,7 +191,7 @@ fn webhook(criterion: &mut Criterion) {
 
     let classifier = Classifier::default();
     criterion.bench_function("classify one message", |bencher| {
-        bencher.iter(|| classifier.message(black_box(MESSAGE)))
+        bencher.iter(|| classifier.verdict(black_box(MESSAGE).into()))
     });
 }
 

@@ -11,7 +11,6 @@ use std::{
 use anyhow::{Context, anyhow};
 use axum::Router;
 use axum_server::Handle;
-use jiff::SignedDuration;
 use kube::Client;
 use prometheus_client::registry::Registry as Series;
 use tokio::{
@@ -22,14 +21,8 @@ use tokio::{
 use crate::{
     clock::Clock,
     cluster::Cluster,
-    config::{Config, SweepMode, clusters::ClusterConfig},
-    domain::{
-        classify::Classifier,
-        journal::Journal,
-        policy::Policies,
-        signature::Keys,
-        storm::{Caps, StormControl},
-    },
+    config::{SweepMode, clusters::ClusterConfig},
+    domain::{journal::Journal, signature::Keys, storm::StormControl},
     metrics::Metrics,
     queue::Queue,
     registry::{Member, Registry},
@@ -39,11 +32,13 @@ use crate::{
         webhook::{self, ROOM, Webhook},
     },
     sweep::Sweep,
-    worker::{Pace, Pause, Shared, Worker},
+    worker::{Pause, Shared, Worker},
 };
 
 mod background;
+mod options;
 use background::{PauseFile, refresh_keys};
+pub use options::Options;
 
 /// How long stopping may take: Kubernetes kills after 30 s, and a call to an API server takes up to 8.
 const STOP_TIMEOUT: Duration = Duration::from_secs(9);
@@ -59,29 +54,6 @@ pub struct Entrance {
     pub keys: Keys,
     /// The way to its API server.
     pub client: Client,
-}
-
-/// What the service is told beside its clusters.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// What may be done to releases.
-    pub policies: Policies,
-    /// How much each cluster is asked to bear.
-    pub caps: Caps,
-    /// How releases are looked at without an alert.
-    pub sweep: SweepMode,
-    /// While this file exists, nothing is written.
-    pub pause_file: Option<PathBuf>,
-    /// Releases that may wait for their first look, for each cluster.
-    pub queue_capacity: usize,
-    /// The oldest event that is taken.
-    pub max_event_age: SignedDuration,
-    /// How far an event may be in the future.
-    pub max_event_ahead: SignedDuration,
-    /// What tells this process from others that write in the same second.
-    pub salt: u32,
-    /// How long things take.
-    pub pace: Pace,
 }
 
 /// Three ports, bound.
@@ -106,43 +78,11 @@ pub struct App {
     pause_file: Option<PathBuf>,
 }
 
-impl Options {
-    /// The part of a configuration that the service itself is told.
-    pub fn of(config: &Config) -> Self {
-        Self {
-            policies: config.policies.clone(),
-            caps: config.caps,
-            sweep: config.sweep,
-            pause_file: config.pause_file.clone(),
-            queue_capacity: config.queue_capacity,
-            max_event_age: config.max_event_age,
-            max_event_ahead: config.max_event_ahead,
-            salt: random(),
-            pace: Pace::default(),
-        }
-    }
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            policies: Policies::default(),
-            caps: Caps::default(),
-            sweep: SweepMode::Watch,
-            pause_file: None,
-            queue_capacity: 4096,
-            max_event_age: SignedDuration::from_mins(15),
-            max_event_ahead: SignedDuration::from_mins(5),
-            salt: 0,
-            pace: Pace::default(),
-        }
-    }
-}
-
 impl App {
     /// Wires everything together. Nothing runs yet.
     pub fn new(options: Options, entrances: Vec<Entrance>, clock: Clock) -> Self {
         let Options {
+            classifier,
             policies,
             caps,
             sweep,
@@ -155,7 +95,6 @@ impl App {
         } = options;
         let settle = pace.settle;
         let metrics = Metrics::default();
-        let classifier = Arc::new(Classifier::default());
         let shared = Shared {
             classifier: Arc::clone(&classifier),
             policies: Arc::new(policies),
@@ -197,7 +136,8 @@ impl App {
             clusters.push(config);
         }
         let registry = Arc::new(Registry::new(members));
-        let series = Arc::new(metrics.register(registry.members().map(|member| &member.name)));
+        let names = registry.members().map(|member| &member.name);
+        let series = Arc::new(metrics.register(names, &classifier));
         let webhook = Webhook {
             clusters: Arc::clone(&registry),
             classifier,

@@ -10,7 +10,9 @@ use crate::{
     demo::Wish,
 };
 
+pub mod classify;
 pub mod explain;
+pub mod rules;
 pub mod serve;
 
 /// Exit code for bad usage or configuration (`EX_USAGE`).
@@ -54,6 +56,26 @@ pub fn command() -> Command {
                 )
                 .arg(output("text, or json for one object a line"))
                 .args(settings::ALL.iter().filter(|setting| explains(setting)).map(flag)),
+        )
+        .subcommand(
+            Command::new("classify")
+                .about("Say what a failure message is worth, and which rule says so")
+                .after_help("Without MESSAGE, standard input is read: lines of JSON objects with message and reason, or else all of it as one message.")
+                .arg(Arg::new("message").value_name("MESSAGE").help("What Flux said").value_parser(NonEmptyStringValueParser::new()))
+                .arg(
+                    Arg::new("reason")
+                        .long("reason")
+                        .value_name("REASON")
+                        .help("The reason Flux gave with it, such as UpgradeFailed; a line's own comes first"),
+                )
+                .arg(output("text, or json for one object a line"))
+                .arg(flag(&settings::CONFIG)),
+        )
+        .subcommand(
+            Command::new("rules")
+                .about("List the rules that say what messages are worth")
+                .arg(output("text, or json for one object a line"))
+                .arg(flag(&settings::CONFIG)),
         )
         .subcommand(
             Command::new("demo")

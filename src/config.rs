@@ -12,6 +12,7 @@ use std::{
 use jiff::SignedDuration;
 
 use crate::domain::{
+    classify::Classifier,
     policy::{Mode, Policies},
     storm::{Caps, Rate},
 };
@@ -21,6 +22,7 @@ pub mod fields;
 pub mod keys;
 pub mod parse;
 mod policies;
+mod rules;
 pub mod settings;
 
 use clusters::ClusterConfig;
@@ -49,6 +51,8 @@ pub struct Config {
     pub log_level: tracing::level_filters::LevelFilter,
     /// How log lines look.
     pub log_format: LogFormat,
+    /// What messages are worth.
+    pub classifier: Arc<Classifier>,
     /// What may be done to releases.
     pub policies: Policies,
     /// How much each cluster is asked to bear.
@@ -190,6 +194,7 @@ impl Sources<'_> {
                 "text" => Ok(LogFormat::Text),
                 _ => Err("write json or text".into()),
             }),
+            classifier: rules::read(self),
             policies,
             caps: Caps {
                 rate: Rate {

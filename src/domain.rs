@@ -35,3 +35,4 @@ pub mod release;
 pub mod rules;
 pub mod signature;
 pub mod storm;
+pub mod subject;

@@ -17,7 +17,7 @@ use crate::{
     config::{Config, Fault, Flags, clusters::ClusterConfig},
     domain::{
         alert::{ReleaseRef, is_dns_name},
-        classify::{Classifier, Verdict},
+        classify::Verdict,
         decide::Trigger,
         judge::Judge,
         release::Release,
@@ -61,9 +61,9 @@ pub async fn explain(matches: &ArgMatches, flags: &Flags) -> anyhow::Result<Exit
         (None, Some(file)) => (input::releases(&read(file)?, file)?, Timestamp::now()),
         (None, None) => bail!("nothing to explain"),
     };
-    let classifier = Classifier::default();
+    let classifier = &config.classifier;
     let judge = Judge {
-        classifier: &classifier,
+        classifier,
         policies: &config.policies,
         cluster: &cluster.name,
     };
@@ -79,7 +79,7 @@ pub async fn explain(matches: &ArgMatches, flags: &Flags) -> anyhow::Result<Exit
             print::json(release, &judgement)?
         } else {
             let between = if index > 0 { "\n" } else { "" };
-            let text = print::text(&cluster.name, release, &judgement, &classifier, colours);
+            let text = print::text(&cluster.name, release, &judgement, classifier, colours);
             format!("{between}{text}")
         };
         match writeln!(out, "{text}") {

@@ -214,6 +214,7 @@ fn with(
         enabled,
         mode: _,
         limit,
+        own_limit: _,
         backoff,
         slow_lane,
         force,

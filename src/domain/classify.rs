@@ -1,9 +1,29 @@
 //! Rules -> verdict: would the very same request succeed later?
+//!
+//! One pass over the head of the message finds every rule that fires. What Flux itself calls benign is
+//! benign. Otherwise permanent outranks transient, so that nothing a stranger writes into a message makes
+//! a lasting failure look passing; an exception takes back only what lies inside its own match; and
+//! fallbacks speak where nobody else does. Where a message lists several failures, each must be known.
 
-use regex::bytes::{RegexSet, RegexSetBuilder};
+use std::{
+    ops::Range,
+    sync::{Arc, LazyLock},
+};
 
 pub use super::rules::{Class, Rule};
-use super::{fingerprint::Fingerprint, release::Release, rules::BUILT_IN};
+use super::{
+    fingerprint::Fingerprint,
+    ledger::Action,
+    release::{Release, Said},
+    rules::{Rank, built_in},
+};
+
+mod patterns;
+mod text;
+
+pub use patterns::check;
+use patterns::{Matches, Patterns};
+pub use text::{HEAD_LIMIT, head};
 
 /// A class, and the rule that says so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,66 +32,104 @@ pub struct Verdict {
     pub class: Class,
     /// The rule that fired, or [`Verdict::NO_RULE`].
     pub rule: &'static str,
+    /// How to ask for a restart, where the rule says so.
+    pub action: Option<Action>,
+    /// The share of the policy's limit, in percent.
+    pub budget: u16,
 }
 
 impl Verdict {
     /// The rule's name where none fired.
-    pub const NO_RULE: &'static str = "none";
+    pub const NO_RULE: &'static str = Rule::NONE.name;
     /// No rule fired.
-    pub const UNKNOWN: Self = Self {
-        class: Class::Unknown,
-        rule: Self::NO_RULE,
-    };
+    pub const UNKNOWN: Self = Self::of(&Rule::NONE);
+
+    const fn of(rule: &Rule) -> Self {
+        Self {
+            class: rule.class,
+            rule: rule.name,
+            action: rule.action,
+            budget: rule.budget,
+        }
+    }
 }
 
-/// The most of a message that is looked at, in bytes: condition messages hold up to 32 KiB, and a
-/// cause that starts later than this was pushed there by something that repeats itself.
-const HEAD_LIMIT: usize = 16 * 1024;
+/// A rule in force, and whose it is.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry {
+    /// The family.
+    pub family: &'static str,
+    /// The rule.
+    pub rule: &'static Rule,
+}
 
-/// helm-controller appends up to ten log lines behind this line to what it sends, never to conditions
-/// (`fluxcd/helm-controller:internal/reconcile/*.go`). The tail is noise that anybody can write into.
-const LOG_TAIL: &str = "\n\nLast Helm logs:";
+/// A rule that fired, and what it fired on.
+#[derive(Clone, Debug)]
+pub struct Fired {
+    /// The rule.
+    pub rule: &'static Rule,
+    /// The bytes of the message that it matched; empty for a rule that goes by the reason alone.
+    pub span: Range<usize>,
+    /// Whether all of it lies inside the match of an exception, so that it does not count.
+    pub excepted: bool,
+}
 
 /// All rules, compiled once into one set.
 #[derive(Debug)]
 pub struct Classifier {
-    rules: &'static [Rule],
-    set: RegexSet,
+    entries: Vec<Entry>,
+    patterns: Patterns,
 }
 
 impl Default for Classifier {
     /// The built-in rules.
     fn default() -> Self {
-        let set = RegexSetBuilder::new(BUILT_IN.iter().map(|rule| rule.pattern))
-            .dot_matches_new_line(true)
-            .unicode(false)
-            .build()
-            .expect("the built-in patterns compile, as every test run shows");
-        Self {
-            rules: BUILT_IN,
-            set,
-        }
+        let entries = built_in().map(|(family, rule)| Entry { family, rule });
+        Self::new(entries.collect())
+            .expect("the built-in patterns compile, as every test run shows")
     }
 }
 
+/// Most processes and tests go by the built-in rules: they are compiled once.
+static BUILT_IN: LazyLock<Arc<Classifier>> = LazyLock::new(Arc::default);
+
 impl Classifier {
-    /// The verdict on one message. A message Flux itself calls benign is benign; otherwise permanent
-    /// outranks transient, so that nothing added to a message makes a lasting failure look passing.
-    pub fn message(&self, message: &str) -> Verdict {
-        let matches = self.set.matches(head(message).as_bytes());
-        [Class::Benign, Class::Permanent, Class::Transient]
-            .into_iter()
-            .find_map(|class| {
-                let fired = matches
-                    .iter()
-                    .map(|index| &self.rules[index])
-                    .find(|rule| rule.class == class)?;
-                Some(Verdict {
-                    class,
-                    rule: fired.name,
-                })
-            })
-            .unwrap_or(Verdict::UNKNOWN)
+    /// The built-in rules.
+    pub fn built_in() -> Arc<Self> {
+        Arc::clone(&BUILT_IN)
+    }
+
+    /// A classifier of these rules; within a class and a rank, the earlier names the verdict.
+    ///
+    /// # Errors
+    /// What is wrong with the patterns, taken together.
+    pub fn new(entries: Vec<Entry>) -> Result<Self, String> {
+        let patterns = Patterns::new(entries.iter().map(|entry| entry.rule.patterns))?;
+        Ok(Self { entries, patterns })
+    }
+
+    /// The rules in force, in order.
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// The verdict on one message.
+    pub fn verdict(&self, said: Said<'_>) -> Verdict {
+        let head = head(said.message);
+        let Some(rule) = self.read(head, said.reason).decides() else {
+            return Verdict::UNKNOWN;
+        };
+        // Of several failures, one that nobody knows may be the one that lasts.
+        let known = |item| self.read(item, said.reason).decides().is_some();
+        if rule.class == Class::Transient && !text::items(head).all(known) {
+            return Verdict::UNKNOWN;
+        }
+        Verdict::of(rule)
+    }
+
+    /// Every rule that fires on a message, the one that names the verdict first, and where in its head.
+    pub fn fired(&self, said: Said<'_>) -> Vec<Fired> {
+        self.read(head(said.message), said.reason).all()
     }
 
     /// The verdict on a live release, from all its conditions that tell of a failure: the cause is often
@@ -85,7 +143,7 @@ impl Classifier {
     pub fn cause<'a>(&self, release: &'a Release) -> Option<(Verdict, &'a str)> {
         let causes: Vec<_> = release
             .failures()
-            .map(|message| (self.message(message), message))
+            .map(|said| (self.verdict(said), said.message))
             .collect();
         [
             Class::Permanent,
@@ -104,52 +162,129 @@ impl Classifier {
         Fingerprint::of(verdict.rule, message)
     }
 
-    /// The rule of that name, for what was written down earlier.
+    /// The name of a rule that was written down earlier.
     pub fn rule(&self, name: &str) -> &'static str {
-        let mut rules = self.rules.iter().map(|rule| rule.name);
-        rules.find(|rule| *rule == name).unwrap_or(Verdict::NO_RULE)
+        self.find(name).map_or(Verdict::NO_RULE, |rule| rule.name)
+    }
+
+    /// The rule of that name.
+    pub fn find(&self, name: &str) -> Option<&'static Rule> {
+        let mut rules = self.entries.iter().map(|entry| entry.rule);
+        rules.find(|rule| rule.name == name)
+    }
+
+    fn read<'a>(&'a self, head: &'a str, reason: &'a str) -> Reading<'a> {
+        let windows = text::windows(head);
+        Reading {
+            classifier: self,
+            length: head.len(),
+            windows,
+            reason,
+            matches: self.patterns.matches(&windows),
+        }
     }
 }
 
-/// What Helm itself said, without the log tail.
-fn head(message: &str) -> &str {
-    let said = message.split(LOG_TAIL).next().unwrap_or_default();
-    &said[..said.floor_char_boundary(HEAD_LIMIT)]
+/// Which rules decide first.
+const ORDER: [(Rank, Class); 9] = [
+    (Rank::Exception, Class::Benign),
+    (Rank::Ordinary, Class::Benign),
+    (Rank::Exception, Class::Permanent),
+    (Rank::Ordinary, Class::Permanent),
+    (Rank::Exception, Class::Transient),
+    (Rank::Ordinary, Class::Transient),
+    (Rank::Fallback, Class::Permanent),
+    (Rank::Fallback, Class::Transient),
+    (Rank::Fallback, Class::Benign),
+];
+
+/// A text, and which rules fire on it.
+struct Reading<'a> {
+    classifier: &'a Classifier,
+    length: usize,
+    windows: [&'a str; 2],
+    reason: &'a str,
+    matches: Matches<'a>,
+}
+
+impl Reading<'_> {
+    fn firing(&self) -> impl Iterator<Item = (usize, &'static Rule)> {
+        let rules = self.classifier.entries.iter().map(|entry| entry.rule);
+        rules.enumerate().filter(|(index, rule)| {
+            (rule.reasons.is_empty() || rule.reasons.contains(&self.reason))
+                && (rule.patterns.is_empty() || self.matches.has(*index))
+        })
+    }
+
+    /// The rule that names the verdict.
+    fn decides(&self) -> Option<&'static Rule> {
+        let exceptions = self.exceptions();
+        ORDER.into_iter().find_map(|order| {
+            let mut firing = self.firing();
+            let first = firing.find(|(index, rule)| {
+                (rule.rank, rule.class) == order && !self.excepted(*index, rule, &exceptions)
+            });
+            first.map(|(_, rule)| rule)
+        })
+    }
+
+    /// What the exceptions that fire match. Few messages have any.
+    fn exceptions(&self) -> Vec<(usize, Range<usize>)> {
+        let rules = self.firing();
+        let exceptions = rules.filter(|(_, rule)| rule.rank == Rank::Exception);
+        exceptions
+            .flat_map(|(index, _)| self.spans(index))
+            .collect()
+    }
+
+    /// Whether a rule fires only inside of what exceptions match.
+    fn excepted(&self, index: usize, rule: &Rule, exceptions: &[(usize, Range<usize>)]) -> bool {
+        if rule.rank == Rank::Exception || rule.patterns.is_empty() || exceptions.is_empty() {
+            return false;
+        }
+        self.spans(index).all(|(window, span)| {
+            exceptions.iter().any(|(other, exception)| {
+                *other == window && exception.start <= span.start && span.end <= exception.end
+            })
+        })
+    }
+
+    fn spans(&self, index: usize) -> impl Iterator<Item = (usize, Range<usize>)> {
+        let windows = self.windows.iter().enumerate();
+        windows.flat_map(move |(window, text)| {
+            let spans = self.classifier.patterns.spans(index, text);
+            spans.map(move |span| (window, span))
+        })
+    }
+
+    fn all(&self) -> Vec<Fired> {
+        let exceptions = self.exceptions();
+        let [_, end] = self.windows;
+        let mut fired: Vec<_> = self
+            .firing()
+            .map(|(index, rule)| {
+                let (window, span) = self.spans(index).next().unwrap_or_default();
+                // The second window is the end of the head, wherever that begins.
+                let shift = if window == 0 {
+                    0
+                } else {
+                    self.length - end.len()
+                };
+                Fired {
+                    rule,
+                    span: span.start + shift..span.end + shift,
+                    excepted: self.excepted(index, rule, &exceptions),
+                }
+            })
+            .collect();
+        let place = |fired: &Fired| {
+            let own = (fired.rule.rank, fired.rule.class);
+            (fired.excepted, ORDER.iter().position(|order| *order == own))
+        };
+        fired.sort_by_key(place);
+        fired
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rule_names_are_unique_and_kebab_case() {
-        let names: std::collections::BTreeSet<_> = BUILT_IN.iter().map(|rule| rule.name).collect();
-        assert_eq!(names.len(), BUILT_IN.len());
-        assert!(names.iter().all(|name| {
-            name.bytes()
-                .all(|byte| byte.is_ascii_lowercase() || byte == b'-')
-        }));
-    }
-
-    #[test]
-    fn every_rule_of_the_benign_class_is_anchored() {
-        for rule in BUILT_IN.iter().filter(|rule| rule.class == Class::Benign) {
-            assert!(rule.pattern.starts_with('^'), "{}", rule.name);
-        }
-    }
-
-    #[test]
-    fn the_log_tail_is_never_looked_at() {
-        let classifier = Classifier::default();
-        let verdict =
-            classifier.message("nobody knows\n\nLast Helm logs:\n\ncontext deadline exceeded");
-        assert_eq!(verdict, Verdict::UNKNOWN);
-    }
-
-    #[test]
-    fn a_cut_inside_a_character_does_not_panic() {
-        let message = "ä".repeat(HEAD_LIMIT);
-        assert!(head(&message).len() <= HEAD_LIMIT);
-        assert!(head(&format!("x{message}")).len() <= HEAD_LIMIT);
-    }
-}
+mod tests;

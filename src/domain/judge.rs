@@ -47,12 +47,13 @@ impl Judge<'_> {
         hold: Option<Hold>,
         now: Timestamp,
     ) -> Judgement {
-        let (policy, odd) = match release {
+        let (mut policy, odd) = match release {
             Some(release) => self.policies.for_release(self.cluster, release),
             None => (self.policies.base.clone(), Vec::new()),
         };
         let live = release.and_then(|release| self.classifier.release(release));
         let verdict = live.unwrap_or(said);
+        policy.limit = policy.limit_for(verdict.budget);
         let (decision, row) = explain(&Case {
             trigger,
             verdict,

@@ -67,6 +67,8 @@ pub struct Policy {
     pub mode: Mode,
     /// Restarts per config key; 0 for none at all.
     pub limit: u32,
+    /// Whether the release set that limit itself: no rule raises it then.
+    pub own_limit: bool,
     /// Waits between them.
     pub backoff: Backoff,
     /// After the limit, one more restart each time this has gone by; `None` for no more.
@@ -134,6 +136,7 @@ impl Default for Policy {
             enabled: true,
             mode: Mode::Act,
             limit: 5,
+            own_limit: false,
             backoff: Backoff {
                 duration: SignedDuration::from_mins(1),
                 factor: 2.0,
@@ -268,6 +271,7 @@ impl Policy {
                 .map_err(|_| "write a number of restarts, such as \"2\"")?;
             let most = self.limit.max(self.allow.limit);
             self.limit = limit.min(most);
+            self.own_limit = limit <= most;
             if limit > most {
                 return Err("is more than the policy's limit and allow.limit, so those count");
             }
@@ -292,6 +296,18 @@ impl Policy {
         });
     }
 
+    /// The restarts that a cause gets, by its share in percent: at least one, unless there are none for
+    /// anybody or for it.
+    pub fn limit_for(&self, share: u16) -> u32 {
+        let share = if self.own_limit {
+            share.min(100)
+        } else {
+            share
+        };
+        let limit = (u64::from(self.limit) * u64::from(share)).div_ceil(100);
+        u32::try_from(limit).unwrap_or(u32::MAX)
+    }
+
     /// Of each setting, whichever does less.
     fn narrowed_by(&self, other: &Self) -> Self {
         let (ours, theirs) = (&self.backoff, &other.backoff);
@@ -304,6 +320,7 @@ impl Policy {
                 self.mode
             },
             limit: self.limit.min(other.limit),
+            own_limit: self.own_limit,
             backoff: Backoff {
                 duration: ours.duration.max(theirs.duration),
                 factor: ours.factor.max(theirs.factor),

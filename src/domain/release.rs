@@ -121,6 +121,34 @@ pub struct Condition {
     pub last_transition_time: Option<String>,
 }
 
+/// What Flux says of a failure.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Said<'a> {
+    /// CamelCase reason; empty where it is not known.
+    pub reason: &'a str,
+    /// For people, and for the classifier.
+    pub message: &'a str,
+}
+
+/// A message whose reason is not known.
+impl<'a> From<&'a str> for Said<'a> {
+    fn from(message: &'a str) -> Self {
+        Self {
+            reason: "",
+            message,
+        }
+    }
+}
+
+impl Condition {
+    fn said(&self) -> Said<'_> {
+        Said {
+            reason: &self.reason,
+            message: &self.message,
+        }
+    }
+}
+
 /// The three values of a condition.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[allow(missing_docs)]
@@ -193,23 +221,21 @@ impl Release {
         self.metadata.annotations.get(key).map(String::as_str)
     }
 
-    /// The messages of the conditions that tell of a failure. Stalled only says that Flux stopped, not
+    /// What the conditions say that tell of a failure. Stalled only says that Flux stopped, not
     /// why, so it speaks only where nothing else does.
-    pub fn failures(&self) -> impl Iterator<Item = &str> {
+    pub fn failures(&self) -> impl Iterator<Item = Said<'_>> {
         let failed = ["Released", "Ready", "TestSuccess", "Remediated"]
             .into_iter()
             .filter_map(|kind| self.condition(kind))
             .filter(|condition| condition.status == Truth::False);
-        let mut causes = failed
-            .map(|condition| condition.message.as_str())
-            .peekable();
+        let mut causes = failed.map(Condition::said).peekable();
         let stalled = causes
             .peek()
             .is_none()
             .then(|| self.condition("Stalled"))
             .flatten();
         let stalled = stalled.filter(|condition| condition.status == Truth::True);
-        causes.chain(stalled.map(|condition| condition.message.as_str()))
+        causes.chain(stalled.map(Condition::said))
     }
 
     /// Whether it failed: Ready says so, or Flux has given up whatever Ready says (story

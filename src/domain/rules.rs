@@ -1,7 +1,36 @@
 //! The built-in rules: one row a family of failures.
 //!
 //! Who speaks, what failed, and would the very same request succeed later? A row names the family, not
-//! a message. Patterns see the head of the message, in linear time, with `.` matching line breaks.
+//! a message. Patterns see the head of the message, in linear time, byte by byte, with `.` matching line
+//! breaks. Which row names a verdict is told in [`super::classify`].
+
+use super::ledger::Action;
+
+/// What Go says of a request that got no answer, behind its URL and up to the end of the cause
+/// (`net/url`, `net`, `net/http`, `io`): a stranger's words have no room in it.
+macro_rules! outage {
+    () => {
+        concat!(
+            r"((dial|read|write) (tcp|udp|unix)[46]?( [\w.:\[\]/>-]+)?: (lookup \S+( on \S+)?: )?((connect|read|write|dial) ?: )*",
+            r"(i/o timeout|connection refused|connection reset by peer|connection timed out|broken pipe|no route to host|host is (down|unreachable)|network is (unreachable|down)|no such host|server misbehaving|[Tt]emporary failure in name resolution|operation was canceled)",
+            r"|context deadline exceeded( \(Client\.Timeout [\w ]+\))?|(net/http: )?(TLS handshake timeout|timeout awaiting response headers|request canceled[a-z ]*( \(Client\.Timeout [\w ]+\))?)",
+            r"|http2: (client connection lost|server sent GOAWAY and closed the connection|timeout awaiting response headers)|stream error: stream ID \d+; [A-Z_]+(; received from peer)?|EOF|unexpected EOF",
+            r"|((429|50[234]) )?(Too Many Requests|Bad Gateway|Service Unavailable|Gateway Timeout))"
+        )
+    };
+}
+
+mod admission;
+mod api_server;
+mod chart;
+mod credentials;
+mod fallback;
+mod flux;
+mod helm;
+mod network;
+mod rendering;
+mod source;
+mod waiting;
 
 words! {
     /// What a failure is worth.
@@ -17,6 +46,19 @@ words! {
     }
 }
 
+words! {
+    /// How a rule stands to the others.
+    Rank {
+        /// What lies inside its match counts for no ordinary rule: `is forbidden: status unknown for
+        /// quota` is no lack of rights. Such a pattern holds no text that a stranger can choose.
+        Exception = "exception",
+        /// Counts wherever it matches.
+        Ordinary = "ordinary",
+        /// Counts only where no other rule fires.
+        Fallback = "fallback",
+    }
+}
+
 /// A row of the rule table.
 #[derive(Clone, Copy, Debug)]
 pub struct Rule {
@@ -24,92 +66,135 @@ pub struct Rule {
     pub name: &'static str,
     /// What a match means.
     pub class: Class,
-    /// A linear-time regular expression over the head of the message.
-    pub pattern: &'static str,
-    /// One line for people.
+    /// Linear-time regular expressions over the head of the message; one is enough. None at all: any
+    /// message that comes with one of `reasons`.
+    pub patterns: &'static [&'static str],
+    /// The condition reasons it is for; none: all, and messages whose reason is not known.
+    pub reasons: &'static [&'static str],
+    /// How it stands to the others.
+    pub rank: Rank,
+    /// How to ask Flux for the restart, where that differs from the policy.
+    pub action: Option<Action>,
+    /// The share of the policy's limit that such a failure gets, in percent, at most 1000.
+    pub budget: u16,
+    /// One line for people: what happened, and whose words these are.
     pub why: &'static str,
+    /// Where the text is made.
+    pub source: &'static str,
 }
 
-const fn benign(name: &'static str, pattern: &'static str, why: &'static str) -> Rule {
-    Rule {
-        name,
-        class: Class::Benign,
-        pattern,
-        why,
-    }
-}
-const fn permanent(name: &'static str, pattern: &'static str, why: &'static str) -> Rule {
-    Rule {
-        name,
-        class: Class::Permanent,
-        pattern,
-        why,
-    }
-}
-const fn transient(name: &'static str, pattern: &'static str, why: &'static str) -> Rule {
-    Rule {
-        name,
-        class: Class::Transient,
-        pattern,
-        why,
-    }
+/// Rules about one kind of failure.
+#[derive(Clone, Copy, Debug)]
+pub struct Family {
+    /// One or two words.
+    pub name: &'static str,
+    /// What it is about.
+    pub about: &'static str,
+    /// Its rules.
+    pub rules: &'static [Rule],
 }
 
-/// All built-in rules. Within a class, the first that matches names the verdict.
+/// The family of rules that people wrote themselves.
+pub const OWN: &str = "own";
+
+/// All built-in rules. Within a class and a rank, the first that matches names the verdict.
 ///
 /// Benign rules are anchored to what helm-controller itself writes first, so that no text from a chart
 /// can reach them.
-#[rustfmt::skip]
-pub const BUILT_IN: &[Rule] = &[
-    benign("drift", r"^Cluster state of release \S+ has (drifted|been corrected)", "a notice about drift; no release failed"),
-    benign("health-check-canceled", r"^(New reconciliation triggered by|Health checks canceled due to) ", "Flux itself starts the next reconciliation"),
-    benign("dependency", r"^(dependency '[^']+' is not ready|unable to get '[^']+' dependency)", "Flux waits for the dependency by itself"),
-    benign("source-pending", r"^[A-Za-z]+ '[^']+' is not ready: (does not have an artifact|latest generation of object has not been reconciled)", "Flux waits for the source by itself"),
-    benign("progress", r"^Running '[a-z]+' action with timeout of ", "Flux is at work"),
-    benign("succeeded", r"^Helm ((install|upgrade|uninstall|test) succeeded for release |(rollback to previous|uninstall remediation for) release \S+ with chart \S+ succeeded$)", "an action that went well"),
-    benign("awaiting-tests", r"^Helm release \S+ with chart \S+ is awaiting tests", "Flux runs the tests next"),
-    benign("unlocked", r"^Unlocked Helm release ", "Flux removed a stale lock by itself"),
-
-    permanent("failed-object", r"status: '?Failed\b|failed early due to stalled resources", "an object says that it failed for good (kstatus)"),
-    permanent("hook-job-failed", r"BackoffLimitExceeded|\bpod \S+ failed\b", "a hook's job spent its own retries"),
-    permanent("admission-denied", r#"admission webhook "[^"]*" denied the request|ValidatingAdmissionPolicy .{0,200}denied request"#, "a policy refuses the object"),
-    permanent("immutable-field", r"field is immutable|updates to statefulset spec for fields other than", "Kubernetes never changes this field in place"),
-    permanent("invalid-object", r#""[^"]*" is invalid:"#, "the API server refuses the object as written"),
-    permanent("typed-patch", r"field not declared in schema|failed to create typed patch object|unknown field ", "the manifest does not fit the API's schema"),
-    permanent("forbidden", r#"is forbidden: |\(Forbidden\)|cannot (get|list|watch|create|update|patch|delete) resource "#, "rights or quota have to be changed first"),
-    permanent("unauthorized", r"asked for the client to provide credentials|credential not found|\b401 Unauthorized|\b403 Forbidden|authentication required|insufficient_scope", "credentials have to be changed first"),
-    permanent("field-conflict", r"Apply failed with \d+ conflict", "another field manager owns the field"),
-    permanent("too-large", r"Too long: |status code 413|Request entity too large", "the release does not fit into its storage"),
-    permanent("values-schema", r"values don't meet the specifications of the schema", "the values do not fit the chart's schema"),
-    permanent("template", r"execution error at \(|\btemplate: [^ ]+:\d+:\d+|parse error (on|at) |nil pointer evaluating|while running post render", "the chart does not render with these values"),
-    permanent("yaml", r"error converting YAML to JSON|cannot unmarshal |mapping values are not allowed|cannot be handled as a ", "the text is not the object it should be"),
-    permanent("missing-kind", r"no matches for kind ", "the API kind is not installed; somebody has to install it"),
-    permanent("adoption", r"invalid ownership metadata|cannot re-use a name that is still in use", "the object or name belongs to another release"),
-    permanent("helm-storage", r"has no deployed releases|release: not found|with status 'uninstalling'", "Helm's own record needs repair"),
-    permanent("invalid-operation", r"invalid operation: ", "the chosen options exclude each other"),
-    permanent("rollback-target-missing", r"missing target release for rollback", "there is no revision to go back to"),
-    permanent("webhook-service-missing", r#"failed calling webhook .{0,600}service "[^"]*" not found"#, "a webhook outlived the service behind it"),
-    permanent("values-reference", r#"^could not resolve .{0,300} chart values reference .{0,300}(key not found|" not found)"#, "the referenced values do not exist"),
-    permanent("kubeconfig", r"^KubeConfig secret ", "the kubeconfig Secret is incomplete"),
-    permanent("cross-namespace", r"^cross-namespace references are not allowed", "Flux is told not to follow such references"),
-    permanent("terminal-configuration", r"^Reconciliation failed terminally", "Flux itself calls it final"),
-    permanent("chart-missing", r"\b404 Not Found|chart with version matching|no chart (name|version) found|no values file found|manifest unknown", "the chart or version does not exist"),
-    permanent("chart-verification", r"verification error|no matching signatures", "the chart's signature does not verify"),
-    permanent("registry-certificate", r"(chart pull error|failed to (download|fetch|get)|Could not load chart).{0,600}x509: ", "the registry's certificate is not trusted"),
-    permanent("gave-up-without-cause", r"retries exhausted|^Failed to [a-z]+ after \d+ attempt", "says that Flux stopped, and not why"),
-
-    transient("wait-timeout", r"timeout waiting for: \[|timed out waiting for |not ready[.,] .{0,200}status: '?(InProgress|Unknown)", "a slow start: the objects were still on their way (helm-controller >= 1.5, kstatus)"),
-    transient("webhook-unreachable", r#"failed calling webhook|conversion webhook for \S+ .{0,100}failed: Post"#, "the webhook's pods did not answer"),
-    transient("job-deadline", r"failed: DeadlineExceeded", "a hook's job was cut off by its deadline"),
-    transient("hook-race", r#"Hook \S+ \S+ failed: .{0,100}secrets "[^"]*" already exists"#, "hooks of two runs met; a plain retry passes"),
-    transient("rate-limiter", r"client rate limiter Wait returned an error|would exceed context deadline", "the client held itself back until time was up"),
-    transient("etcd", r"etcdserver: ", "etcd was slow or changed its leader"),
-    transient("api-overloaded", r"has received too many requests|currently unable to handle the request|unable to return a response in the time allotted|Kubernetes cluster unreachable|Informer to sync", "the API server was overloaded or away"),
-    transient("object-modified", r"the object has been modified; please apply your changes", "two writers met (409); the next try reads anew"),
-    transient("helm-lock", r"another operation \(install/upgrade/rollback\) is in progress", "Flux unlocks it on the next try (helm-controller >= 0.37)"),
-    transient("registry-overloaded", r"\b429 Too Many Requests|\b50[0234] (Internal Server Error|Bad Gateway|Service Unavailable|Gateway Time-?out)|giving up after \d+ attempt|toomanyrequests", "the registry or repository was overloaded or away"),
-    transient("artifact-race", r"computed digest doesn't match", "the artifact was replaced while it was read"),
-    transient("connection", r"connection refused|connection reset|broken pipe|i/o timeout|TLS handshake timeout|client connection lost|sent GOAWAY|stream error: |unexpected EOF|: EOF\b|no route to host|network is unreachable|no such host|server misbehaving", "the network or the peer failed for a moment (Go net, net/http)"),
-    transient("deadline", r"context deadline exceeded", "time ran out before anybody said no"),
-    transient("canceled", r"context canceled", "the controller was stopped in the middle"),
+pub const FAMILIES: &[Family] = &[
+    flux::FAMILY,
+    waiting::FAMILY,
+    admission::FAMILY,
+    rendering::FAMILY,
+    chart::FAMILY,
+    helm::FAMILY,
+    api_server::FAMILY,
+    credentials::FAMILY,
+    source::FAMILY,
+    network::FAMILY,
+    fallback::FAMILY,
 ];
+
+/// All built-in rules, in order, each with the name of its family.
+pub fn built_in() -> impl Iterator<Item = (&'static str, &'static Rule)> {
+    let each = |family: &'static Family| family.rules.iter().map(|rule| (family.name, rule));
+    FAMILIES.iter().flat_map(each)
+}
+
+impl Rule {
+    /// Stands for no rule having fired.
+    pub const NONE: Self = rule(
+        "none",
+        Class::Unknown,
+        &[],
+        "no rule knows this message; a rule of your own can",
+        "helmreboot",
+    );
+
+    const fn reasons(mut self, reasons: &'static [&'static str]) -> Self {
+        self.reasons = reasons;
+        self
+    }
+
+    const fn exception(mut self) -> Self {
+        self.rank = Rank::Exception;
+        self
+    }
+
+    const fn fallback(mut self) -> Self {
+        self.rank = Rank::Fallback;
+        self
+    }
+
+    const fn budget(mut self, percent: u16) -> Self {
+        self.budget = percent;
+        self
+    }
+}
+
+const fn rule(
+    name: &'static str,
+    class: Class,
+    patterns: &'static [&'static str],
+    why: &'static str,
+    source: &'static str,
+) -> Rule {
+    Rule {
+        name,
+        class,
+        patterns,
+        reasons: &[],
+        rank: Rank::Ordinary,
+        action: None,
+        budget: 100,
+        why,
+        source,
+    }
+}
+
+const fn benign(
+    name: &'static str,
+    patterns: &'static [&'static str],
+    why: &'static str,
+    source: &'static str,
+) -> Rule {
+    rule(name, Class::Benign, patterns, why, source)
+}
+
+const fn permanent(
+    name: &'static str,
+    patterns: &'static [&'static str],
+    why: &'static str,
+    source: &'static str,
+) -> Rule {
+    rule(name, Class::Permanent, patterns, why, source)
+}
+
+const fn transient(
+    name: &'static str,
+    patterns: &'static [&'static str],
+    why: &'static str,
+    source: &'static str,
+) -> Rule {
+    rule(name, Class::Transient, patterns, why, source)
+}

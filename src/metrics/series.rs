@@ -16,10 +16,9 @@ use super::{CONTROLLER, CallResult, Found, Metrics, Reconciled, Verb};
 use crate::domain::{
     alert::Ignored,
     answer::Answer,
-    classify::{Class, Verdict},
+    classify::{Class, Classifier, Verdict},
     decide::Why,
     ledger::{Action, Ended},
-    rules::BUILT_IN,
 };
 
 macro_rules! labels {
@@ -50,7 +49,11 @@ pub(super) type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
 
 impl Metrics {
     /// Registers everything, and makes every series of these clusters appear.
-    pub fn register<'a>(&self, clusters: impl IntoIterator<Item = &'a Arc<str>>) -> Registry {
+    pub fn register<'a>(
+        &self,
+        clusters: impl IntoIterator<Item = &'a Arc<str>>,
+        classifier: &Classifier,
+    ) -> Registry {
         let mut registry = Registry::default();
         let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         let own = registry.sub_registry_with_prefix("helmreboot");
@@ -171,17 +174,16 @@ impl Metrics {
             "How long a look took",
             self.reconcile_seconds.clone(),
         );
-        self.touch(clusters);
+        self.touch(clusters, classifier);
         registry
     }
 
     /// Creates each series that can ever appear, at 0.
-    fn touch<'a>(&self, clusters: impl IntoIterator<Item = &'a Arc<str>>) {
+    fn touch<'a>(&self, clusters: impl IntoIterator<Item = &'a Arc<str>>, classifier: &Classifier) {
         for class in Class::ALL.iter().copied() {
-            let rules = BUILT_IN
-                .iter()
-                .filter(|rule| rule.class == class)
-                .map(|rule| rule.name);
+            let rules = classifier.entries().iter().map(|entry| entry.rule);
+            let rules = rules.filter(|rule| rule.class == class);
+            let rules = rules.map(|rule| rule.name);
             for rule in rules.chain((class == Class::Unknown).then_some(Verdict::NO_RULE)) {
                 appear(
                     &self.verdicts,

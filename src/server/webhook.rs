@@ -24,6 +24,7 @@ use crate::{
         alert::{BadField, Event, Failure, Ignored, Meaning},
         answer::Answer,
         classify::Classifier,
+        release::Said,
         signature::{self, SIGNATURE_HEADER, Tag},
     },
     metrics::Metrics,
@@ -251,7 +252,10 @@ impl Webhook {
         let pending = Pending::new(
             failure,
             Source::Alert,
-            self.classifier.message(&event.message),
+            self.classifier.verdict(Said {
+                reason: &event.reason,
+                message: &event.message,
+            }),
         );
         match member.queue.offer(pending, Instant::now() + self.settle) {
             Admission::Queued => Ok(self.accepted(member, Answer::Queued, details)),

@@ -14,6 +14,7 @@ mod metrics;
 mod readme;
 mod replay;
 mod restart;
+mod rules;
 mod simulation;
 mod stories;
 mod storms;

@@ -7,7 +7,7 @@ use helmreboot::domain::{
     classify::{Classifier, Verdict},
     decide::{Case, Decision, Trigger, decide},
     policy::Policy,
-    release::Release,
+    release::{Release, Said},
 };
 use jiff::Timestamp;
 use serde_json::Value;
@@ -53,7 +53,10 @@ fn sequence(story: &[Entry]) -> Vec<String> {
                 let event: Value = serde_json::from_str(body).expect("an event");
                 if event["severity"] == "error" {
                     alerted = true;
-                    said = classifier.message(event["message"].as_str().expect("a message"));
+                    said = classifier.verdict(Said {
+                        reason: event["reason"].as_str().expect("a reason"),
+                        message: event["message"].as_str().expect("a message"),
+                    });
                     steps.push((
                         entry.at,
                         format!("(alert {})", event["reason"].as_str().expect("a reason")),

@@ -282,7 +282,7 @@ fn swallowed(case: &Case<'_>, release: &Release) -> Option<Decision> {
     let counted = standing.attempts != u32::MAX && case.policy.limit > 0;
     (again && counted).then(|| Decision::Restart {
         order: Order {
-            action: stalled_action(case.policy),
+            action: stalled_action(case),
             attempt: standing.attempts,
             sends: standing.sends + 1,
         },
@@ -351,19 +351,21 @@ fn held(case: &Case<'_>, _: &Release) -> Option<Decision> {
 }
 
 fn stalled(case: &Case<'_>, release: &Release) -> Option<Decision> {
-    is_stalled(release).then(|| first_token(stalled_action(case.policy), release, Why::Stalled))
+    is_stalled(release).then(|| first_token(stalled_action(case), release, Why::Stalled))
 }
 
 fn idle_failed(_: &Case<'_>, release: &Release) -> Option<Decision> {
     Some(first_token(Action::Request, release, Why::IdleFailed))
 }
 
-fn stalled_action(policy: &Policy) -> Action {
-    if policy.force {
+/// What a rule asks for comes before what the policy does by itself.
+fn stalled_action(case: &Case<'_>) -> Action {
+    let usual = if case.policy.force {
         Action::Force
     } else {
         Action::Reset
-    }
+    };
+    case.verdict.action.unwrap_or(usual)
 }
 
 fn first_token(action: Action, release: &Release, why: Why) -> Decision {

@@ -63,7 +63,7 @@ proptest! {
     /// Total, and whatever stands on the object: restraint.
     #[test]
     fn a_restart_is_decided_only_where_it_may_be(release in release(), class in prop::sample::select(Class::ALL), alerted: bool, settled: bool) {
-        let verdict = Verdict { class, rule: "rule" };
+        let verdict = Verdict { class, rule: "rule", ..Verdict::UNKNOWN };
         let trigger = Trigger { alerted, settled, ..Trigger::default() };
         let policy = Policy::default();
         let now = Timestamp::UNIX_EPOCH;

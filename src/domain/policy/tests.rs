@@ -59,7 +59,7 @@ fn annotations_narrow_and_what_cannot_be_heeded_is_said() {
         (LIMIT, "2", true, true),
         (LIMIT, " 2 ", true, true),
         (LIMIT, "0", true, true),
-        (LIMIT, "5", true, false),
+        (LIMIT, "5", true, true),
         (LIMIT, "50", false, false),
         (LIMIT, "-1", false, false),
         (LIMIT, "many", false, false),

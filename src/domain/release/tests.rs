@@ -24,9 +24,18 @@ fn the_cause_is_sought_in_every_condition_and_in_stalled_last() {
     let released = serde_json::json!({"type": "Released", "status": "False", "message": "cause"});
     let unknown = serde_json::json!({"type": "Ready", "status": "Unknown", "message": "working"});
     let both = release(serde_json::json!({"status": {"conditions": [stalled, unknown, released]}}));
-    assert_eq!(both.failures().collect::<Vec<_>>(), ["cause"]);
+    assert_eq!(
+        both.failures().map(|said| said.message).collect::<Vec<_>>(),
+        ["cause"]
+    );
     let alone = release(serde_json::json!({"status": {"conditions": [stalled, unknown]}}));
-    assert_eq!(alone.failures().collect::<Vec<_>>(), ["gave up"]);
+    assert_eq!(
+        alone
+            .failures()
+            .map(|said| said.message)
+            .collect::<Vec<_>>(),
+        ["gave up"]
+    );
 }
 
 #[test]

@@ -1,0 +1,72 @@
+//! What the service is told.
+
+use std::{path::PathBuf, sync::Arc};
+
+use jiff::SignedDuration;
+
+use super::random;
+use crate::{
+    config::{Config, SweepMode},
+    domain::{classify::Classifier, policy::Policies, storm::Caps},
+    worker::Pace,
+};
+
+/// What the service is told beside its clusters.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// What messages are worth.
+    pub classifier: Arc<Classifier>,
+    /// What may be done to releases.
+    pub policies: Policies,
+    /// How much each cluster is asked to bear.
+    pub caps: Caps,
+    /// How releases are looked at without an alert.
+    pub sweep: SweepMode,
+    /// While this file exists, nothing is written.
+    pub pause_file: Option<PathBuf>,
+    /// Releases that may wait for their first look, for each cluster.
+    pub queue_capacity: usize,
+    /// The oldest event that is taken.
+    pub max_event_age: SignedDuration,
+    /// How far an event may be in the future.
+    pub max_event_ahead: SignedDuration,
+    /// What tells this process from others that write in the same second.
+    pub salt: u32,
+    /// How long things take.
+    pub pace: Pace,
+}
+
+impl Options {
+    /// The part of a configuration that the service itself is told.
+    pub fn of(config: &Config) -> Self {
+        Self {
+            classifier: Arc::clone(&config.classifier),
+            policies: config.policies.clone(),
+            caps: config.caps,
+            sweep: config.sweep,
+            pause_file: config.pause_file.clone(),
+            queue_capacity: config.queue_capacity,
+            max_event_age: config.max_event_age,
+            max_event_ahead: config.max_event_ahead,
+            salt: random(),
+            pace: Pace::default(),
+        }
+    }
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            classifier: Classifier::built_in(),
+            policies: Policies::default(),
+            caps: Caps::default(),
+            sweep: SweepMode::Watch,
+            pause_file: None,
+            queue_capacity: 4096,
+            max_event_age: SignedDuration::from_mins(15),
+            max_event_ahead: SignedDuration::from_mins(5),
+            salt: 0,
+            pace: Pace::default(),
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! `helmreboot classify`: what messages are worth, and why. The same verdict as the service's.
+
+use std::{
+    borrow::Cow,
+    io::{self, BufRead, BufWriter, Read, Write},
+    process::ExitCode,
+    sync::Arc,
+};
+
+use anyhow::{Context, bail};
+use clap::ArgMatches;
+use serde::Deserialize;
+
+use super::serve::Misconfigured;
+use crate::{
+    config::{Config, Flags},
+    domain::{classify::Classifier, release::Said},
+    telemetry::coloured,
+};
+
+mod print;
+
+use print::Printer;
+
+/// The most of a line that is read, in bytes; no Kubernetes object is larger.
+const LINE_LIMIT: u64 = 2 << 20;
+
+/// A line for machines. Other fields are ignored.
+#[derive(Deserialize)]
+struct Line<'a> {
+    #[serde(borrow)]
+    message: Cow<'a, str>,
+    #[serde(borrow, default)]
+    reason: Option<Cow<'a, str>>,
+}
+
+/// Classifies one message, or each line of standard input.
+///
+/// # Errors
+/// [`Misconfigured`] for bad usage; input that cannot be read.
+pub fn classify(matches: &ArgMatches, flags: &Flags) -> anyhow::Result<ExitCode> {
+    let text = |name: &str| matches.get_one::<String>(name).map(String::as_str);
+    let classifier = classifier(flags)?;
+    let reason = text("reason").unwrap_or_default();
+    let mut printer = Printer {
+        classifier: &classifier,
+        json: text("output") == Some("json"),
+        colours: coloured(&io::stdout()),
+        out: BufWriter::new(io::stdout().lock()),
+    };
+    let printed = match text("message") {
+        Some(message) => printer.alone(Said { reason, message }).map(|()| 0),
+        None => input(io::stdin().lock(), reason, &mut printer),
+    };
+    match printed.and_then(|bad| printer.out.flush().map(|()| bad)) {
+        Ok(0) => Ok(ExitCode::SUCCESS),
+        Ok(bad) => bail!(
+            "{bad} line{} could not be read; the output says which, each in its place",
+            if bad == 1 { "" } else { "s" }
+        ),
+        // Whoever reads has seen enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
+        Err(error) => Err(error).context("cannot read or write on"),
+    }
+}
+
+/// The rules in force with this configuration.
+pub(super) fn classifier(flags: &Flags) -> Result<Arc<Classifier>, Misconfigured> {
+    let (config, faults) = Config::read_without_keys(flags, &|name| std::env::var(name).ok());
+    if faults.is_empty() {
+        Ok(config.classifier)
+    } else {
+        Err(Misconfigured(faults))
+    }
+}
+
+/// Classifies what comes in, and says how many lines could not be read. Lines of JSON are taken one by
+/// one, so that memory does not grow with their number.
+fn input(
+    mut input: impl BufRead,
+    reason: &str,
+    printer: &mut Printer<'_, impl Write>,
+) -> io::Result<usize> {
+    let start = input.fill_buf()?;
+    let json = start.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{');
+    if !json {
+        let mut message = Vec::new();
+        (&mut input).take(LINE_LIMIT).read_to_end(&mut message)?;
+        let message = String::from_utf8_lossy(&message);
+        printer.alone(Said {
+            reason,
+            message: &message,
+        })?;
+        return Ok(0);
+    }
+    let (mut line, mut number, mut bad) = (Vec::new(), 0, 0);
+    loop {
+        line.clear();
+        if (&mut input).take(LINE_LIMIT).read_until(b'\n', &mut line)? == 0 {
+            return Ok(bad);
+        }
+        number += 1;
+        let whole = line.ends_with(b"\n") || input.fill_buf()?.is_empty();
+        if !whole {
+            input.skip_until(b'\n')?;
+        }
+        if whole && line.iter().all(u8::is_ascii_whitespace) {
+            continue;
+        }
+        let read = if whole {
+            serde_json::from_slice(&line).map_err(|error| error.to_string())
+        } else {
+            Err(format!("it is longer than {LINE_LIMIT} bytes"))
+        };
+        match read {
+            Ok(Line {
+                message,
+                reason: own,
+            }) => {
+                let own = own.as_deref().unwrap_or(reason);
+                printer.row(Said {
+                    reason: own,
+                    message: &message,
+                })?;
+            }
+            Err(problem) => {
+                bad += 1;
+                printer.error(&format!(
+                    "line {number} is no object with a message: {problem}"
+                ))?;
+            }
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! Verdicts, for people and for machines.
+
+use std::{
+    fmt,
+    io::{self, Write},
+};
+
+use serde::Serialize;
+
+use crate::domain::{
+    classify::{Class, Classifier, Fired, Rule, Verdict, head},
+    mask::mask,
+    release::Said,
+    subject::Subject,
+};
+
+/// Where verdicts go.
+pub(super) struct Printer<'a, W> {
+    pub(super) classifier: &'a Classifier,
+    pub(super) json: bool,
+    pub(super) colours: bool,
+    pub(super) out: W,
+}
+
+/// One line for machines.
+#[derive(Serialize)]
+struct Line<'a> {
+    class: &'static str,
+    rule: &'static str,
+    why: &'a str,
+    subject: Option<Shown<'a>>,
+}
+
+/// The most of a message that is shown around what decided, in characters on each side.
+const AROUND: usize = 60;
+
+impl<W: Write> Printer<'_, W> {
+    /// A message that came alone: all there is to say about it.
+    pub(super) fn alone(&mut self, said: Said<'_>) -> io::Result<()> {
+        if self.json {
+            return self.row(said);
+        }
+        let verdict = self.classifier.verdict(said);
+        let rule = self.rule(verdict);
+        let (bold, plain) = if self.colours {
+            ("\x1b[1m", "\x1b[0m")
+        } else {
+            ("", "")
+        };
+        let head = head(said.message);
+        let fired = self.classifier.fired(said);
+        let out = &mut self.out;
+        writeln!(out, "class    {bold}{}{plain}", verdict.class.as_str())?;
+        writeln!(out, "rule     {}: {}", rule.name, rule.why)?;
+        writeln!(out, "source   {}", rule.source)?;
+        let subject =
+            Subject::of(head).map_or("names nobody".into(), |subject| Shown(subject).to_string());
+        writeln!(out, "subject  {subject}")?;
+        let decided = fired.iter().find(|fired| fired.rule.name == verdict.rule);
+        if let Some(decided) = decided {
+            writeln!(out, "because  {}", quote(head, decided, bold, plain))?;
+        }
+        let also = fired.iter().filter(|fired| fired.rule.name != verdict.rule);
+        for (index, fired) in also.enumerate() {
+            let name = if index == 0 { "also" } else { "" };
+            let hidden = if fired.excepted {
+                ", inside the exception"
+            } else {
+                ""
+            };
+            let rule = fired.rule;
+            let matched = quote(head, fired, "", "");
+            writeln!(
+                out,
+                "{name:<7}  {} ({}{hidden}): {matched}",
+                rule.name,
+                rule.class.as_str()
+            )?;
+        }
+        if verdict.class == Class::Unknown && !fired.is_empty() {
+            writeln!(
+                out,
+                "but      the message lists several failures, and no rule knows all of them"
+            )?;
+        }
+        Ok(())
+    }
+
+    /// A message among many: one line.
+    pub(super) fn row(&mut self, said: Said<'_>) -> io::Result<()> {
+        let verdict = self.classifier.verdict(said);
+        let rule = self.rule(verdict);
+        let head = head(said.message);
+        let subject = Subject::of(head).map(Shown);
+        if self.json {
+            let line = Line {
+                class: verdict.class.as_str(),
+                rule: verdict.rule,
+                why: rule.why,
+                subject,
+            };
+            serde_json::to_writer(&mut self.out, &line)?;
+            return writeln!(self.out);
+        }
+        let subject = subject.map_or("-".into(), |subject| subject.to_string());
+        let end = head
+            .char_indices()
+            .rev()
+            .nth(2 * AROUND)
+            .map_or(0, |(at, _)| at);
+        let end = mask(&head[end..], 2 * AROUND);
+        writeln!(
+            self.out,
+            "{:<9}  {:<23}  {subject:<40}  {end}",
+            verdict.class.as_str(),
+            verdict.rule
+        )
+    }
+
+    /// A line that is no message, in its place.
+    pub(super) fn error(&mut self, problem: &str) -> io::Result<()> {
+        if self.json {
+            serde_json::to_writer(&mut self.out, &serde_json::json!({ "error": problem }))?;
+            writeln!(self.out)
+        } else {
+            writeln!(self.out, "{:<9}  {problem}", "error")
+        }
+    }
+
+    fn rule(&self, verdict: Verdict) -> &'static Rule {
+        self.classifier.find(verdict.rule).unwrap_or(&Rule::NONE)
+    }
+}
+
+/// What a rule matched, with some of what stands around it.
+fn quote(head: &str, fired: &Fired, bold: &str, plain: &str) -> String {
+    if fired.rule.patterns.is_empty() {
+        return "the reason alone says so".into();
+    }
+    let start = head.floor_char_boundary(fired.span.start);
+    let end = head.ceil_char_boundary(fired.span.end);
+    let (before, matched, after) = (&head[..start], &head[start..end], &head[end..]);
+    let from = before
+        .char_indices()
+        .rev()
+        .nth(AROUND - 1)
+        .map_or(0, |(at, _)| at);
+    let more = |cut: bool| if cut { "…" } else { "" };
+    let behind = after.chars().nth(AROUND).is_some();
+    format!(
+        "{}{}{bold}»{}«{plain}{}{}",
+        more(from > 0),
+        mask(&before[from..], AROUND),
+        mask(matched, 4 * AROUND),
+        mask(after, AROUND),
+        more(behind)
+    )
+}
+
+/// A subject for people's eyes.
+struct Shown<'a>(Subject<'a>);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&mask(&self.0.to_string(), 100))
+    }
+}
+
+impl Serialize for Shown<'_> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}

@@ -1,0 +1,51 @@
+//! Certificates, log-ins and rights outside the cluster.
+
+use super::{Family, permanent, transient};
+
+pub(super) const FAMILY: Family = Family {
+    name: "credentials",
+    about: "certificates, log-ins and rights",
+    rules: &[
+        permanent(
+            "certificate",
+            &[
+                r"x509: ",
+                r"certificate (signed by unknown authority|has expired|is not trusted|verify failed)",
+                r"tls: (bad certificate|unknown certificate|certificate required|failed to (verify|parse)|first record does not look like|unsupported|no supported|protocol version|no application protocol|unrecognized name|handshake failure|private key)",
+                r"self[- ]signed certificate|server gave HTTP response to HTTPS client",
+            ],
+            "the other side's certificate is not trusted",
+            "Go crypto/x509, crypto/tls",
+        ),
+        permanent(
+            "unauthorized",
+            &[
+                r"asked for the client to provide credentials|must be logged in to the server",
+                r": Unauthorized\b|\x22: (Forbidden|Proxy Authentication Required|Method Not Allowed)",
+                r"\b[Uu]nauthorized: |UNAUTHORIZED|\b(401|403|407)[ :]+(Unauthorized|Forbidden|Proxy)",
+                r"status(es)?( code)?:? (from \S+ request )?(401|403)\b|credentials? not found",
+                r"no basic auth credentials|[Aa]uthentication (is )?(required|failed)",
+                r"insufficient_scope|access (to the resource )?(is |was )?denied|(^|: )denied: ",
+                r"pull access denied",
+                r"AccessDenied|Access Denied|not authorized to perform|PERMISSION_DENIED",
+                r"[Pp]ermission \S+ denied|ExpiredToken|security token .* (is invalid|expired)",
+                r"InvalidClientTokenId|UnrecognizedClient|SignatureDoesNotMatch|AADSTS[1-8]\d+",
+                r"AADSTS90002|invalid_(grant|client|token)|[Tt]oken (has |is )?expired",
+                r"incorrect username or password",
+                r"(invalid|wrong|bad) (username|credentials|password|token)|no valid credential",
+                r"no EC2 IMDS role found, operation error ec2imds: GetMetadata, (http response error StatusCode: 40\d|request canceled, context)",
+                r"could not find default credentials|HTTP 40[13]\b",
+                r"code = (PermissionDenied|Unauthenticated)",
+            ],
+            "credentials or rights have to be changed first",
+            "registries and clouds",
+        ),
+        transient(
+            "limited-by-403",
+            &[r"(?i)\b403 [\w ()]{0,40}rate limit"],
+            "a forge that answers 403 when it means: too many requests",
+            "GitHub",
+        )
+        .exception(),
+    ],
+};

@@ -1,0 +1,54 @@
+//! Connections.
+
+use super::{Family, transient};
+
+pub(super) const FAMILY: Family = Family {
+    name: "network",
+    about: "connections, name look-ups, TLS handshakes",
+    rules: &[
+        transient(
+            "name-lookup",
+            &[
+                r"no such host|server misbehaving|[Tt]emporary failure in name resolution",
+                r"cannot unmarshal DNS message|no answer from DNS server|lame referral",
+                r"invalid DNS response|[Nn]on-recoverable failure in name resolution|dial tcp: lookup ",
+            ],
+            "the name could not be looked up for a moment",
+            "Go net/dnsclient.go",
+        ),
+        transient(
+            "connection",
+            &[
+                r"connection refused|connection reset|reset by peer|broken pipe|i/o timeout",
+                r"TLS handshake timeout|connection timed out|(operation|request) timed out",
+                r"no route to host|host is (down|unreachable)|[Nn]etwork is (unreachable|down)",
+                r"use of closed (network )?connection|connection (was )?(closed|lost|aborted)",
+                r"cannot assign requested address|too many open files|actively refused|forcibly closed",
+                r"disconnected|failed to respond",
+                r"unexpected EOF|: EOF\b|\bEOF$|server closed idle connection",
+                r"transport connection broken|timeout awaiting response headers|request canceled",
+                r"transport is closing|error reading from server",
+                r"code = (Unavailable|Aborted|ResourceExhausted)|proxyconnect tcp|tls: internal error",
+                r"dial (tcp|unix|udp)|connect: ",
+                r"http2: (client conn|server sent|Transport|timeout|stream|no cached|response body|request body|aborting|canceling)",
+                r"sent GOAWAY|stream error: |client connection lost|[Ee]rror (while )?dialing",
+                r"net/http: (request canceled|TLS handshake|timeout|abort|HTTP/1\.x transport)",
+                r"connection is draining|received (prior )?goaway|server preface",
+                r"closed the stream without|produced zero addresses|last (connection|resolver) error",
+                r"persistConn|putIdleConn|readLoopPeekFail|closed response body|bad record MAC",
+                r"protocol is shutdown|connection abort|endpoint is not connected|no buffer space",
+                r"dropped connection",
+            ],
+            "the network or the peer failed for a moment",
+            "Go net, net/http, crypto/tls, syscall",
+        ),
+        transient(
+            "deadline",
+            &[
+                r"context deadline exceeded|code = DeadlineExceeded|Client\.Timeout (exceeded|or context)",
+            ],
+            "time ran out before anybody said no",
+            "Go context, net/http",
+        ),
+    ],
+};

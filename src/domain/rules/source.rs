@@ -1,0 +1,91 @@
+//! Where charts come from: repositories and registries.
+
+use super::{Family, permanent, transient};
+
+const SOURCE: &str = "fluxcd/source-controller:internal/helm";
+const REGISTRY: &str =
+    "distribution/distribution:registry/api/v2/errors.go, oras-go, net/http status texts";
+
+pub(super) const FAMILY: Family = Family {
+    name: "source",
+    about: "chart repositories and registries",
+    rules: &[
+        permanent(
+            "chart-missing",
+            &[
+                r"\b(404|410) (Not Found|Gone)|status( code)?:? (404|410)\b|HTTP 404\b",
+r"chart with version matching|no chart (name|version) found|no chart version found",
+r"no values file found|(MANIFEST|NAME|BLOB)_UNKNOWN|(manifest|name|blob) unknown",
+r"repository (name )?(is )?not (found|known)|not found in \S+ (index|repository)",
+r"no such file or directory",
+                r"(could not locate|no) .{0,80}(version|tags?|chart) (matching|found|available)",
+r"unable to locate any tags|couldn't find (tag|remote ref)|could not locate a version",
+r"has no downloadable URLs| : (404|410)\b|no match found for semver|[Nn]o tags found",
+r"failed to (get|fetch|download|pull|resolve) [^\n]*: not found\b",
+            ],
+            "the chart or version does not exist",
+            REGISTRY,
+        ),
+        permanent(
+            "source-settings",
+            &[
+                r"(unsupported|missing) protocol scheme|scheme \S+ not supported",
+r"not a valid chart repository",
+r"(invalid|malformed) (Helm )?(repository )?(URL|url|reference)|invalid reference",
+r"first path segment in URL|authentication secret",
+r"(failed to|could not) get (authentication|auth|certificate|TLS) |media ?type",
+r"minimum number of descriptors|no API version specified|mediatype",
+r"looks like .* (html|HTML)|: object required\b",
+            ],
+            "the source is not set up as its server needs it",
+            SOURCE,
+        ),
+        permanent("request-refused", &[
+            r"\b(400 Bad Request|405 Method Not Allowed|406 Not Acceptable|412 Precondition Failed|415 Unsupported Media Type|422 Unprocessable|451 Unavailable For Legal|501 Not Implemented)",
+r"status(es)?( code)?:? (400|405|406|412|415|422|451|501)\b",
+        ], "the server refuses the request as it is", "Go net/http status texts").fallback(),
+        permanent(
+            "chart-verification",
+            &[
+                r"no (matching )?(signatures?|attestations?)( were)? found|no matching signatures",
+r"signature (verification failed|mismatch|is invalid)|provenance (data|file)",
+r"not signed",
+            ],
+            "the chart's signature does not verify",
+            "sigstore/cosign, notaryproject/notation",
+        ),
+        permanent("verification-failed", &[r"verification error|failed to verify|\bcosign|\bnotation\b"],
+            "the chart's signature was not verified", "sigstore/cosign, notaryproject/notation").fallback(),
+        permanent("log-in-failed", &[r"failed to (log ?in|authenticate|authorize|refresh cached credentials)",
+r"failed to (get|retrieve) (credential|authorization token|access token)",
+r"[Uu]nable to retrieve credentials|cannot fetch token|failed to acquire a token"],
+            "logging in failed, and nobody says that it was an outage", "registries and clouds").fallback(),
+        transient(
+            "registry-overloaded",
+            &[
+                r"\b(408|425|429|5\d\d) (Request|Too|Internal|Bad|Service|Gateway|Web|Origin|Insufficient|Unknown)",
+r"status( ?[cC]ode)?[:=]? ?(from \S+ request: )?(408|425|429|5\d\d)\b",
+r"HTTP( status)?[: ](408|425|429|5\d\d)\b",
+r"(Service|service) (Temporarily )?(Unavailable|unavailable)|Bad Gateway",
+r"Gateway Time-?out|Internal Server Error|giving up after \d+ attempt|[Ee]rror 5\d\d\b",
+r" : (429|5\d\d)\b|unexpected status( code)? \S+: (408|429|5\d\d)\b|read only mode",
+r"[Dd]ata limit exceeded|blob upload (unknown|invalid)|failed commit on ref",
+r"unexpected commit digest|failed size validation|TOO_MANY_REQUEST",
+r"temporarily_unavailable|is in GC|IDPCommunicationError|AADSTS(90033|50196|90013)",
+            ],
+            "the registry or repository was overloaded or away",
+            REGISTRY,
+        ),
+        transient(
+            "throttled",
+            &[
+                r"toomanyrequests|TOOMANYREQUESTS|[Tt]oo [Mm]any [Rr]equests|pull rate limit",
+r"[Rr]ate [Ll]imit(ed|s)?\b|[Rr]ate exceeded|Throttl|RequestLimitExceeded|SlowDown",
+r"RESOURCE_EXHAUSTED|[Qq]uota exceeded for quota (metric|group)",
+r"exceeded maximum number of attempts|ServerBusy|TooManyRequests",
+            ],
+            "too many requests for now",
+            "registries and clouds",
+        ),
+    ],
+};

@@ -1,0 +1,180 @@
+//! Each built-in rule, on lines of its own: `tests/fixtures/rules.txt`.
+
+use std::collections::BTreeMap;
+
+use helmreboot::domain::{
+    classify::{Class, Classifier, head},
+    release::Said,
+    rules::{FAMILIES, Rank, built_in},
+};
+use proptest::prelude::*;
+
+use crate::corpus::{corpus, own};
+
+/// Lines of one rule: whether it shall name the verdict, the reason, the message.
+type Lines = Vec<(bool, &'static str, String)>;
+
+fn lines() -> BTreeMap<&'static str, Lines> {
+    let (mut lines, mut rule) = (BTreeMap::<_, Lines>::new(), "");
+    for line in include_str!("../fixtures/rules.txt").lines() {
+        match line.split_once(' ') {
+            Some((sign @ ("+" | "-"), text)) => {
+                let (reason, message) = match text.strip_prefix('[') {
+                    Some(rest) => rest.split_once("] ").expect("a reason"),
+                    None => ("", text),
+                };
+                let message = message.replace("\\n", "\n").replace("\\t", "\t");
+                lines
+                    .entry(rule)
+                    .or_default()
+                    .push((sign == "+", reason, message));
+            }
+            None if !line.is_empty() => rule = line,
+            _ => {}
+        }
+    }
+    lines
+}
+
+#[test]
+fn every_rule_names_the_verdict_on_its_lines_and_does_not_fire_on_near_misses() {
+    let (classifier, lines) = (Classifier::default(), lines());
+    let mut wrong = Vec::new();
+    for (_, rule) in built_in() {
+        let lines = lines.get(rule.name).map_or(&[][..], Vec::as_slice);
+        let (own, near): (Vec<_>, Vec<_>) = lines.iter().partition(|(own, ..)| *own);
+        if own.len() < 2 || near.is_empty() {
+            wrong.push(format!("{} needs two lines and a near miss", rule.name));
+        }
+        for (own, reason, message) in lines {
+            let said = Said { reason, message };
+            let verdict = classifier.verdict(said);
+            let fired = classifier.fired(said);
+            let fires = fired
+                .iter()
+                .any(|fired| fired.rule.name == rule.name && !fired.excepted);
+            if *own != (verdict.rule == rule.name) || (!own && fires) {
+                wrong.push(format!(
+                    "{}: {} by {}: {message}",
+                    rule.name,
+                    verdict.class.as_str(),
+                    verdict.rule
+                ));
+            }
+        }
+    }
+    for name in lines.keys() {
+        if !built_in().any(|(_, rule)| rule.name == *name) {
+            wrong.push(format!("there is no rule {name}"));
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "{} wrong:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
+}
+
+#[test]
+fn no_line_of_a_rule_is_taken_from_the_corpus() {
+    let known: Vec<_> = corpus().into_iter().map(|line| line.message).collect();
+    for (name, lines) in lines() {
+        for (_, _, message) in lines {
+            assert!(!known.contains(&message), "{name}: {message}");
+        }
+    }
+}
+
+#[test]
+fn every_family_and_rule_says_what_it_is_about() {
+    for family in FAMILIES {
+        assert!(
+            !family.about.is_empty() && !family.rules.is_empty(),
+            "{}",
+            family.name
+        );
+        for rule in family.rules {
+            assert!(
+                !rule.why.is_empty() && !rule.source.is_empty(),
+                "{}",
+                rule.name
+            );
+            assert!((1..=1000).contains(&rule.budget), "{}", rule.name);
+        }
+    }
+}
+
+/// What lasts, in the words of every permanent rule that counts anywhere.
+fn lasting_lines() -> Vec<String> {
+    let lines = lines();
+    let strong = built_in().filter(|(_, rule)| {
+        let anywhere = rule
+            .patterns
+            .iter()
+            .all(|pattern| !pattern.starts_with('^'));
+        rule.class == Class::Permanent
+            && rule.rank == Rank::Ordinary
+            && anywhere
+            && !rule.patterns.is_empty()
+    });
+    let own = strong.flat_map(|(_, rule)| lines[rule.name].iter().filter(|(own, ..)| *own));
+    // A sentence that has to end the message cannot stand in front of another.
+    own.map(|(_, _, message)| message.clone())
+        .filter(|message| !message.ends_with("..."))
+        .collect()
+}
+
+/// Words a stranger may try, and every message known to pass.
+fn passing_lines() -> Vec<String> {
+    let known = corpus().into_iter().chain(own());
+    let known = known
+        .filter(|line| line.class == "transient")
+        .map(|line| line.message);
+    let words = [
+        "context deadline exceeded",
+        "connection refused",
+        "\n\t* EOF",
+        " && timed out waiting for the condition",
+        "try again later",
+    ];
+    known.chain(words.map(str::to_owned)).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_bytes_get_a_verdict(bytes in proptest::collection::vec(any::<u8>(), 0..4000), reason in "\\PC{0,30}") {
+        let message = String::from_utf8_lossy(&bytes);
+        let said = Said { reason: &reason, message: &message };
+        let classifier = Classifier::built_in();
+        let verdict = classifier.verdict(said);
+        let fired = classifier.fired(said);
+        prop_assert!(verdict.class == Class::Unknown || fired.iter().any(|fired| fired.rule.name == verdict.rule));
+    }
+
+    #[test]
+    fn a_log_tail_changes_nothing(index in any::<prop::sample::Index>(), tail in "\\PC{0,200}", lasting in any::<prop::sample::Index>()) {
+        let known: Vec<_> = corpus().into_iter().chain(own()).collect();
+        let line = index.get(&known);
+        let all = lasting_lines();
+        let classifier = Classifier::built_in();
+        let head = head(&line.message);
+        let said = |message| Said { reason: &line.reason, message };
+        let before = classifier.verdict(said(head));
+        let after = format!("{head}\n\nLast Helm logs:\n\n{tail}{}", lasting.get(&all));
+        prop_assert_eq!(classifier.verdict(said(&after)), before);
+    }
+
+    #[test]
+    fn a_permanent_sentence_is_never_outvoted(lasting in any::<prop::sample::Index>(), passing in any::<prop::sample::Index>(), between in "( && |\n\t\\* |: |; |, |\n| )", first in any::<bool>()) {
+        let (all_lasting, all_passing) = (lasting_lines(), passing_lines());
+        let lasting = lasting.get(&all_lasting);
+        let passing: &String = passing.get(&all_passing);
+        let passing = head(passing);
+        let message = if first { format!("{lasting}{between}{passing}") } else { format!("{passing}{between}{lasting}") };
+        let verdict = Classifier::built_in().verdict(message.as_str().into());
+        prop_assert_ne!(verdict.class, Class::Transient, "{} by {}", message, verdict.rule);
+    }
+}
