@@ -26,7 +26,7 @@ macro_rules! settings {
 }
 
 settings! {
-    CONFIG = "config", "HELMREBOOT_CONFIG", None, "", "YAML file with any of the settings below, and with clusters";
+    CONFIG = "config", "HELMREBOOT_CONFIG", None, "", "YAML file with any of the settings below, and with clusters, policies and rules";
     WEBHOOK_BIND_ADDRESS = "webhook-bind-address", "WEBHOOK_BIND_ADDRESS", Some("webhookBindAddress"), ":9292", "where alerts come in";
     METRICS_BIND_ADDRESS = "metrics-bind-address", "METRICS_BIND_ADDRESS", Some("metricsBindAddress"), ":8080", "where /metrics is served";
     HEALTH_PROBE_BIND_ADDRESS = "health-probe-bind-address", "HEALTH_PROBE_BIND_ADDRESS", Some("healthProbeBindAddress"), ":8081", "where /healthz and /readyz are answered";

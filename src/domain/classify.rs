@@ -6,6 +6,7 @@
 //! fallbacks speak where nobody else does. Where a message lists several failures, each must be known.
 
 use std::{
+    collections::BTreeMap,
     ops::Range,
     sync::{Arc, LazyLock},
 };
@@ -78,6 +79,8 @@ pub struct Fired {
 #[derive(Debug)]
 pub struct Classifier {
     entries: Vec<Entry>,
+    /// Those that have no patterns.
+    by_reason: Vec<usize>,
     patterns: Patterns,
 }
 
@@ -105,7 +108,13 @@ impl Classifier {
     /// What is wrong with the patterns, taken together.
     pub fn new(entries: Vec<Entry>) -> Result<Self, String> {
         let patterns = Patterns::new(entries.iter().map(|entry| entry.rule.patterns))?;
-        Ok(Self { entries, patterns })
+        let rules = entries.iter().enumerate();
+        let by_reason = rules.filter(|(_, entry)| entry.rule.patterns.is_empty());
+        Ok(Self {
+            by_reason: by_reason.map(|(index, _)| index).collect(),
+            entries,
+            patterns,
+        })
     }
 
     /// The rules in force, in order.
@@ -186,17 +195,21 @@ impl Classifier {
 }
 
 /// Which rules decide first.
-const ORDER: [(Rank, Class); 9] = [
-    (Rank::Exception, Class::Benign),
-    (Rank::Ordinary, Class::Benign),
-    (Rank::Exception, Class::Permanent),
-    (Rank::Ordinary, Class::Permanent),
-    (Rank::Exception, Class::Transient),
-    (Rank::Ordinary, Class::Transient),
-    (Rank::Fallback, Class::Permanent),
-    (Rank::Fallback, Class::Transient),
-    (Rank::Fallback, Class::Benign),
-];
+const fn place(rule: &Rule) -> u8 {
+    match (rule.rank, rule.class) {
+        (Rank::Exception, Class::Benign) => 0,
+        (Rank::Ordinary, Class::Benign) => 1,
+        (Rank::Exception, Class::Permanent) => 2,
+        (Rank::Ordinary, Class::Permanent) => 3,
+        (Rank::Exception, Class::Transient) => 4,
+        (Rank::Ordinary, Class::Transient) => 5,
+        (Rank::Fallback, Class::Permanent) => 6,
+        (Rank::Fallback, Class::Transient) => 7,
+        (Rank::Fallback, Class::Benign) => 8,
+        // No rule means that nobody knows.
+        (_, Class::Unknown) => 9,
+    }
+}
 
 /// A text, and which rules fire on it.
 struct Reading<'a> {
@@ -208,24 +221,22 @@ struct Reading<'a> {
 }
 
 impl Reading<'_> {
+    /// The rules that fire, in no order, some more than once.
     fn firing(&self) -> impl Iterator<Item = (usize, &'static Rule)> {
-        let rules = self.classifier.entries.iter().map(|entry| entry.rule);
-        rules.enumerate().filter(|(index, rule)| {
-            (rule.reasons.is_empty() || rule.reasons.contains(&self.reason))
-                && (rule.patterns.is_empty() || self.matches.has(*index))
-        })
+        let by_reason = self.classifier.by_reason.iter().copied();
+        let indices = self.matches.rules().chain(by_reason);
+        let rules = indices.map(|index| (index, self.classifier.entries[index].rule));
+        rules.filter(|(_, rule)| rule.reasons.is_empty() || rule.reasons.contains(&self.reason))
     }
 
     /// The rule that names the verdict.
     fn decides(&self) -> Option<&'static Rule> {
         let exceptions = self.exceptions();
-        ORDER.into_iter().find_map(|order| {
-            let mut firing = self.firing();
-            let first = firing.find(|(index, rule)| {
-                (rule.rank, rule.class) == order && !self.excepted(*index, rule, &exceptions)
-            });
-            first.map(|(_, rule)| rule)
-        })
+        let counting = self
+            .firing()
+            .filter(|(index, rule)| !self.excepted(*index, rule, &exceptions));
+        let first = counting.min_by_key(|(index, rule)| (place(rule), *index));
+        first.map(|(_, rule)| rule)
     }
 
     /// What the exceptions that fire match. Few messages have any.
@@ -260,8 +271,9 @@ impl Reading<'_> {
     fn all(&self) -> Vec<Fired> {
         let exceptions = self.exceptions();
         let [_, end] = self.windows;
-        let mut fired: Vec<_> = self
-            .firing()
+        let firing: BTreeMap<_, _> = self.firing().collect();
+        let mut fired: Vec<_> = firing
+            .into_iter()
             .map(|(index, rule)| {
                 let (window, span) = self.spans(index).next().unwrap_or_default();
                 // The second window is the end of the head, wherever that begins.
@@ -277,11 +289,7 @@ impl Reading<'_> {
                 }
             })
             .collect();
-        let place = |fired: &Fired| {
-            let own = (fired.rule.rank, fired.rule.class);
-            (fired.excepted, ORDER.iter().position(|order| *order == own))
-        };
-        fired.sort_by_key(place);
+        fired.sort_by_key(|fired| (fired.excepted, place(fired.rule)));
         fired
     }
 }

@@ -2,6 +2,7 @@
 
 use helmreboot::{
     app::Options,
+    config::Config,
     domain::{classify::Class, policy::Policy},
 };
 use serde_json::json;
@@ -585,4 +586,57 @@ async fn a_release_that_is_suspended_or_deleted_during_a_wait_is_left_alone() {
         pass(600).await;
         assert_eq!((app.why(&release), app.writes().len()), (why, 0));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn rules_of_ones_own_say_how_to_ask_and_how_often() {
+    let file = std::path::PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("own-rules.yaml");
+    let yaml = "rules:\n\
+        - name: moody-proxy\n  pattern: the proxy is having a moment\n  action: force\n  budget: 40%\n\
+        - name: patient\n  pattern: come back tomorrow\n  budget: 2\n\
+        - name: immutable-field\n  class: transient\n- name: invalid-object\n  enabled: false\n";
+    std::fs::write(&file, yaml).expect("a file");
+    let flags = [("config", file.display().to_string())].into();
+    let env = |name: &str| (name == "HELMREBOOT_TOKEN").then(|| "a key".to_owned());
+    let config = Config::load(&flags, &env).expect("a configuration");
+    let options = Options {
+        classifier: config.classifier,
+        ..alerts_only()
+    };
+    let moody = |name, attempts| restarted(name, attempts).failed("the proxy is having a moment");
+    let patient = |name, attempts| restarted(name, attempts).failed("come back tomorrow");
+    let cases = vec![
+        case(moody("one", "1"), "force", 1),
+        case(moody("two", "2"), "budget-spent", 1),
+        case(patient("nine", "9"), "reset", 1),
+        case(patient("ten", "10"), "budget-spent", 1),
+        case(
+            patient("own", "4").annotated("helmreboot.io/limit", "4"),
+            "budget-spent",
+            1,
+        ),
+        case(Live::stalled("lasting").failed(IMMUTABLE), "reset", 1),
+    ];
+    check(options.clone(), cases).await;
+    let app = TestApp::with(options, &["a"]);
+    let release = app.holds(Live::stalled("web").failed("the proxy is having a moment"));
+    app.alert(&release).await;
+    pass(9).await;
+    assert_eq!(app.writes().len(), 1);
+    let annotation = |name| app.annotation(&release, name);
+    assert!(annotation("reconcile.fluxcd.io/forceAt").is_some());
+    assert_eq!(annotation("reconcile.fluxcd.io/resetAt"), None);
+    assert_eq!(
+        annotation("helmreboot.io/cause").as_deref(),
+        Some("moody-proxy")
+    );
+    let restarts = app
+        .metric("helmreboot_restarts_by_rule_total{rule=\"moody-proxy\"}")
+        .await;
+    assert!((restarts - 1.0).abs() < f64::EPSILON);
+    let verdicts = "helmreboot_verdicts_total{class=\"transient\",rule=\"patient\"}";
+    assert!(
+        app.metric(verdicts).await.abs() < f64::EPSILON,
+        "every series is there from the start"
+    );
 }

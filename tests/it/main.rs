@@ -2,6 +2,7 @@
 
 mod architecture;
 mod binary;
+mod classify;
 mod corpus;
 mod decisions;
 mod episodes;

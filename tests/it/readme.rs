@@ -4,8 +4,10 @@ use helmreboot::{
     app::Options,
     config::settings,
     domain::{
+        classify::Class,
         decide::{Row, TABLE, Why},
         ledger,
+        rules::{FAMILIES, Family, OWN},
     },
 };
 
@@ -107,13 +109,72 @@ fn every_annotation_that_is_written_or_read_is_named() {
     }
 }
 
+/// The first sample of YAML that holds a line.
+fn sample(line: &str) -> &'static str {
+    let mut samples = README
+        .split("```yaml\n")
+        .skip(1)
+        .filter_map(|rest| rest.split("```").next());
+    samples
+        .find(|sample| sample.lines().any(|other| other == line))
+        .expect("a sample")
+}
+
+#[test]
+fn the_list_of_families_is_the_one_verdicts_are_made_by() {
+    let row = |family: &Family| {
+        let cell = |class| {
+            let rules = family.rules.iter().filter(|rule| rule.class == class);
+            let names: Vec<_> = rules.map(|rule| format!("`{}`", rule.name)).collect();
+            if names.is_empty() {
+                "–".to_owned()
+            } else {
+                names.join(" ")
+            }
+        };
+        format!(
+            "| {} | {} | {} | {} | {} |",
+            family.name,
+            family.about,
+            cell(Class::Transient),
+            cell(Class::Permanent),
+            cell(Class::Benign)
+        )
+    };
+    let expected: Vec<_> = FAMILIES.iter().map(row).collect();
+    let shown = README
+        .split_once("| family | about |")
+        .map_or("", |(_, rest)| rest);
+    let shown: Vec<_> = shown.lines().skip(2).take(expected.len() + 1).collect();
+    let (last, rows) = shown.split_last().expect("a table");
+    assert_eq!(rows, expected, "\n{}", expected.join("\n"));
+    assert_eq!(*last, "");
+}
+
+#[test]
+fn the_sample_rules_are_understood() {
+    let folder = std::path::PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
+    for (line, names) in [
+        ("  - name: slow-proxy", &["slow-proxy"][..]),
+        ("  - name: tenant-full", &["tenant-full", "known-denial"]),
+    ] {
+        let yaml = sample(line);
+        let file = folder.join("sample-rules.yaml");
+        std::fs::write(&file, yaml).expect("a file");
+        let flags = [("config", file.display().to_string())].into();
+        let env = |name: &str| (name == settings::TOKEN_ENV).then(|| "a key".to_owned());
+        let config = helmreboot::config::Config::load(&flags, &env).expect("a configuration");
+        let own = config.classifier.entries().iter();
+        let own = own.filter(|entry| entry.family == OWN);
+        let own: Vec<_> = own.map(|entry| entry.rule.name).collect();
+        assert_eq!(own, names);
+    }
+    assert_eq!(sample("  - name: slow-proxy").lines().count(), 3);
+}
+
 #[test]
 fn the_sample_configuration_is_understood() {
-    let yaml = README
-        .split("```yaml\n")
-        .nth(1)
-        .and_then(|rest| rest.split("```").next())
-        .expect("a sample");
+    let yaml = sample("clusters:");
     let folder = std::path::PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
     let mut text = yaml.to_owned();
     for name in ["hub", "prod-eu-team-a", "prod-eu"] {
@@ -136,10 +197,7 @@ fn the_sample_configuration_is_understood() {
 
 #[test]
 fn the_sample_policies_are_understood() {
-    let yaml = README.split("```yaml\n").nth(2);
-    let yaml = yaml
-        .and_then(|rest| rest.split("```").next())
-        .expect("a sample");
+    let yaml = sample("policies:");
     let file = std::path::PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("policies.yaml");
     std::fs::write(&file, yaml).expect("a file");
     let flags = [("config", file.display().to_string())].into();

@@ -177,4 +177,29 @@ proptest! {
         let verdict = Classifier::built_in().verdict(message.as_str().into());
         prop_assert_ne!(verdict.class, Class::Transient, "{} by {}", message, verdict.rule);
     }
+
+    #[test]
+    fn what_a_stranger_writes_changes_nothing(place in any::<prop::sample::Index>(), passing in any::<prop::sample::Index>()) {
+        let all_passing = passing_lines();
+        let passing: &String = passing.get(&all_passing);
+        let message = place.get(&PLACES).replace("{}", head(passing));
+        let verdict = Classifier::built_in().verdict(message.as_str().into());
+        prop_assert_eq!(verdict.class, Class::Permanent, "{} by {}", message, verdict.rule);
+    }
 }
+
+/// Where charts, policies and names put words of their own into a message.
+const PLACES: [&str; 12] = [
+    "execution error at (api/templates/a.yaml:3:4): {}",
+    "template: api/templates/a.yaml:3:4: executing \"api/templates/a.yaml\" at <fail .Values.text>: error calling fail: {}",
+    "template: api/templates/a.yaml:3:4: executing \"api/templates/a.yaml\" at <tpl .Values.text .>: error calling tpl: error during tpl function execution for \"{}\": parse error",
+    "ConfigMap \"api\" is invalid: data[{}]: Invalid value: \"{}\": a valid config key must consist of alphanumeric characters",
+    "admission webhook \"validation.gatekeeper.sh\" denied the request: [owner] you wrote: {}",
+    "admission webhook \"validate.kyverno.svc-fail\" denied the request: \n\nresource Pod/a/b was blocked due to the following policies \n\nlabels:\n  owner: 'validation error: {} rule owner failed at path /metadata/'",
+    "ValidatingAdmissionPolicy 'owner' with binding 'owner' denied request: {}",
+    "values don't meet the specifications of the schema(s) in the following chart(s):\napi:\n- at '/text': '{}' does not match pattern '^a$'\n",
+    "failed to create typed patch object (a/b; v1, Kind=ConfigMap): .data[\"{}\"]: field not declared in schema",
+    "Apply failed with 1 conflict: conflict with \"{}\" using v1: .data.a",
+    "YAML parse error on api/templates/a.yaml: error converting YAML to JSON: yaml: line 3: could not find expected ':' near {}",
+    "error while running post render on files: {}",
+];

@@ -106,7 +106,7 @@ impl<W: Write> Printer<'_, W> {
         let end = head
             .char_indices()
             .rev()
-            .nth(2 * AROUND)
+            .nth(2 * AROUND - 1)
             .map_or(0, |(at, _)| at);
         let end = mask(&head[end..], 2 * AROUND);
         writeln!(

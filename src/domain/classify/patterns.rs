@@ -1,40 +1,48 @@
-//! Many patterns, one pass: which match says one set; where, each by itself, which is rarely asked.
+//! Many patterns, one pass: an automaton looks for what each pattern cannot do without, and only patterns
+//! whose words occur are tried. Most alternatives are nothing but words, and need no trying.
 
-use std::{
-    fmt,
-    ops::Range,
-    panic::{RefUnwindSafe, UnwindSafe},
-    sync::OnceLock,
-};
+use std::{fmt, ops::Range, sync::OnceLock};
 
+use aho_corasick::AhoCorasick;
 use regex::bytes::{Regex, RegexBuilder};
-use regex_automata::{
-    Input, MatchKind, PatternSet,
-    meta::{self, BuildError},
-    nfa::thompson::WhichCaptures,
-    util::{
-        pool::{Pool, PoolGuard},
-        syntax,
-    },
+use regex_syntax::{
+    ParserBuilder,
+    hir::{Hir, HirKind},
 };
 
-type Make = Box<dyn Fn() -> PatternSet + Send + Sync + UnwindSafe + RefUnwindSafe>;
+/// The most patterns that all rules together may have.
+const MOST: usize = 2048;
+
+/// Shorter words occur in most messages.
+const SHORTEST: usize = 3;
 
 /// The patterns of all rules.
 pub(super) struct Patterns {
-    set: meta::Regex,
-    /// Sets to write matches into, so that a verdict allocates nothing.
-    slots: Pool<PatternSet, Make>,
+    words: AhoCorasick,
+    /// Of each word, which pattern it belongs to, and whether the word alone is a match.
+    meanings: Vec<(usize, bool)>,
+    /// Patterns that have no words, to be tried on every message.
+    wordless: Vec<usize>,
     /// Of each rule, where its patterns stand in `each`.
     ranges: Vec<Range<usize>>,
-    each: Vec<(&'static str, OnceLock<Regex>)>,
+    each: Vec<Pattern>,
 }
 
-/// What matched.
-pub(super) struct Matches<'a> {
-    slot: PoolGuard<'a, PatternSet, Make>,
-    ranges: &'a [Range<usize>],
+struct Pattern {
+    text: &'static str,
+    compiled: OnceLock<Regex>,
+    /// Whose it is.
+    rule: usize,
 }
+
+/// Which patterns matched.
+pub(super) struct Matches<'a> {
+    bits: Bits,
+    each: &'a [Pattern],
+}
+
+#[derive(Clone, Copy)]
+struct Bits([u64; MOST / 64]);
 
 impl Patterns {
     /// Compiles the patterns of rules.
@@ -42,33 +50,47 @@ impl Patterns {
         rules: impl Iterator<Item = &'static [&'static str]>,
     ) -> Result<Self, String> {
         let (mut each, mut ranges) = (Vec::new(), Vec::new());
-        for patterns in rules {
+        for (rule, patterns) in rules.enumerate() {
             let start = each.len();
-            each.extend(patterns.iter().map(|pattern| (*pattern, OnceLock::new())));
+            each.extend(patterns.iter().map(|text| Pattern {
+                text,
+                compiled: OnceLock::new(),
+                rule,
+            }));
             ranges.push(start..each.len());
         }
-        let sources: Vec<_> = each.iter().map(|(pattern, _)| *pattern).collect();
-        let set = meta::Builder::new()
-            .syntax(
-                syntax::Config::new()
-                    .unicode(false)
-                    .utf8(false)
-                    .dot_matches_new_line(true),
-            )
-            .configure(
-                meta::Config::new()
-                    .match_kind(MatchKind::All)
-                    .utf8_empty(false)
-                    .which_captures(WhichCaptures::None)
-                    .hybrid_cache_capacity(CACHE),
-            )
-            .build_many(&sources)
-            .map_err(|error| said(&error))?;
-        let patterns = set.pattern_len();
-        let make: Make = Box::new(move || PatternSet::new(patterns));
+        if each.len() > MOST {
+            return Err(format!(
+                "all rules together have {} patterns; write at most {MOST}",
+                each.len()
+            ));
+        }
+        let (mut words, mut meanings, mut wordless) = (Vec::new(), Vec::new(), Vec::new());
+        for (index, pattern) in each.iter().enumerate() {
+            let hir = parse(pattern.text)?;
+            let alternatives = match hir.kind() {
+                HirKind::Alternation(alternatives) => alternatives.as_slice(),
+                _ => std::slice::from_ref(&hir),
+            };
+            let needed: Option<Vec<_>> = alternatives.iter().map(needed).collect();
+            let Some(needed) = needed else {
+                wordless.push(index);
+                continue;
+            };
+            for (alternative, of) in alternatives.iter().zip(needed) {
+                let whole = matches!(alternative.kind(), HirKind::Literal(_));
+                for word in of {
+                    words.push(word);
+                    meanings.push((index, whole));
+                }
+            }
+        }
+        let words = AhoCorasick::new(&words)
+            .map_err(|error| format!("the rules cannot be searched for: {error}"))?;
         Ok(Self {
-            set,
-            slots: Pool::new(make),
+            words,
+            meanings,
+            wordless,
             ranges,
             each,
         })
@@ -76,15 +98,30 @@ impl Patterns {
 
     /// Which patterns match in any of these texts.
     pub(super) fn matches(&self, texts: &[&str]) -> Matches<'_> {
-        let mut slot = self.slots.get();
-        slot.clear();
+        let mut bits = Bits([0; MOST / 64]);
         for text in texts.iter().filter(|text| !text.is_empty()) {
-            self.set
-                .which_overlapping_matches(&Input::new(text.as_bytes()), &mut slot);
+            let mut tried = bits;
+            let mut try_one = |pattern: usize, bits: &mut Bits| {
+                if !tried.has(pattern) {
+                    tried.set(pattern);
+                    if self.each[pattern].regex().is_match(text.as_bytes()) {
+                        bits.set(pattern);
+                    }
+                }
+            };
+            for found in self.words.find_overlapping_iter(text.as_bytes()) {
+                match self.meanings[found.pattern()] {
+                    (pattern, true) => bits.set(pattern),
+                    (pattern, false) => try_one(pattern, &mut bits),
+                }
+            }
+            for pattern in &self.wordless {
+                try_one(*pattern, &mut bits);
+            }
         }
         Matches {
-            slot,
-            ranges: &self.ranges,
+            bits,
+            each: &self.each,
         }
     }
 
@@ -95,28 +132,56 @@ impl Patterns {
         text: &'a str,
     ) -> impl Iterator<Item = Range<usize>> + 'a {
         let each = &self.each[self.ranges[rule].clone()];
-        each.iter().flat_map(move |(pattern, compiled)| {
-            let compiled = compiled.get_or_init(|| {
-                one(pattern).expect("a pattern that compiled as one of many compiles alone")
-            });
-            compiled
-                .find_iter(text.as_bytes())
-                .map(|found| found.range())
+        each.iter().flat_map(move |pattern| {
+            let found = pattern.regex().find_iter(text.as_bytes());
+            found.map(|found| found.range())
         })
     }
 }
 
-/// Memory for the automaton that is built while messages come in, in bytes. It is thrown away and begun
-/// anew when it is full, so this trades memory for speed.
-const CACHE: usize = 4 << 20;
+impl Pattern {
+    fn regex(&self) -> &Regex {
+        self.compiled
+            .get_or_init(|| one(self.text).expect("the pattern was checked"))
+    }
+}
 
 impl Matches<'_> {
-    /// Whether a pattern of that rule matched.
-    pub(super) fn has(&self, rule: usize) -> bool {
-        self.ranges[rule].clone().any(|pattern| {
-            let id = regex_automata::PatternID::must(pattern);
-            self.slot.contains(id)
-        })
+    /// The rules whose patterns matched, each as often as it has patterns that did.
+    pub(super) fn rules(&self) -> impl Iterator<Item = usize> {
+        let each = self.each.iter().enumerate();
+        let matched = each.filter(|(pattern, _)| self.bits.has(*pattern));
+        matched.map(|(_, pattern)| pattern.rule)
+    }
+}
+
+impl Bits {
+    fn has(&self, bit: usize) -> bool {
+        self.0[bit / 64] >> (bit % 64) & 1 == 1
+    }
+
+    fn set(&mut self, bit: usize) {
+        self.0[bit / 64] |= 1 << (bit % 64);
+    }
+}
+
+/// Words of which every match holds at least one; `None` where there are none that are long enough.
+fn needed(hir: &Hir) -> Option<Vec<Vec<u8>>> {
+    match hir.kind() {
+        HirKind::Literal(literal) => {
+            (literal.0.len() >= SHORTEST).then(|| vec![literal.0.to_vec()])
+        }
+        HirKind::Capture(capture) => needed(&capture.sub),
+        HirKind::Repetition(repetition) if repetition.min > 0 => needed(&repetition.sub),
+        HirKind::Alternation(branches) => {
+            let words: Option<Vec<_>> = branches.iter().map(needed).collect();
+            words.map(|words| words.concat())
+        }
+        HirKind::Concat(parts) => {
+            let shortest = |words: &Vec<Vec<u8>>| words.iter().map(Vec::len).min();
+            parts.iter().filter_map(needed).max_by_key(shortest)
+        }
+        _ => None,
     }
 }
 
@@ -140,6 +205,15 @@ pub fn check(pattern: &str) -> Result<(), String> {
     Ok(())
 }
 
+fn parse(pattern: &str) -> Result<Hir, String> {
+    let mut parser = ParserBuilder::new()
+        .unicode(false)
+        .utf8(false)
+        .dot_matches_new_line(true)
+        .build();
+    parser.parse(pattern).map_err(|error| error.to_string())
+}
+
 fn one(pattern: &str) -> Result<Regex, regex::Error> {
     RegexBuilder::new(pattern)
         .unicode(false)
@@ -148,17 +222,51 @@ fn one(pattern: &str) -> Result<Regex, regex::Error> {
         .build()
 }
 
-fn said(error: &BuildError) -> String {
-    match error.size_limit() {
-        Some(_) => "all rules together are too large; write fewer or shorter patterns".into(),
-        None => error.to_string(),
-    }
-}
-
 impl fmt::Debug for Patterns {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Patterns")
             .field("each", &self.each.len())
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(pattern: &str) -> Option<Vec<String>> {
+        let words = needed(&parse(pattern).expect("a pattern"))?;
+        Some(
+            words
+                .into_iter()
+                .map(|word| String::from_utf8(word).expect("text"))
+                .collect(),
+        )
+    }
+
+    #[test]
+    fn words_are_what_a_pattern_cannot_do_without() {
+        for (pattern, expected) in [
+            ("connection refused", Some(vec!["connection refused"])),
+            ("[Tt]oo many", Some(vec!["oo many"])),
+            ("a(bcd|efgh)+", Some(vec!["bcd", "efgh"])),
+            ("(bcd)?efg", Some(vec!["efg"])),
+            (r"x (ab|c)\d", None),
+            ("(?i)words", None),
+        ] {
+            let expected = expected.map(|words| words.into_iter().map(String::from).collect());
+            assert_eq!(words(pattern), expected, "{pattern}");
+        }
+    }
+
+    #[test]
+    fn a_pattern_is_found_by_its_words_and_only_where_it_matches() {
+        const RULES: [&[&str]; 3] = [&["refused|time[d ]out"], &[r"\bx\d"], &["^refused"]];
+        let patterns = Patterns::new(RULES.into_iter()).expect("patterns");
+        let found = |text| patterns.matches(&[text, ""]).rules().collect::<Vec<_>>();
+        assert_eq!(found("connection refused"), [0]);
+        assert_eq!(found("refused x1"), [0, 1, 2]);
+        assert_eq!(found("timed"), [0usize; 0]);
+        assert_eq!(found("timedout"), [0]);
     }
 }

@@ -202,3 +202,30 @@ fn observing_as_a_whole_or_by_cluster_outranks_every_policy() {
     assert_eq!(mode(&one, "a"), Mode::Observe);
     assert_eq!(mode(&one, "b"), Mode::Act);
 }
+
+#[test]
+fn a_rule_s_share_lowers_any_limit_and_raises_only_the_policy_s() {
+    let policy = |limit, own_limit| Policy {
+        limit,
+        own_limit,
+        ..Policy::default()
+    };
+    for (limit, own, share, gets) in [
+        (5, false, 100, 5),
+        (5, false, 60, 3),
+        (5, false, 1, 1),
+        (1, false, 60, 1),
+        (5, false, 0, 0),
+        (0, false, 1000, 0),
+        (5, false, 1000, 50),
+        (5, true, 1000, 5),
+        (5, true, 20, 1),
+        (u32::MAX, false, 1000, u32::MAX),
+    ] {
+        assert_eq!(
+            policy(limit, own).limit_for(share),
+            gets,
+            "{limit} {own} {share}"
+        );
+    }
+}

@@ -50,7 +50,7 @@ r"resource mapping not found",
             "another field manager owns the field", "k8s.io/apiserver:pkg/endpoints/handlers/fieldmanager"),
 
         transient("not-yet-admitted", &[
-            r"is forbidden: ([\w. -]+: )?(status unknown for quota: [\w.-]+|not yet ready to handle request|caches? (is |are )?not synchroni[sz]ed|unable to \w+ \w+ at this time because there was an error enforcing limit ranges|unable to find pre-allocated uid annotation|paramKind kind \S+ not yet synced|unable to create new content in namespace [\w.-]+ because it is being terminated)",
+            r"is forbidden: ([\w. -]+: )?(status unknown for quota: [\w.-]+|not yet ready to handle request|no API token found for service account|caches? (is |are )?not synchroni[sz]ed|unable to \w+ \w+ at this time because there was an error enforcing limit ranges|unable to find pre-allocated uid annotation|paramKind kind \S+ not yet synced|unable to create new content in namespace [\w.-]+ because it is being terminated)",
             r#"is forbidden: error looking up service account [\w.-]+/default: serviceaccount "default" not found"#,
         ], "the namespace or its quota was not ready yet", ADMISSION).exception(),
         transient("discovery-race", &[
@@ -62,6 +62,9 @@ r"corrupt(ed)? (object|database)|NOSPACE"],
         transient("finalizers-late", &[
             r#"[\w.]+ "[^"]*" is invalid: metadata\.finalizers: Forbidden: no new finalizers can be added if the object is being deleted, found new finalizers \[\]string\{[^}]*\}"#,
         ], "the object was being deleted while it was written", VALIDATION).exception(),
+        transient("openapi-unreachable", &[
+            concat!(r#"error validating "[^"]*": error validating data: (failed to download openapi: )?((Get|Head) "[^"]*": "#, outage!(), "|the server is currently unable to handle the request|the server was unable to return a response in the time allotted)"),
+        ], "the API server did not say what its kinds look like", "k8s.io/kubectl:pkg/validation").exception(),
         transient("being-deleted", &[
             r"object is being deleted",
 r"no new finalizers can be added if the object is being deleted",
@@ -70,9 +73,9 @@ r"in the precondition|while custom resource definition is terminating",
         ], "its predecessor is still being deleted", ERRORS),
         transient("etcd", &[r"etcdserver: (request|.*timed out|leader|no leader|not (the )?(current )?leader|too many requests|server stopped|unhealthy cluster|waiting)",
 r"leader changed|raft proposal dropped|required revision has been compacted",
-r"database is locked|etcdclient: no available endpoints"],
+r"database is locked|etcdclient: no available endpoints|no available \w+ leader|[Tt]oo many connections|connection is closing"],
             "etcd was slow or changed its leader", "etcd-io/etcd:api/v3rpc/rpctypes/error.go"),
-        transient("object-modified", &[r"the object has been modified|Operation cannot be fulfilled on "],
+        transient("object-modified", &[r"the object has been modified|was modified by a different process|Operation cannot be fulfilled on "],
             "two writers met (409); the next try reads anew", ERRORS),
         transient("cluster-unreachable", &[r"[Kk]ubernetes cluster unreachable|cluster reachability check failed"],
             "Helm reached no API server, and nobody says why", "helm/helm:pkg/kube/client.go").fallback(),

@@ -42,7 +42,7 @@ pub(super) const FAMILY: Family = Family {
         ),
         transient(
             "limited-by-403",
-            &[r"(?i)\b403 [\w ()]{0,40}rate limit"],
+            &[r"\b403 [\w ()]{0,40}[Rr]ate [Ll]imit"],
             "a forge that answers 403 when it means: too many requests",
             "GitHub",
         )

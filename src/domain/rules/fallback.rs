@@ -2,15 +2,59 @@
 
 use super::{Family, permanent, transient};
 
+/// Whole words, as they stand in sentences: names of releases and charts have hyphens around theirs.
+macro_rules! words {
+    ($words:literal) => {
+        concat!(r"(^|[\s:'\x22(\[])(", $words, r")([\s:.,;!)'\x22\]]|$)")
+    };
+}
+
 pub(super) const FAMILY: Family = Family {
     name: "fallback",
     about: "common words, where no other rule fires",
     rules: &[
-        permanent("refusing-words", &[
-            r"(?i)(^|[\s:'\x22(\[])(not found|does not exist|doesn't exist|already exists|(is|are) required|must (be|have|not|contain|match|specify|set|provide)|(not|isn't|aren't) (allowed|supported|permitted|valid|implemented|defined|possible|recognized|enabled|installed)|unsupported|invalid|unknown (flag|command|field|type|key|provider|image)|cannot be (empty|null|used|set|parsed)|missing|mismatch|malformed|(unable|failed|could not|cannot|can't) (to )?(parse|decode|convert|unmarshal)|denied|rejected|disallowed|deprecated|conflicts? with|conflicting|insufficient (scope|permission|privilege|quota|access|rights)s?|may (not|only)|should (be|have|match|not|only)|already (in use|bound|defined|managed|marked|assigned|set)|(does not|doesn't|do not|don't|not) (match|conform|fit)|too (long|short|many|few|large|big)|forbidden|prohibited|incompatible|validation (failed|error|failure)|compilation error|could not find|(unable|failed|couldn't) to (find|resolve|recognize|locate)|couldn't find|undefined|no such|read-?only|duplicate|out of (range|bounds)|not a valid|no \w+ (found|provided|defined|configured)|expected|permission denied|no space left)([\s:.,;!)'\x22\]]|$)",
-        ], "words by which programs refuse what they are given", "common use").fallback(),
-        transient("delaying-words", &[
-            r"(?i)(^|[\s:'(\[])(timed out|timeout( (exceeded|expired|while|occurred|reached|error|after|waiting|awaiting)|[:.!)]|$)|try again( later)?|retry later|please retry|temporar(y|ily) (unavailable|failure|error|overloaded|out of|problem)|(is |currently )unavailable|overloaded|throttl(ed|ing)|not yet (ready|available|initialized|synced|established)|is not ready|not ready yet|deadline exceeded|shutting down|starting up|being (deleted|terminated)|not (yet )?(initialized|synced|synchroni[sz]ed|started)|unreachable|connection (failed|failure|error|problem|lost|dropped|timeout)|(will|please) (be )?retr(y|ied)|busy|disconnected|metadata service)",
-        ], "words by which programs ask for patience", "common use").fallback(),
+        permanent(
+            "refusing-words",
+            &[
+                words!("[Nn]ot found|(does not|doesn't) exist|[Aa]lready exists|[Nn]o such|[Uu]ndefined"),
+                words!("(could not|couldn't) find|(unable|failed) to (find|resolve|recognize|locate)"),
+                words!(r"[Nn]o \w+ (found|provided|defined|configured)|[Mm]issing|(is|are) required"),
+                words!("must (be|have|not|contain|match|specify|set|provide)|may (not|only)"),
+                words!("should (be|have|match|not|only)|cannot be (empty|null|used|set|parsed)"),
+                words!("(not|isn't|aren't) (allowed|supported|permitted|valid|implemented|defined)"),
+                words!("(not|isn't|aren't) (possible|recognized|enabled|installed)|[Nn]ot a valid"),
+                words!("[Ii]nvalid|[Uu]nsupported|[Mm]alformed|[Ii]ncompatible|[Dd]eprecated"),
+                words!("[Uu]nknown (flag|command|field|type|key|provider|image)|[Ee]xpected"),
+                words!("(unable to|failed to|could not|cannot|can't) (parse|decode|convert|unmarshal)"),
+                words!("[Mm]ismatch|(does not|doesn't|do not|don't|not) (match|conform|fit)"),
+                words!("[Dd]enied|[Rr]ejected|[Dd]isallowed|[Ff]orbidden|[Pp]rohibited|[Rr]ead-?only"),
+                words!("[Cc]onflicts? with|[Cc]onflicting|[Dd]uplicate|[Oo]ut of (range|bounds)"),
+                words!("[Ii]nsufficient (scope|permission|privilege|quota|access|right)s?"),
+                words!("already (in use|bound|defined|managed|marked|assigned|set)|[Nn]o space left"),
+                words!("[Tt]oo (long|short|many|few|large|big)|[Vv]alidation (failed|error|failure)"),
+                words!("[Cc]ompilation error|[Ii]nvalid value"),
+            ],
+            "words by which programs refuse what they are given",
+            "common use",
+        )
+        .fallback(),
+        transient(
+            "delaying-words",
+            &[
+                words!("[Tt]imed out|[Tt]imeout (exceeded|expired|while|occurred|reached|error|after|waiting)"),
+                r"(^|[\s:'(\[])[Tt]imeout([:.!)]|$)",
+                words!("[Tt]ry again|[Rr]etry later|[Pp]lease retry|(will|please) (be )?retr(y|ied)"),
+                words!("[Tt]emporar(y|ily) (unavailable|failure|error|overloaded|out of|problem)"),
+                words!("(is|currently) unavailable|[Oo]verloaded|[Tt]hrottl(ed|ing)|[Bb]usy"),
+                words!("[Nn]ot (yet )?(initialized|synced|synchroni[sz]ed|started|available|established)"),
+                words!("[Nn]ot yet ready|[Nn]ot ready yet|[Dd]eadline exceeded"),
+                words!("[Ss]hutting down|[Ss]tarting up|being (deleted|terminated)|[Uu]nreachable"),
+                words!("[Cc]onnection (failed|failure|error|problem|lost|dropped|timeout)|[Dd]isconnected"),
+                words!("metadata service"),
+            ],
+            "words by which programs ask for patience",
+            "common use",
+        )
+        .fallback(),
     ],
 };

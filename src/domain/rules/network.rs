@@ -37,7 +37,7 @@ pub(super) const FAMILY: Family = Family {
                 r"closed the stream without|produced zero addresses|last (connection|resolver) error",
                 r"persistConn|putIdleConn|readLoopPeekFail|closed response body|bad record MAC",
                 r"protocol is shutdown|connection abort|endpoint is not connected|no buffer space",
-                r"dropped connection",
+                r"dropped connection|Server closed\b",
             ],
             "the network or the peer failed for a moment",
             "Go net, net/http, crypto/tls, syscall",

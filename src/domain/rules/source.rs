@@ -41,8 +41,8 @@ r"looks like .* (html|HTML)|: object required\b",
             SOURCE,
         ),
         permanent("request-refused", &[
-            r"\b(400 Bad Request|405 Method Not Allowed|406 Not Acceptable|412 Precondition Failed|415 Unsupported Media Type|422 Unprocessable|451 Unavailable For Legal|501 Not Implemented)",
-r"status(es)?( code)?:? (400|405|406|412|415|422|451|501)\b",
+            r"\b(400 Bad Request|402 Payment Required|405 Method Not Allowed|406 Not Acceptable|412 Precondition Failed|415 Unsupported Media Type|422 Unprocessable|451 Unavailable For Legal|501 Not Implemented)",
+r"status(es)?( code)?:? (400|402|405|406|412|415|422|451|501)\b",
         ], "the server refuses the request as it is", "Go net/http status texts").fallback(),
         permanent(
             "chart-verification",
@@ -60,6 +60,8 @@ r"not signed",
 r"failed to (get|retrieve) (credential|authorization token|access token)",
 r"[Uu]nable to retrieve credentials|cannot fetch token|failed to acquire a token"],
             "logging in failed, and nobody says that it was an outage", "registries and clouds").fallback(),
+        transient("refused-for-now", &[r"status code (429|50[0-4]): (denied|unauthorized|forbidden|not found): "],
+            "the status says for now, whatever the registry says beside it", REGISTRY).exception(),
         transient(
             "registry-overloaded",
             &[
