@@ -75,13 +75,16 @@ pub struct Fired {
     pub excepted: bool,
 }
 
-/// All rules, compiled once into one set.
+/// All rules, compiled once.
 #[derive(Debug)]
 pub struct Classifier {
     entries: Vec<Entry>,
     /// Those that have no patterns.
     by_reason: Vec<usize>,
+    /// Of all rules but the fallbacks.
     patterns: Patterns,
+    /// Of the fallbacks, which most messages never come to.
+    fallbacks: Patterns,
 }
 
 impl Default for Classifier {
@@ -107,13 +110,21 @@ impl Classifier {
     /// # Errors
     /// What is wrong with the patterns, taken together.
     pub fn new(entries: Vec<Entry>) -> Result<Self, String> {
-        let patterns = Patterns::new(entries.iter().map(|entry| entry.rule.patterns))?;
+        let of = |fallback: bool| {
+            let patterns = entries.iter().map(move |entry| {
+                let own = (entry.rule.rank == Rank::Fallback) == fallback;
+                if own { entry.rule.patterns } else { &[] }
+            });
+            Patterns::new(patterns)
+        };
+        let (patterns, fallbacks) = (of(false)?, of(true)?);
         let rules = entries.iter().enumerate();
         let by_reason = rules.filter(|(_, entry)| entry.rule.patterns.is_empty());
         Ok(Self {
             by_reason: by_reason.map(|(index, _)| index).collect(),
             entries,
             patterns,
+            fallbacks,
         })
     }
 
@@ -186,8 +197,8 @@ impl Classifier {
         let windows = text::windows(head);
         Reading {
             classifier: self,
-            length: head.len(),
             windows,
+            length: head.len(),
             reason,
             matches: self.patterns.matches(&windows),
         }
@@ -214,17 +225,28 @@ const fn place(rule: &Rule) -> u8 {
 /// A text, and which rules fire on it.
 struct Reading<'a> {
     classifier: &'a Classifier,
-    length: usize,
     windows: [&'a str; 2],
+    length: usize,
     reason: &'a str,
     matches: Matches<'a>,
 }
 
 impl Reading<'_> {
-    /// The rules that fire, in no order, some more than once.
+    /// The rules that fire, fallbacks aside, in no order, some more than once.
     fn firing(&self) -> impl Iterator<Item = (usize, &'static Rule)> {
+        let firing = self.those(&self.matches);
+        firing.filter(|(_, rule)| rule.rank != Rank::Fallback)
+    }
+
+    /// The fallbacks that fire.
+    fn falling_back(&self, matches: &Matches<'_>) -> impl Iterator<Item = (usize, &'static Rule)> {
+        let firing = self.those(matches);
+        firing.filter(|(_, rule)| rule.rank == Rank::Fallback)
+    }
+
+    fn those(&self, matches: &Matches<'_>) -> impl Iterator<Item = (usize, &'static Rule)> {
         let by_reason = self.classifier.by_reason.iter().copied();
-        let indices = self.matches.rules().chain(by_reason);
+        let indices = matches.rules().chain(by_reason);
         let rules = indices.map(|index| (index, self.classifier.entries[index].rule));
         rules.filter(|(_, rule)| rule.reasons.is_empty() || rule.reasons.contains(&self.reason))
     }
@@ -232,10 +254,14 @@ impl Reading<'_> {
     /// The rule that names the verdict.
     fn decides(&self) -> Option<&'static Rule> {
         let exceptions = self.exceptions();
-        let counting = self
-            .firing()
-            .filter(|(index, rule)| !self.excepted(*index, rule, &exceptions));
+        let firing = self.firing();
+        let counting = firing.filter(|(index, rule)| !self.excepted(*index, rule, &exceptions));
         let first = counting.min_by_key(|(index, rule)| (place(rule), *index));
+        let first = first.or_else(|| {
+            let matches = self.classifier.fallbacks.matches(&self.windows);
+            let firing = self.falling_back(&matches);
+            firing.min_by_key(|(index, rule)| (place(rule), *index))
+        });
         first.map(|(_, rule)| rule)
     }
 
@@ -263,7 +289,8 @@ impl Reading<'_> {
     fn spans(&self, index: usize) -> impl Iterator<Item = (usize, Range<usize>)> {
         let windows = self.windows.iter().enumerate();
         windows.flat_map(move |(window, text)| {
-            let spans = self.classifier.patterns.spans(index, text);
+            let patterns = self.classifier.patterns.spans(index, text);
+            let spans = patterns.chain(self.classifier.fallbacks.spans(index, text));
             spans.map(move |span| (window, span))
         })
     }
@@ -271,7 +298,9 @@ impl Reading<'_> {
     fn all(&self) -> Vec<Fired> {
         let exceptions = self.exceptions();
         let [_, end] = self.windows;
-        let firing: BTreeMap<_, _> = self.firing().collect();
+        let matches = self.classifier.fallbacks.matches(&self.windows);
+        let firing = self.firing().chain(self.falling_back(&matches));
+        let firing: BTreeMap<_, _> = firing.collect();
         let mut fired: Vec<_> = firing
             .into_iter()
             .map(|(index, rule)| {

@@ -149,9 +149,7 @@ impl Pattern {
 impl Matches<'_> {
     /// The rules whose patterns matched, each as often as it has patterns that did.
     pub(super) fn rules(&self) -> impl Iterator<Item = usize> {
-        let each = self.each.iter().enumerate();
-        let matched = each.filter(|(pattern, _)| self.bits.has(*pattern));
-        matched.map(|(_, pattern)| pattern.rule)
+        self.bits.ones().map(|pattern| self.each[pattern].rule)
     }
 }
 
@@ -162,6 +160,18 @@ impl Bits {
 
     fn set(&mut self, bit: usize) {
         self.0[bit / 64] |= 1 << (bit % 64);
+    }
+
+    fn ones(&self) -> impl Iterator<Item = usize> {
+        let words = self.0.iter().enumerate();
+        words.flat_map(|(index, word)| {
+            let mut left = *word;
+            std::iter::from_fn(move || {
+                let bit = left.trailing_zeros();
+                left &= left.wrapping_sub(1);
+                (bit < u64::BITS).then(|| index * 64 + bit as usize)
+            })
+        })
     }
 }
 
