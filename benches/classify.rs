@@ -59,7 +59,7 @@ fn labelled(criterion: &mut Criterion) {
     group.bench_function("verdicts", |bencher| {
         bencher.iter(|| {
             for (reason, message) in &lines {
-                black_box(classifier.verdict(Said { reason, message }));
+                black_box(classifier.verdict(Said::by_event(reason, message)));
             }
         });
     });

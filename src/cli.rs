@@ -60,7 +60,7 @@ pub fn command() -> Command {
         .subcommand(
             Command::new("classify")
                 .about("Say what a failure message is worth, and which rule says so")
-                .after_help("Without MESSAGE, standard input is read: lines of JSON objects with message and reason, or else all of it as one message.")
+                .after_help("Without MESSAGE, standard input is read: lines of JSON objects with message and reason, or, without --output json, one message as it is.")
                 .arg(Arg::new("message").value_name("MESSAGE").help("What Flux said").value_parser(NonEmptyStringValueParser::new()))
                 .arg(
                     Arg::new("reason")

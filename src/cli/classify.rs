@@ -14,13 +14,16 @@ use serde::Deserialize;
 use super::serve::Misconfigured;
 use crate::{
     config::{Config, Flags},
-    domain::{classify::Classifier, release::Said},
+    domain::{classify::Classifier, mask::mask, release::Said},
     telemetry::coloured,
 };
 
 mod print;
 
 use print::Printer;
+
+/// What some programs write before UTF-8 text.
+const BOM: &[u8] = "\u{feff}".as_bytes();
 
 /// The most of a line that is read, in bytes; no Kubernetes object is larger.
 const LINE_LIMIT: u64 = 2 << 20;
@@ -49,7 +52,7 @@ pub fn classify(matches: &ArgMatches, flags: &Flags) -> anyhow::Result<ExitCode>
         out: BufWriter::new(io::stdout().lock()),
     };
     let printed = match text("message") {
-        Some(message) => printer.alone(Said { reason, message }).map(|()| 0),
+        Some(message) => printer.alone(Said::by_event(reason, message)).map(|()| 0),
         None => input(io::stdin().lock(), reason, &mut printer),
     };
     match printed.and_then(|bad| printer.out.flush().map(|()| bad)) {
@@ -81,16 +84,14 @@ fn input(
     reason: &str,
     printer: &mut Printer<'_, impl Write>,
 ) -> io::Result<usize> {
+    // Machines write lines; people may also paste a message as it is.
     let start = input.fill_buf()?;
-    let json = start.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{');
-    if !json {
+    let start = start.strip_prefix(BOM).unwrap_or(start).trim_ascii_start();
+    if !printer.json && !start.starts_with(b"{") && !start.starts_with(b"[") {
         let mut message = Vec::new();
         (&mut input).take(LINE_LIMIT).read_to_end(&mut message)?;
         let message = String::from_utf8_lossy(&message);
-        printer.alone(Said {
-            reason,
-            message: &message,
-        })?;
+        printer.alone(Said::by_event(reason, &message))?;
         return Ok(0);
     }
     let (mut line, mut number, mut bad) = (Vec::new(), 0, 0);
@@ -107,8 +108,11 @@ fn input(
         if whole && line.iter().all(u8::is_ascii_whitespace) {
             continue;
         }
-        let read = if whole {
-            serde_json::from_slice(&line).map_err(|error| error.to_string())
+        let text = line.strip_prefix(BOM).unwrap_or(&line).trim_ascii();
+        let read = if !text.starts_with(b"{") && whole {
+            Err("it does not begin with {".into())
+        } else if whole {
+            serde_json::from_slice(text).map_err(|error| error.to_string())
         } else {
             Err(format!("it is longer than {LINE_LIMIT} bytes"))
         };
@@ -118,13 +122,11 @@ fn input(
                 reason: own,
             }) => {
                 let own = own.as_deref().unwrap_or(reason);
-                printer.row(Said {
-                    reason: own,
-                    message: &message,
-                })?;
+                printer.row(Said::by_event(own, &message))?;
             }
             Err(problem) => {
                 bad += 1;
+                let problem = mask(&problem, 200);
                 printer.error(&format!(
                     "line {number} is no object with a message: {problem}"
                 ))?;

@@ -8,6 +8,7 @@ use super::{Fault, Sources, fields::Fields, parse};
 use crate::domain::{
     classify::{Class, Classifier, Entry, Rule, check},
     ledger::Action,
+    mask::mask,
     rules::{OWN, Rank, built_in},
 };
 
@@ -84,8 +85,17 @@ impl Reading {
     /// The rule, and whether it is in force. Rules live as long as the process, so their texts are leaked:
     /// once, at the start, as much as the file holds.
     fn rule(&mut self, known: &[Entry]) -> Option<(Rule, bool)> {
-        let name = self.text("name", rule_name)?;
-        let Some(name) = name else {
+        // All fields are taken before any fault ends this: what is left is what nobody knows.
+        let name = self.text("name", rule_name);
+        let enabled = self.text("enabled", parse::boolean);
+        let patterns = self.patterns();
+        let class = self.text("class", class);
+        let rank = self.text("rank", rank);
+        let action = self.text("action", action);
+        let budget = self.text("budget", budget);
+        let why = self.text("why", why);
+        let reasons = self.reasons();
+        let Some(name) = name? else {
             self.fault(
                 "name",
                 "is missing; write a name for the rule, or that of a built-in one",
@@ -103,29 +113,33 @@ impl Reading {
             },
             |entry| *entry.rule,
         );
-        let enabled = self.text("enabled", parse::boolean)?.unwrap_or(true);
-        let patterns = self.patterns()?;
-        if let Some(class) = self.text("class", class)? {
+        let enabled = enabled?.unwrap_or(true);
+        let patterns = patterns?;
+        if let Some(class) = class? {
             rule.class = class;
         }
-        if let Some(rank) = self.text("rank", rank)? {
+        if let Some(rank) = rank? {
             rule.rank = rank;
         }
-        if let Some(action) = self.text("action", action)? {
+        if let Some(action) = action? {
             rule.action = Some(action);
         }
-        if let Some(budget) = self.text("budget", budget)? {
+        if let Some(budget) = budget? {
             rule.budget = budget;
         }
-        if let Some(why) = self.text("why", why)? {
+        if let Some(why) = why? {
             rule.why = why.leak();
         }
-        if let Some(reasons) = self.reasons()? {
+        if let Some(reasons) = reasons? {
             rule.reasons = reasons.leak();
         }
         if let Some(patterns) = patterns {
             rule.patterns = patterns.leak();
             rule.source = "the configuration";
+        }
+        if !enabled && known.is_none() {
+            self.fault("name", "names no built-in rule, so there is nothing to switch off; helmreboot rules lists them");
+            return None;
         }
         if enabled && rule.patterns.is_empty() && rule.reasons.is_empty() {
             self.fault("pattern", "is missing; there is no built-in rule of that name (helmreboot rules lists them), so say what the message holds");
@@ -270,8 +284,8 @@ fn budget(text: &str) -> Result<u16, String> {
 }
 
 fn why(text: &str) -> Result<String, String> {
-    if text.chars().any(char::is_control) || text.chars().count() > 200 {
-        return Err("write one line of at most 200 characters".into());
+    if mask(text, usize::MAX) != text || text.chars().count() > 200 {
+        return Err("write one plain line of at most 200 characters".into());
     }
     Ok(text.to_owned())
 }

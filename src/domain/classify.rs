@@ -135,21 +135,30 @@ impl Classifier {
 
     /// The verdict on one message.
     pub fn verdict(&self, said: Said<'_>) -> Verdict {
-        let head = head(said.message);
-        let Some(rule) = self.read(head, said.reason).decides() else {
+        let Some(rule) = self.read(said).decides() else {
             return Verdict::UNKNOWN;
         };
-        // Of several failures, one that nobody knows may be the one that lasts.
-        let known = |item| self.read(item, said.reason).decides().is_some();
-        if rule.class == Class::Transient && !text::items(head).all(known) {
+        if rule.class != Class::Transient {
+            return Verdict::of(rule);
+        }
+        // Of several failures, one may last, and so may one that nobody knows.
+        let mut worst = Verdict::of(rule);
+        for message in text::items(text::bounded(said.message)) {
+            match self.read(Said { message, ..said }).decides() {
+                Some(rule) if rule.class == Class::Permanent => return Verdict::of(rule),
+                Some(rule) if rule.class == Class::Transient => {}
+                _ => worst = Verdict::UNKNOWN,
+            }
+        }
+        if said.message.len() > HEAD_LIMIT {
             return Verdict::UNKNOWN;
         }
-        Verdict::of(rule)
+        worst
     }
 
-    /// Every rule that fires on a message, the one that names the verdict first, and where in its head.
+    /// Every rule that fires on a message, the one that names the verdict first, and where.
     pub fn fired(&self, said: Said<'_>) -> Vec<Fired> {
-        self.read(head(said.message), said.reason).all()
+        self.read(said).all()
     }
 
     /// The verdict on a live release, from all its conditions that tell of a failure: the cause is often
@@ -178,7 +187,7 @@ impl Classifier {
 
     /// What a release that fails has in common with others.
     pub fn fingerprint(&self, release: &Release, verdict: Verdict) -> Fingerprint {
-        let message = self.cause(release).map_or("", |(_, message)| head(message));
+        let message = self.cause(release).map_or("", |(_, message)| message);
         Fingerprint::of(verdict.rule, message)
     }
 
@@ -193,14 +202,13 @@ impl Classifier {
         rules.find(|rule| rule.name == name)
     }
 
-    fn read<'a>(&'a self, head: &'a str, reason: &'a str) -> Reading<'a> {
-        let windows = text::windows(head);
+    fn read<'a>(&'a self, said: Said<'a>) -> Reading<'a> {
+        let text = text::bounded(said.message);
         Reading {
             classifier: self,
-            windows,
-            length: head.len(),
-            reason,
-            matches: self.patterns.matches(&windows),
+            text,
+            reason: said.reason,
+            matches: self.patterns.matches(text),
         }
     }
 }
@@ -225,8 +233,7 @@ const fn place(rule: &Rule) -> u8 {
 /// A text, and which rules fire on it.
 struct Reading<'a> {
     classifier: &'a Classifier,
-    windows: [&'a str; 2],
-    length: usize,
+    text: &'a str,
     reason: &'a str,
     matches: Matches<'a>,
 }
@@ -255,18 +262,55 @@ impl Reading<'_> {
     fn decides(&self) -> Option<&'static Rule> {
         let exceptions = self.exceptions();
         let firing = self.firing();
-        let counting = firing.filter(|(index, rule)| !self.excepted(*index, rule, &exceptions));
+        let counting = firing.filter(|(index, rule)| self.counts(*index, rule, &exceptions));
         let first = counting.min_by_key(|(index, rule)| (place(rule), *index));
-        let first = first.or_else(|| {
-            let matches = self.classifier.fallbacks.matches(&self.windows);
-            let firing = self.falling_back(&matches);
-            firing.min_by_key(|(index, rule)| (place(rule), *index))
-        });
-        first.map(|(_, rule)| rule)
+        match first {
+            Some((_, rule)) if rule.class != Class::Transient => Some(rule),
+            first => {
+                let matches = self.classifier.fallbacks.matches(self.text);
+                let falling = self.falling_back(&matches);
+                let after = first.map(|_| self.last_word());
+                let falling = falling.filter(|(index, rule)| {
+                    after.is_none_or(|after| self.refuses(*index, rule, after))
+                });
+                let fallback = falling.min_by_key(|(index, rule)| (place(rule), *index));
+                fallback.or(first).map(|(_, rule)| rule)
+            }
+        }
+    }
+
+    /// Whether a rule that fires is to be heeded: not only inside of what exceptions match, and not only
+    /// by words that somebody quotes.
+    fn counts(&self, index: usize, rule: &Rule, exceptions: &[Range<usize>]) -> bool {
+        let passing = rule.class == Class::Transient && rule.rank == Rank::Ordinary;
+        if passing && !rule.patterns.is_empty() && self.text.contains('"') {
+            let mut spans = self.spans(index);
+            if spans.all(|span| text::quoted(self.text, span.start, span.end)) {
+                return false;
+            }
+        }
+        !self.excepted(index, rule, exceptions)
+    }
+
+    /// Where the last word stands that speaks for a passing failure.
+    fn last_word(&self) -> usize {
+        let passing = self
+            .firing()
+            .filter(|(_, rule)| rule.class == Class::Transient);
+        let ends = passing
+            .flat_map(|(index, _)| self.spans(index))
+            .map(|span| span.end);
+        ends.max().unwrap_or_default()
+    }
+
+    /// Whether a fallback names the cause: what refuses stands behind all that is passing, and wrapped
+    /// errors name their cause last.
+    fn refuses(&self, index: usize, rule: &Rule, after: usize) -> bool {
+        rule.class == Class::Permanent && self.spans(index).any(|span| span.start >= after)
     }
 
     /// What the exceptions that fire match. Few messages have any.
-    fn exceptions(&self) -> Vec<(usize, Range<usize>)> {
+    fn exceptions(&self) -> Vec<Range<usize>> {
         let rules = self.firing();
         let exceptions = rules.filter(|(_, rule)| rule.rank == Rank::Exception);
         exceptions
@@ -275,47 +319,33 @@ impl Reading<'_> {
     }
 
     /// Whether a rule fires only inside of what exceptions match.
-    fn excepted(&self, index: usize, rule: &Rule, exceptions: &[(usize, Range<usize>)]) -> bool {
+    fn excepted(&self, index: usize, rule: &Rule, exceptions: &[Range<usize>]) -> bool {
         if rule.rank == Rank::Exception || rule.patterns.is_empty() || exceptions.is_empty() {
             return false;
         }
-        self.spans(index).all(|(window, span)| {
-            exceptions.iter().any(|(other, exception)| {
-                *other == window && exception.start <= span.start && span.end <= exception.end
-            })
-        })
+        let within = |span: &Range<usize>, all: &Range<usize>| {
+            all.start <= span.start && span.end <= all.end
+        };
+        self.spans(index)
+            .all(|span| exceptions.iter().any(|exception| within(&span, exception)))
     }
 
-    fn spans(&self, index: usize) -> impl Iterator<Item = (usize, Range<usize>)> {
-        let windows = self.windows.iter().enumerate();
-        windows.flat_map(move |(window, text)| {
-            let patterns = self.classifier.patterns.spans(index, text);
-            let spans = patterns.chain(self.classifier.fallbacks.spans(index, text));
-            spans.map(move |span| (window, span))
-        })
+    fn spans(&self, index: usize) -> impl Iterator<Item = Range<usize>> {
+        let patterns = self.classifier.patterns.spans(index, self.text);
+        patterns.chain(self.classifier.fallbacks.spans(index, self.text))
     }
 
     fn all(&self) -> Vec<Fired> {
         let exceptions = self.exceptions();
-        let [_, end] = self.windows;
-        let matches = self.classifier.fallbacks.matches(&self.windows);
+        let matches = self.classifier.fallbacks.matches(self.text);
         let firing = self.firing().chain(self.falling_back(&matches));
         let firing: BTreeMap<_, _> = firing.collect();
         let mut fired: Vec<_> = firing
             .into_iter()
-            .map(|(index, rule)| {
-                let (window, span) = self.spans(index).next().unwrap_or_default();
-                // The second window is the end of the head, wherever that begins.
-                let shift = if window == 0 {
-                    0
-                } else {
-                    self.length - end.len()
-                };
-                Fired {
-                    rule,
-                    span: span.start + shift..span.end + shift,
-                    excepted: self.excepted(index, rule, &exceptions),
-                }
+            .map(|(index, rule)| Fired {
+                rule,
+                span: self.spans(index).next().unwrap_or_default(),
+                excepted: self.excepted(index, rule, &exceptions),
             })
             .collect();
         fired.sort_by_key(|fired| (fired.excepted, place(fired.rule)));

@@ -6,8 +6,12 @@ use regex::Regex;
 
 /// Credentials in URLs, bearer tokens, and `key=value` or `key: value` secrets.
 static SECRETS: LazyLock<Regex> = LazyLock::new(|| {
-    let pattern = r"(?i)(://)[^/\s@]+@|(\bbearer\s+)\S+|(\b[\w-]*(?:token|password|passwd|secret|api-?key|authorization)[\w-]*\s*[=:]\s*)(?:bearer\s+|basic\s+)?\S+";
-    Regex::new(pattern).expect("the pattern compiles, as every test run shows")
+    let url = r"(?P<url>://)(?:[^/\s@]+|[^/\s@:]*:[^\s@]+)@";
+    let bearer = r"(?P<bearer>\bbearer\s+)\S+";
+    let signed = r"(?P<signed>[?&](?:X-Amz-[\w-]+|sig|signature|[\w-]*token)=)[^&\s]+";
+    let named = r#"(?P<named>\b[\w-]*(?:token|password|passwd|secret|api-?key|authorization)[\w-]*["']?\s*[=:]\s*)(?:bearer\s+|basic\s+)?(?:"[^"]*"|'[^']*'|\S+)"#;
+    let pattern = format!("(?i){url}|{bearer}|{signed}|{named}");
+    Regex::new(&pattern).expect("the pattern compiles, as every test run shows")
 });
 
 /// At most `limit` characters of `text`, masked, on one line.
@@ -22,7 +26,9 @@ pub fn mask(text: &str, limit: usize) -> String {
         .take(limit)
         .map(|char| if odd(char) { ' ' } else { char })
         .collect();
-    SECRETS.replace_all(&line, "$1$2$3***").into_owned()
+    SECRETS
+        .replace_all(&line, "$url$bearer$signed$named***")
+        .into_owned()
 }
 
 #[cfg(test)]
@@ -42,6 +48,16 @@ mod tests {
             ("bearer hunter2", "bearer ***"),
             ("one\ntwo\u{202e}three", "one two three"),
             ("secrets \"a\" is forbidden", "secrets \"a\" is forbidden"),
+            (
+                "{\"password\":\"hunter2\",\"a\":1}",
+                "{\"password\":***,\"a\":1}",
+            ),
+            ("DB_PASSWORD=\"a b c\" d", "DB_PASSWORD=*** d"),
+            ("https://u:pa/ss@host/x", "https://***host/x"),
+            (
+                "https://b.s3/x?X-Amz-Signature=ab&a=1",
+                "https://b.s3/x?X-Amz-Signature=***&a=1",
+            ),
         ];
         for (text, masked) in table {
             assert_eq!(mask(text, 100), masked);

@@ -7,6 +7,8 @@ use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 
+use super::classify::head;
+
 /// The annotation whose changed value wakes Flux.
 pub const REQUESTED_AT: &str = "reconcile.fluxcd.io/requestedAt";
 /// With the same value as [`REQUESTED_AT`]: forget the failures counted so far.
@@ -121,7 +123,7 @@ pub struct Condition {
     pub last_transition_time: Option<String>,
 }
 
-/// What Flux says of a failure.
+/// What Flux says of a failure, without a log tail.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Said<'a> {
     /// CamelCase reason; empty where it is not known.
@@ -130,13 +132,20 @@ pub struct Said<'a> {
     pub message: &'a str,
 }
 
-/// A message whose reason is not known.
+impl<'a> Said<'a> {
+    /// What an event says: unlike conditions, events end in a log tail, which is cut off here.
+    pub fn by_event(reason: &'a str, message: &'a str) -> Self {
+        Self {
+            reason,
+            message: head(message),
+        }
+    }
+}
+
+/// The message of an event whose reason is not known.
 impl<'a> From<&'a str> for Said<'a> {
     fn from(message: &'a str) -> Self {
-        Self {
-            reason: "",
-            message,
-        }
+        Self::by_event("", message)
     }
 }
 

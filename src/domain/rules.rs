@@ -11,12 +11,29 @@ use super::ledger::Action;
 macro_rules! outage {
     () => {
         concat!(
-            r"((dial|read|write) (tcp|udp|unix)[46]?( [\w.:\[\]/>-]+)?: (lookup \S+( on \S+)?: )?((connect|read|write|dial) ?: )*",
-            r"(i/o timeout|connection refused|connection reset by peer|connection timed out|broken pipe|no route to host|host is (down|unreachable)|network is (unreachable|down)|no such host|server misbehaving|[Tt]emporary failure in name resolution|operation was canceled)",
-            r"|context deadline exceeded( \(Client\.Timeout [\w ]+\))?|(net/http: )?(TLS handshake timeout|timeout awaiting response headers|request canceled[a-z ]*( \(Client\.Timeout [\w ]+\))?)",
-            r"|http2: (client connection lost|server sent GOAWAY and closed the connection|timeout awaiting response headers)|stream error: stream ID \d+; [A-Z_]+(; received from peer)?|EOF|unexpected EOF",
-            r"|((429|50[234]) )?(Too Many Requests|Bad Gateway|Service Unavailable|Gateway Timeout))"
+            r"((dial|read|write) (tcp|udp|unix)[46]?( [\w.:\[\]/>-]+)?: (lookup ",
+            r"\S+( on \S+)?: )?((connect|read|write|dial) ?: )*",
+            r"(i/o timeout|connection refused|connection reset by peer|",
+            r"connection timed out|broken pipe|no route to host|host is (down|",
+            r"unreachable)|network is (unreachable|down)|no such host|server ",
+            r"misbehaving|[Tt]emporary failure in name resolution|operation was ",
+            r"canceled)",
+            r"|context deadline exceeded( \(Client\.Timeout [\w ]+\))?|",
+            r"(net/http: )?(TLS handshake timeout|timeout awaiting response ",
+            r"headers|request canceled[a-z ]*( \(Client\.Timeout [\w ]+\))?)",
+            r"|http2: (client connection lost|server sent GOAWAY and closed the ",
+            r"connection|timeout awaiting response headers)|stream error: ",
+            r"stream ID \d+; [A-Z_]+(; received from peer)?|EOF|unexpected EOF",
+            r"|((429|50[234]) )?(Too Many Requests|Bad Gateway|Service ",
+            r"Unavailable|Gateway Timeout))"
         )
+    };
+}
+
+/// Behind an outage nothing more is said: the message ends, or its next failure begins.
+macro_rules! end {
+    () => {
+        r"[')]*\s*($|\n| && )"
     };
 }
 

@@ -30,14 +30,16 @@ const LONGEST: usize = 80;
 
 /// What stands before a name, and what ends it. The first that occurs counts: a webhook's name says more
 /// than the host behind it, and a host more than the object that could not be read from it.
-const MARKERS: [(Sort, &str, &str); 16] = [
+const MARKERS: [(Sort, &str, &str); 18] = [
     (Sort::Webhook, "webhook \"", "\""),
     (Sort::Webhook, "conversion webhook for ", " ,:"),
-    (Sort::Registry, "oci://", "/?\"' "),
-    (Sort::Host, "://", "/?\"' ,)"),
-    (Sort::Host, "dial tcp: lookup ", " :"),
+    (Sort::Registry, "oci://", "\"' "),
+    (Sort::Host, "://", "\"' ,)"),
+    (Sort::Host, "dial tcp: lookup ", " "),
     (Sort::Host, "dial tcp ", " "),
-    (Sort::Host, "lookup ", " :"),
+    (Sort::Host, "dial tcp4 ", " "),
+    (Sort::Host, "dial tcp6 ", " "),
+    (Sort::Host, "->", " "),
     (Sort::Kind, "waiting for: [", "/ "),
     (Sort::Kind, "stalled resources: [", "/ "),
     (Sort::Kind, "status for ", "/ "),
@@ -59,12 +61,15 @@ impl<'a> Subject<'a> {
             .into_iter()
             .find_map(|(sort, marker, ends)| {
                 let (_, rest) = message.split_once(marker)?;
-                let name = rest.split(|end: char| ends.contains(end)).next()?;
+                let spaced = matches!(sort, Sort::Host | Sort::Registry);
+                let ends = |end: char| ends.contains(end) || (spaced && end.is_whitespace());
+                let name = rest.split(ends).next()?;
                 match sort {
                     Sort::Webhook => named(sort, name),
                     Sort::Registry | Sort::Host => {
-                        let serves = rest[name.len()..].starts_with("/v2/");
-                        named(if serves { Sort::Registry } else { sort }, host(name)?)
+                        let (host, path) = host(name)?;
+                        let serves = path.starts_with("/v2/");
+                        named(if serves { Sort::Registry } else { sort }, host)
                     }
                     Sort::Kind => {
                         // Helm 4.0 names the object before its kind.
@@ -85,14 +90,19 @@ fn named(sort: Sort, name: &str) -> Option<Subject<'_>> {
     (!name.is_empty()).then_some(Subject { sort, name })
 }
 
-/// Whoever logs in by URL has a secret before the @, and a port adds nothing.
-fn host(authority: &str) -> Option<&str> {
-    let host = authority.rsplit('@').next()?;
-    let bare = match host.strip_prefix('[') {
+/// The host of an address, and the path behind it. Whoever logs in by URL has a secret before the @, and
+/// a port adds nothing.
+fn host(address: &str) -> Option<(&str, &str)> {
+    let address = address.rsplit('@').next()?;
+    let end = address.find(['/', '?', '#']).unwrap_or(address.len());
+    let (authority, path) = address.split_at(end);
+    let bare = match authority.strip_prefix('[') {
         Some(v6) => v6.split(']').next()?,
-        None => host.split(':').next()?,
+        None => authority.split(':').next()?,
     };
-    Some(bare.trim_end_matches('.'))
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:".contains(&byte);
+    let bare = bare.trim_end_matches('.');
+    bare.bytes().all(plain).then_some((bare, path))
 }
 
 /// `StatefulSet.apps` or `StatefulSet`; nothing that is more than a word.

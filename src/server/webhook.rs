@@ -252,10 +252,8 @@ impl Webhook {
         let pending = Pending::new(
             failure,
             Source::Alert,
-            self.classifier.verdict(Said {
-                reason: &event.reason,
-                message: &event.message,
-            }),
+            self.classifier
+                .verdict(Said::by_event(&event.reason, &event.message)),
         );
         match member.queue.offer(pending, Instant::now() + self.settle) {
             Admission::Queued => Ok(self.accepted(member, Answer::Queued, details)),

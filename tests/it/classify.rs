@@ -222,7 +222,10 @@ fn rules_that_cannot_be_are_faults_with_their_place() {
          - pattern: abc\n\
          - name: spelled\n  patern: abc\n\
          - name: huge\n  pattern: '(a{1000}){1000}'\n\
-         - text\n",
+         - text\n\
+         - name: all\n  pattern: '.+'\n\
+         - name: conection\n  enabled: false\n\
+         - name: sly\n  pattern: abc\n  why: \"a\u{202e}b\"\n",
     );
     for command in ["classify", "rules"] {
         let output = run(&[command, "--config", &config], b"");
@@ -241,12 +244,20 @@ fn rules_that_cannot_be_are_faults_with_their_place() {
             ("rules[9].patern", "there is no such field"),
             ("rules[10].pattern", "is no regular expression"),
             ("rules[11]", "is not a mapping"),
+            ("rules[12].pattern", "matches every message"),
+            ("rules[13].name", "there is nothing to switch off"),
+            ("rules[14].why", "write one plain line"),
         ] {
             let found = said
                 .lines()
                 .any(|line| line.contains(&format!("{place}: ")) && line.contains(problem));
             assert!(found, "{place}: {problem} is not in\n{said}");
         }
+        let faults = said.lines().filter(|line| line.contains("rules[")).count();
+        assert_eq!(
+            faults, 15,
+            "one fault each, two for a misspelt pattern\n{said}"
+        );
     }
 }
 
@@ -291,4 +302,53 @@ fn whoever_stops_reading_is_not_told_of_an_error() {
         output.status.success() && output.stderr.is_empty(),
         "{output:?}"
     );
+}
+
+#[test]
+fn machines_write_lines_whatever_they_look_like() {
+    let input = b"\xef\xbb\xbf{\"message\": \"EOF\"}\r\n[\"EOF\"]\n\"password=hunter2\"\n   {\"message\": \"EOF\"}";
+    let output = run(&["classify", "--output", "json"], input);
+    assert_eq!(output.status.code(), Some(1));
+    let verdicts = lines(&output);
+    assert_eq!(
+        (&verdicts[0]["rule"], &verdicts[3]["rule"]),
+        (&json!("connection"), &json!("connection"))
+    );
+    assert!(verdicts[1]["error"].is_string() && verdicts[2]["error"].is_string());
+    let plain = run(&["classify", "--output", "json"], b"unexpected EOF\n");
+    assert_eq!(
+        plain.status.code(),
+        Some(1),
+        "a message that is no object is said to be none: {plain:?}"
+    );
+    let wrong = run(
+        &["classify"],
+        b"{\"message\": {\"password\": \"hunter2\"}}\n{\"message\": 1, \"token\": \"hunter2\"}",
+    );
+    assert_eq!(wrong.status.code(), Some(1));
+    assert!(!text(&wrong.stdout).contains("hunter2"), "{wrong:?}");
+}
+
+#[test]
+fn no_secret_of_a_message_is_shown_however_it_is_cut() {
+    let secret = "s".repeat(300);
+    for message in [
+        format!("password={secret} unexpected EOF"),
+        format!("{{\"password\":\"{secret}\"}} unexpected EOF"),
+        format!("Get \"https://user:{secret}@host/x\": unexpected EOF"),
+        format!("Get \"https://host/x?X-Amz-Signature={secret}\": unexpected EOF"),
+        format!("unexpected EOF token: {secret}"),
+    ] {
+        let alone = run(&["classify", &message], b"");
+        let row = run(
+            &["classify"],
+            json!({"message": message}).to_string().as_bytes(),
+        );
+        for output in [alone, row] {
+            assert!(
+                output.status.success() && !text(&output.stdout).contains("sss"),
+                "{output:?}"
+            );
+        }
+    }
 }

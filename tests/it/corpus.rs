@@ -78,6 +78,10 @@ const EXPLAINED: &[(&str, &str)] = &[
         "a policy's text, folded over several lines: a denial until it is plain that it is none",
     ),
     (
+        "acr-imds-token-timed-out",
+        "the last thing it says is that something is not found",
+    ),
+    (
         "gcp-metadata-not-on-gce",
         "says that there is no metadata service, not that it was slow",
     ),
@@ -87,10 +91,7 @@ const EXPLAINED: &[(&str, &str)] = &[
 fn wrong(lines: Vec<Line>) -> Vec<String> {
     let classifier = Classifier::default();
     let judged = lines.into_iter().filter_map(|line| {
-        let verdict = classifier.verdict(Said {
-            reason: &line.reason,
-            message: &line.message,
-        });
+        let verdict = classifier.verdict(Said::by_event(&line.reason, &line.message));
         let class = verdict.class.as_str();
         let explained = EXPLAINED.iter().any(|(id, _)| *id == line.id);
         // What is explained is wrong: an explanation that is no longer needed is one too.

@@ -53,10 +53,10 @@ fn sequence(story: &[Entry]) -> Vec<String> {
                 let event: Value = serde_json::from_str(body).expect("an event");
                 if event["severity"] == "error" {
                     alerted = true;
-                    said = classifier.verdict(Said {
-                        reason: event["reason"].as_str().expect("a reason"),
-                        message: event["message"].as_str().expect("a message"),
-                    });
+                    said = classifier.verdict(Said::by_event(
+                        event["reason"].as_str().expect("a reason"),
+                        event["message"].as_str().expect("a message"),
+                    ));
                     steps.push((
                         entry.at,
                         format!("(alert {})", event["reason"].as_str().expect("a reason")),

@@ -47,7 +47,7 @@ fn every_rule_names_the_verdict_on_its_lines_and_does_not_fire_on_near_misses() 
             wrong.push(format!("{} needs two lines and a near miss", rule.name));
         }
         for (own, reason, message) in lines {
-            let said = Said { reason, message };
+            let said = Said::by_event(reason, message);
             let verdict = classifier.verdict(said);
             let fired = classifier.fired(said);
             let fires = fired
@@ -84,6 +84,34 @@ fn no_line_of_a_rule_is_taken_from_the_corpus() {
             assert!(!known.contains(&message), "{name}: {message}");
         }
     }
+}
+
+/// Lasting failures with words in them that strangers chose: names, values, texts of policies.
+#[test]
+fn no_stranger_s_words_make_a_lasting_failure_pass() {
+    let classifier = Classifier::default();
+    for line in include_str!("../fixtures/strangers.jsonl").lines() {
+        let line: serde_json::Value = serde_json::from_str(line).expect("a line");
+        let text = |field: &str| line[field].as_str().expect("a text");
+        let verdict = classifier.verdict(Said::by_event(text("reason"), text("message")));
+        let passing = [Class::Transient, Class::Benign].contains(&verdict.class);
+        assert!(!passing, "{} by {}", text("message"), verdict.rule);
+    }
+}
+
+#[test]
+fn what_is_too_long_to_be_read_is_never_passing() {
+    let classifier = Classifier::default();
+    let long = |between: usize| {
+        let head = "Helm upgrade failed: ".to_owned();
+        head + &"cannot patch \"x\": unexpected EOF && ".repeat(between) + "connection refused"
+    };
+    let class = |message: &str| classifier.verdict(message.into()).class;
+    assert_eq!(class(&long(1000)), Class::Transient);
+    assert_eq!(class(&long(3000)), Class::Unknown);
+    let hidden =
+        long(500) + " && Job.batch \"y\" is invalid: spec: field is immutable && " + &long(500);
+    assert_eq!(class(&hidden), Class::Permanent);
 }
 
 #[test]
@@ -147,7 +175,7 @@ proptest! {
     #[test]
     fn any_bytes_get_a_verdict(bytes in proptest::collection::vec(any::<u8>(), 0..4000), reason in "\\PC{0,30}") {
         let message = String::from_utf8_lossy(&bytes);
-        let said = Said { reason: &reason, message: &message };
+        let said = Said::by_event(&reason, &message);
         let classifier = Classifier::built_in();
         let verdict = classifier.verdict(said);
         let fired = classifier.fired(said);
@@ -161,7 +189,7 @@ proptest! {
         let all = lasting_lines();
         let classifier = Classifier::built_in();
         let head = head(&line.message);
-        let said = |message| Said { reason: &line.reason, message };
+        let said = |message| Said::by_event(&line.reason, message);
         let before = classifier.verdict(said(head));
         let after = format!("{head}\n\nLast Helm logs:\n\n{tail}{}", lasting.get(&all));
         prop_assert_eq!(classifier.verdict(said(&after)), before);

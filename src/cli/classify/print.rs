@@ -8,7 +8,7 @@ use std::{
 use serde::Serialize;
 
 use crate::domain::{
-    classify::{Class, Classifier, Fired, Rule, Verdict, head},
+    classify::{Class, Classifier, Fired, Rule, Verdict},
     mask::mask,
     release::Said,
     subject::Subject,
@@ -47,7 +47,7 @@ impl<W: Write> Printer<'_, W> {
         } else {
             ("", "")
         };
-        let head = head(said.message);
+        let head = said.message;
         let fired = self.classifier.fired(said);
         let out = &mut self.out;
         writeln!(out, "class    {bold}{}{plain}", verdict.class.as_str())?;
@@ -90,7 +90,7 @@ impl<W: Write> Printer<'_, W> {
     pub(super) fn row(&mut self, said: Said<'_>) -> io::Result<()> {
         let verdict = self.classifier.verdict(said);
         let rule = self.rule(verdict);
-        let head = head(said.message);
+        let head = said.message;
         let subject = Subject::of(head).map(Shown);
         if self.json {
             let line = Line {
@@ -103,12 +103,9 @@ impl<W: Write> Printer<'_, W> {
             return writeln!(self.out);
         }
         let subject = subject.map_or("-".into(), |subject| subject.to_string());
-        let end = head
-            .char_indices()
-            .rev()
-            .nth(2 * AROUND - 1)
-            .map_or(0, |(at, _)| at);
-        let end = mask(&head[end..], 2 * AROUND);
+        let masked = mask(head, usize::MAX);
+        let start = masked.char_indices().rev().nth(2 * AROUND - 1);
+        let end = &masked[start.map_or(0, |(at, _)| at)..];
         writeln!(
             self.out,
             "{:<9}  {:<23}  {subject:<40}  {end}",
@@ -140,20 +137,19 @@ fn quote(head: &str, fired: &Fired, bold: &str, plain: &str) -> String {
     let start = head.floor_char_boundary(fired.span.start);
     let end = head.ceil_char_boundary(fired.span.end);
     let (before, matched, after) = (&head[..start], &head[start..end], &head[end..]);
-    let from = before
-        .char_indices()
-        .rev()
-        .nth(AROUND - 1)
-        .map_or(0, |(at, _)| at);
-    let more = |cut: bool| if cut { "…" } else { "" };
-    let behind = after.chars().nth(AROUND).is_some();
+    // Masked as a whole: a secret that is cut off is not known by its name any more.
+    let whole = |text: &str| mask(text, usize::MAX);
+    let (before, after) = (whole(before), whole(after));
+    let start = before.char_indices().rev().nth(AROUND - 1);
+    let from = start.map_or(0, |(at, _)| at);
+    let to = after.char_indices().nth(AROUND);
+    let (to, more) = to.map_or((after.len(), ""), |(at, _)| (at, "…"));
+    let less = if from > 0 { "…" } else { "" };
+    let matched: String = whole(matched).chars().take(4 * AROUND).collect();
     format!(
-        "{}{}{bold}»{}«{plain}{}{}",
-        more(from > 0),
-        mask(&before[from..], AROUND),
-        mask(matched, 4 * AROUND),
-        mask(after, AROUND),
-        more(behind)
+        "{less}{}{bold}»{matched}«{plain}{}{more}",
+        &before[from..],
+        &after[..to]
     )
 }
 

@@ -63,7 +63,7 @@ fn one_of_several_failures_that_nobody_knows_makes_the_whole_unknown() {
 
 #[test]
 fn an_exception_hides_only_what_lies_inside_its_match() {
-    let quota = "pods \"a\" is forbidden: status unknown for quota: small";
+    let quota = "pods \"a\" is forbidden: status unknown for quota: small, resources: pods";
     let rights = "pods \"b\" is forbidden: User \"x\" cannot create resource \"pods\"";
     assert_eq!(class(quota), Class::Transient);
     assert_eq!(class(rights), Class::Permanent);

@@ -1,52 +1,60 @@
 //! What of a message is looked at.
 
-/// The most of a message that is looked at, in bytes: condition messages hold up to 32 KiB.
-pub const HEAD_LIMIT: usize = 16 * 1024;
-
-/// Of what is longer, so much of the end is looked at, for wrapped errors name their cause last.
-const END: usize = 4 * 1024;
+/// The most of a message that is looked at, in bytes. Condition messages hold up to 32 KiB; what is longer
+/// is never taken for a passing failure, for nobody saw all of it.
+pub const HEAD_LIMIT: usize = 64 * 1024;
 
 /// helm-controller appends up to ten log lines behind this to what it sends, never to conditions
 /// (`fluxcd/helm-controller:internal/reconcile/*.go`). The tail is noise that anybody can write into.
-const LOG_TAIL: &str = "Last Helm logs:";
+const LOG_TAIL: &str = "\n\nLast Helm logs:\n\n";
 
-/// What stands between several failures in one message: hashicorp/go-multierror's list, and how Helm 3
-/// joins several patches.
-const BETWEEN: [&str; 3] = ["\n\t* ", "\\n\\t* ", " && "];
-
-/// What Helm itself said, without the log tail. On one line, as kubectl prints it, line breaks are
-/// spaces or escaped.
+/// What Helm itself said, without the log tail of an event.
 pub fn head(message: &str) -> &str {
-    let tails = message
-        .match_indices(LOG_TAIL)
-        .map(|(at, _)| &message[..at]);
-    let mut own_line =
-        tails.filter(|before| before.ends_with(char::is_whitespace) || before.ends_with("\\n"));
-    let head = own_line.next().unwrap_or(message);
-    head.trim_end_matches("\\n").trim()
+    let head = message.split(LOG_TAIL).next().unwrap_or_default();
+    // A tail of no lines at all.
+    head.strip_suffix(LOG_TAIL.trim_end())
+        .unwrap_or(head)
+        .trim()
 }
 
-/// The start of a head, and the end of one that is too long to be looked at as a whole.
-pub(super) fn windows(head: &str) -> [&str; 2] {
-    if head.len() <= HEAD_LIMIT {
-        return [head, ""];
-    }
-    let start = head.floor_char_boundary(HEAD_LIMIT - END);
-    let end = head.ceil_char_boundary(head.len() - END);
-    [&head[..start], &head[end..]]
+/// As much of a head as is looked at.
+pub(super) fn bounded(head: &str) -> &str {
+    &head[..head.floor_char_boundary(HEAD_LIMIT)]
 }
 
-/// The failures a message lists, where it lists several.
+/// The failures a message lists, where it lists several: hashicorp/go-multierror's list, in several lines
+/// or in one, escaped or not; what Helm joins when it uninstalls; and how Helm 3 joins patches.
 pub(super) fn items(head: &str) -> impl Iterator<Item = &str> {
-    BETWEEN.into_iter().flat_map(move |between| {
-        let mut items = head.split(between);
-        let first = items.next();
-        // In front of a list stands what it is a list of.
-        let introduces = first.is_some_and(|first| first.ends_with("occurred:"));
-        let alone = items.clone().next().is_none();
-        let first = first.filter(|_| !introduces && !alone);
-        first.into_iter().chain(items)
-    })
+    let errors = after(head, "errors occurred:").map(|list| list.split("* "));
+    let errors = errors.into_iter().flat_map(|items| items.skip(1));
+    let deletions = after(head, "error(s): ").filter(|list| list.contains("; "));
+    let deletions = deletions.into_iter().flat_map(|list| list.split("; "));
+    let patches = Some(head).filter(|list| list.contains(" && "));
+    let patches = patches.into_iter().flat_map(|list| list.split(" && "));
+    errors.chain(deletions).chain(patches)
+}
+
+fn after<'a>(head: &'a str, introduction: &str) -> Option<&'a str> {
+    head.split_once(introduction).map(|(_, list)| list)
+}
+
+/// Whether a match lies between double quotes: values and names stand there, which strangers choose.
+/// What programs quote of each other does not: `error on the server ("EOF")`, `desc = "EOF"`.
+pub(super) fn quoted(head: &str, start: usize, end: usize) -> bool {
+    let line = head[..start].rfind('\n').map_or(0, |at| at + 1);
+    let before = &head[line..start];
+    let mut quotes = before.match_indices('"').map(|(at, _)| at);
+    let mut quotes = quotes.by_ref().filter(|at| !before[..*at].ends_with('\\'));
+    let (mut opening, mut open) = (0, false);
+    for at in quotes.by_ref() {
+        (opening, open) = (at, !open);
+    }
+    let introduced = before[..opening].ends_with(['(', '=']) || before[..opening].ends_with("= ");
+    open && !introduced
+        && head[end..]
+            .lines()
+            .next()
+            .is_some_and(|rest| rest.contains('"'))
 }
 
 #[cfg(test)]
@@ -54,42 +62,49 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_log_tail_is_cut_off_in_every_form_it_is_printed_in() {
-        for tail in [
-            "\n\nLast Helm logs:\n\na",
-            " Last Helm logs: a",
-            "\\n\\nLast Helm logs:\\n\\na",
+    fn the_log_tail_is_cut_off_and_nothing_else() {
+        for (message, said) in [
+            ("said\n\nLast Helm logs:\n\na", "said"),
+            ("said\n\nLast Helm logs:\n\n", "said"),
+            ("a Last Helm logs: b", "a Last Helm logs: b"),
         ] {
-            assert_eq!(head(&format!("said{tail}")), "said", "{tail:?}");
+            assert_eq!(head(message), said);
         }
-        assert_eq!(head("on-Last Helm logs:x"), "on-Last Helm logs:x");
-    }
-
-    #[test]
-    fn of_a_long_head_start_and_end_are_looked_at() {
-        let long = format!("first {} last", "ä".repeat(HEAD_LIMIT));
-        let [start, end] = windows(&long);
-        assert!(start.starts_with("first") && end.ends_with("last"));
-        assert!(start.len() + end.len() <= HEAD_LIMIT);
-        assert_eq!(windows("short"), ["short", ""]);
     }
 
     #[test]
     fn a_list_is_taken_apart() {
-        let table: [(&str, &[&str]); 4] = [
+        let table: [(&str, &[&str]); 6] = [
             ("a", &[]),
             (
                 "hooks failed: 2 errors occurred:\n\t* a\n\t* b",
-                &["a", "b"],
+                &["a\n\t", "b"],
             ),
             (
                 "cannot patch a && cannot patch b",
                 &["cannot patch a", "cannot patch b"],
             ),
-            ("1 error occurred:\n\t* a", &["a"]),
+            ("1 error occurred:\n\t* a\n\n", &[]),
+            ("2 errors occurred: * a * b", &["a ", "b"]),
+            ("completed with 2 error(s): a; b", &["a", "b"]),
         ];
         for (head, listed) in table {
             assert_eq!(items(head).collect::<Vec<_>>(), listed, "{head}");
+        }
+    }
+
+    #[test]
+    fn what_stands_in_quotes_is_a_value_unless_a_program_speaks() {
+        for (head, expected) in [
+            ("invalid name \"EOF\"", true),
+            ("Get \"https://x\": EOF", false),
+            ("an error on the server (\"EOF\") has", false),
+            ("desc = \"EOF\"", false),
+            ("\"a\" and EOF", false),
+            ("\"a\nEOF\"", false),
+        ] {
+            let start = head.find("EOF").expect("the match");
+            assert_eq!(quoted(head, start, start + 3), expected, "{head}");
         }
     }
 }
