@@ -261,35 +261,56 @@ impl Reading<'_> {
     /// The rule that names the verdict.
     fn decides(&self) -> Option<&'static Rule> {
         let exceptions = self.exceptions();
-        let firing = self.firing();
-        let counting = firing.filter(|(index, rule)| self.counts(*index, rule, &exceptions));
-        let first = counting.min_by_key(|(index, rule)| (place(rule), *index));
-        match first {
-            Some((_, rule)) if rule.class != Class::Transient => Some(rule),
-            first => {
-                let matches = self.classifier.fallbacks.matches(self.text);
-                let falling = self.falling_back(&matches);
-                let after = first.map(|_| self.last_word());
-                let falling = falling.filter(|(index, rule)| {
-                    after.is_none_or(|after| self.refuses(*index, rule, after))
-                });
-                let fallback = falling.min_by_key(|(index, rule)| (place(rule), *index));
-                fallback.or(first).map(|(_, rule)| rule)
-            }
+        let mut first = self.next(None);
+        while let Some((key, rule)) = first
+            && !self.counts(key.1, rule, &exceptions)
+        {
+            first = self.next(Some(key));
         }
+        let first = first.map(|(_, rule)| rule);
+        if first.is_some_and(|rule| rule.class != Class::Transient) {
+            return first;
+        }
+        let matches = self.classifier.fallbacks.matches(self.text);
+        let mut after = None;
+        let falling = self.falling_back(&matches).filter(|(index, rule)| {
+            // What refuses behind all that is passing names the cause: wrapped errors name it last.
+            first.is_none()
+                || rule.class == Class::Permanent && {
+                    let after = *after.get_or_insert_with(|| self.last_word());
+                    let mut spans = self.classifier.fallbacks.spans(*index, self.text, &matches);
+                    spans.any(|span| span.start >= after)
+                }
+        });
+        let fallback = falling.min_by_key(|(index, rule)| (place(rule), *index));
+        fallback.map(|(_, rule)| rule).or(first)
+    }
+
+    /// Of the rules that fire, the first behind one that turned out not to count.
+    fn next(&self, behind: Option<(u8, usize)>) -> Option<((u8, usize), &'static Rule)> {
+        let firing = self.firing();
+        let keyed = firing.map(|(index, rule)| ((place(rule), index), rule));
+        let left = keyed.filter(|(key, _)| behind.is_none_or(|behind| *key > behind));
+        left.min_by_key(|(key, _)| *key)
     }
 
     /// Whether a rule that fires is to be heeded: not only inside of what exceptions match, and not only
     /// by words that somebody quotes.
     fn counts(&self, index: usize, rule: &Rule, exceptions: &[Range<usize>]) -> bool {
         let passing = rule.class == Class::Transient && rule.rank == Rank::Ordinary;
-        if passing && !rule.patterns.is_empty() && self.text.contains('"') {
-            let mut spans = self.spans(index);
-            if spans.all(|span| text::quoted(self.text, span.start, span.end)) {
+        if passing && self.text.contains('"') {
+            let mut spans = self.spans(index).peekable();
+            if spans.peek().is_some()
+                && spans.all(|span| text::quoted(self.text, span.start, span.end))
+            {
                 return false;
             }
         }
-        !self.excepted(index, rule, exceptions)
+        if exceptions.is_empty() {
+            return true;
+        }
+        let spans: Vec<_> = self.spans(index).collect();
+        !self.excepted(rule, &spans, exceptions)
     }
 
     /// Where the last word stands that speaks for a passing failure.
@@ -303,12 +324,6 @@ impl Reading<'_> {
         ends.max().unwrap_or_default()
     }
 
-    /// Whether a fallback names the cause: what refuses stands behind all that is passing, and wrapped
-    /// errors name their cause last.
-    fn refuses(&self, index: usize, rule: &Rule, after: usize) -> bool {
-        rule.class == Class::Permanent && self.spans(index).any(|span| span.start >= after)
-    }
-
     /// What the exceptions that fire match. Few messages have any.
     fn exceptions(&self) -> Vec<Range<usize>> {
         let rules = self.firing();
@@ -319,20 +334,18 @@ impl Reading<'_> {
     }
 
     /// Whether a rule fires only inside of what exceptions match.
-    fn excepted(&self, index: usize, rule: &Rule, exceptions: &[Range<usize>]) -> bool {
-        if rule.rank == Rank::Exception || rule.patterns.is_empty() || exceptions.is_empty() {
-            return false;
-        }
-        let within = |span: &Range<usize>, all: &Range<usize>| {
-            all.start <= span.start && span.end <= all.end
+    fn excepted(&self, rule: &Rule, spans: &[Range<usize>], exceptions: &[Range<usize>]) -> bool {
+        let within = |span: &Range<usize>| {
+            let mut exceptions = exceptions.iter();
+            exceptions.any(|all| all.start <= span.start && span.end <= all.end)
         };
-        self.spans(index)
-            .all(|span| exceptions.iter().any(|exception| within(&span, exception)))
+        rule.rank != Rank::Exception && !spans.is_empty() && spans.iter().all(within)
     }
 
+    /// Where a rule matches that is no fallback.
     fn spans(&self, index: usize) -> impl Iterator<Item = Range<usize>> {
-        let patterns = self.classifier.patterns.spans(index, self.text);
-        patterns.chain(self.classifier.fallbacks.spans(index, self.text))
+        let patterns = &self.classifier.patterns;
+        patterns.spans(index, self.text, &self.matches)
     }
 
     fn all(&self) -> Vec<Fired> {
@@ -342,10 +355,17 @@ impl Reading<'_> {
         let firing: BTreeMap<_, _> = firing.collect();
         let mut fired: Vec<_> = firing
             .into_iter()
-            .map(|(index, rule)| Fired {
-                rule,
-                span: self.spans(index).next().unwrap_or_default(),
-                excepted: self.excepted(index, rule, &exceptions),
+            .map(|(index, rule)| {
+                let fallbacks = &self.classifier.fallbacks;
+                let fallback = fallbacks.spans(index, self.text, &matches);
+                let mut spans: Vec<_> = self.spans(index).chain(fallback).collect();
+                let excepted = self.excepted(rule, &spans, &exceptions);
+                spans.sort_by_key(|span| span.start);
+                Fired {
+                    rule,
+                    span: spans.into_iter().next().unwrap_or_default(),
+                    excepted,
+                }
             })
             .collect();
         fired.sort_by_key(|fired| (fired.excepted, place(fired.rule)));

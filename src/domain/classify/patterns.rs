@@ -123,15 +123,19 @@ impl Patterns {
         }
     }
 
-    /// Where the patterns of a rule match, one pattern after the other.
+    /// Where those patterns of a rule match that are known to, one after the other.
     pub(super) fn spans<'a>(
         &'a self,
         rule: usize,
         text: &'a str,
-    ) -> impl Iterator<Item = Range<usize>> + 'a {
-        let each = &self.each[self.ranges[rule].clone()];
-        each.iter().flat_map(move |pattern| {
-            let found = pattern.regex().find_iter(text.as_bytes());
+        matches: &Matches<'_>,
+    ) -> impl Iterator<Item = Range<usize>> + use<'a> {
+        let bits = matches.bits;
+        let matched = self.ranges[rule]
+            .clone()
+            .filter(move |pattern| bits.has(*pattern));
+        matched.flat_map(move |pattern| {
+            let found = self.each[pattern].regex().find_iter(text.as_bytes());
             found.map(|found| found.range())
         })
     }
