@@ -82,6 +82,10 @@ const EXPLAINED: &[(&str, &str)] = &[
         "the last thing it says is that something is not found",
     ),
     (
+        "wh-san-mismatch-mimir",
+        "x509 towards a webhook counts as a certificate on its way, and two others label the same words so",
+    ),
+    (
         "gcp-metadata-not-on-gce",
         "says that there is no metadata service, not that it was slow",
     ),

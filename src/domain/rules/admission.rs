@@ -92,6 +92,20 @@ pub(super) const FAMILY: Family = Family {
                     "|the cache is not started, can not read objects)",
                     end!()
                 ),
+                // A cloud's SDK behind a webhook.
+                concat!(
+                    r#"admission webhook "[\w.-]+" denied the request: operation error [\w ]+: \w+, "#,
+                    r"(exceeded maximum number of attempts, \d+, )?https response error ",
+                    r"StatusCode: (429|50\d), RequestID: [\w-]*, api error \w+: [\w .]*",
+                    end!()
+                ),
+                concat!(
+                    r#"admission webhook "[\w.-]+" denied the request: mutation policy [\w.-]+ "#,
+                    r"error: failed to load context: (failed to fetch image descriptor: \S+: )?",
+                    r#"(Get|Head|Post) "https?://[^"\s]*": "#,
+                    outage!(),
+                    end!()
+                ),
                 // Gatekeeper, where whom it asks did not answer.
                 concat!(
                     r#"admission webhook "[\w.-]+" denied the request: \[[\w.-]+\] "#,
@@ -126,7 +140,8 @@ pub(super) const FAMILY: Family = Family {
                 r"conversion webhook for [^:]{1,120} failed: )(Post|Get) ",
                 r#""?https?://[^"\s]*"?: (remote error: )?(tls: [a-z ]+: )?(x509: "#,
                 r"(certificate signed by unknown authority|certificate is not valid ",
-                r"for any names|cannot validate certificate|certificate is not ",
+                r"for any names|certificate is valid for [\w., *-]+, not [\w.-]+|",
+ r"cannot validate certificate|certificate is not ",
                 r"standards compliant|certificate has expired or is not yet valid: ",
                 r"current time \S+ is before)|bad certificate|unknown certificate ",
                 r#"authority)( \(possibly because of "[^"\n]*" while trying to "#,

@@ -195,6 +195,7 @@ pub(super) const FAMILY: Family = Family {
         transient(
             "etcd",
             &[
+                r"has no leader|etcdserver: request timed out(, [\w ]+)?",
                 concat!(
                     r"etcdserver: (request|.*timed out|leader|no leader|not (the ",
                     r")?(current )?leader|too many requests|server stopped|unhealthy ",

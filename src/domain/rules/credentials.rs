@@ -62,6 +62,16 @@ pub(super) const FAMILY: Family = Family {
             "registries and clouds",
         ),
         transient(
+            "log-in-unanswered",
+            &[concat!(
+                r"authentication failed\.?[^\n]*\n(POST|GET) https://\S+\s+-+\s+RESPONSE ",
+                r"(429|50\d)\b"
+            )],
+            "the log-in service was overloaded or away",
+            "Azure/azure-sdk-for-go:sdk/azidentity/errors.go",
+        )
+        .exception(),
+        transient(
             "limited-by-403",
             &[r"\b403 [\w ()]{0,40}[Rr]ate [Ll]imit"],
             "a forge that answers 403 when it means: too many requests",

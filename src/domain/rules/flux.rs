@@ -40,7 +40,7 @@ pub(super) const FAMILY: Family = Family {
                     r"^([A-Z]\w+ '[^']+' is not ready: ?|Source (is )?not ready: ",
                     r"?)?(does not have an artifact|latest generation of object has not ",
                     r"been reconciled|artifact not found|[Nn]o artifact available|",
-                    r"reconciliation in progress|building artifact)"
+                    r"reconciliation in progress|waiting to be reconciled|building artifact)"
                 ),
                 r"^[A-Z]\w+( '[^']+')? (is )?not ready\.?$",
             ],

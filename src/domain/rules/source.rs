@@ -115,6 +115,7 @@ pub(super) const FAMILY: Family = Family {
         transient(
             "registry-overloaded",
             &[
+                r#"\]\[50\d\]|"code": ?50\d\b|upstream request timeout"#,
                 concat!(
                     r"\b(408|425|429|5\d\d) (Request|Too|Internal|Bad|Service|Gateway|",
                     r"Web|Origin|Insufficient|Unknown)"
