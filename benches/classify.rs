@@ -5,7 +5,7 @@ use std::hint::black_box;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use helmreboot::domain::{
     classify::{Classifier, HEAD_LIMIT},
-    release::Said,
+    said::Said,
 };
 
 const MESSAGES: [(&str, &str); 4] = [

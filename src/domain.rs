@@ -33,6 +33,7 @@ pub mod mask;
 pub mod policy;
 pub mod release;
 pub mod rules;
+pub mod said;
 pub mod signature;
 pub mod storm;
 pub mod subject;

@@ -14,7 +14,7 @@ use serde::Deserialize;
 use super::serve::Misconfigured;
 use crate::{
     config::{Config, Flags},
-    domain::{classify::Classifier, mask::mask, release::Said},
+    domain::{classify::Classifier, mask::mask, said::Said},
     telemetry::coloured,
 };
 

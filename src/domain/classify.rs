@@ -15,8 +15,9 @@ pub use super::rules::{Class, Rule};
 use super::{
     fingerprint::Fingerprint,
     ledger::Action,
-    release::{Release, Said},
+    release::Release,
     rules::{Rank, built_in},
+    said::Said,
 };
 
 mod patterns;
@@ -24,7 +25,7 @@ mod text;
 
 pub use patterns::check;
 use patterns::{Matches, Patterns};
-pub use text::{HEAD_LIMIT, head};
+pub use text::HEAD_LIMIT;
 
 /// A class, and the rule that says so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 
-use super::classify::head;
+use super::said::Said;
 
 /// The annotation whose changed value wakes Flux.
 pub const REQUESTED_AT: &str = "reconcile.fluxcd.io/requestedAt";
@@ -121,32 +121,6 @@ pub struct Condition {
     pub message: String,
     /// Since when the condition has this value.
     pub last_transition_time: Option<String>,
-}
-
-/// What Flux says of a failure, without a log tail.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Said<'a> {
-    /// CamelCase reason; empty where it is not known.
-    pub reason: &'a str,
-    /// For people, and for the classifier.
-    pub message: &'a str,
-}
-
-impl<'a> Said<'a> {
-    /// What an event says: unlike conditions, events end in a log tail, which is cut off here.
-    pub fn by_event(reason: &'a str, message: &'a str) -> Self {
-        Self {
-            reason,
-            message: head(message),
-        }
-    }
-}
-
-/// The message of an event whose reason is not known.
-impl<'a> From<&'a str> for Said<'a> {
-    fn from(message: &'a str) -> Self {
-        Self::by_event("", message)
-    }
 }
 
 impl Condition {

@@ -24,7 +24,7 @@ use crate::{
         alert::{BadField, Event, Failure, Ignored, Meaning},
         answer::Answer,
         classify::Classifier,
-        release::Said,
+        said::Said,
         signature::{self, SIGNATURE_HEADER, Tag},
     },
     metrics::Metrics,

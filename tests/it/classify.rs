@@ -1,36 +1,14 @@
 //! `helmreboot classify` and `helmreboot rules`: the same verdicts as the service's.
 
-use std::{
-    io::Write,
-    process::{Command, Output, Stdio},
-};
+use std::process::{Command, Output, Stdio};
 
 use helmreboot::domain::rules::{FAMILIES, built_in};
 use serde_json::{Value, json};
 
-use crate::corpus::corpus;
-
-fn run(arguments: &[&str], input: &[u8]) -> Output {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_helmreboot"))
-        .args(arguments)
-        .env_remove("HELMREBOOT_CONFIG")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the program starts");
-    let mut stdin = child.stdin.take().expect("standard input");
-    let input = input.to_vec();
-    // It answers while it reads: whoever only writes fills the pipe.
-    let writer = std::thread::spawn(move || drop(stdin.write_all(&input)));
-    let output = child.wait_with_output().expect("it ends");
-    writer.join().expect("the writer ends");
-    output
-}
-
-fn text(bytes: &[u8]) -> &str {
-    std::str::from_utf8(bytes).expect("text")
-}
+use crate::{
+    corpus::corpus,
+    program::{run, text},
+};
 
 fn lines(output: &Output) -> Vec<Value> {
     let lines = text(&output.stdout).lines();

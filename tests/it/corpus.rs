@@ -1,7 +1,7 @@
 //! Every failure message that people have labelled gets their class: the corpus, and messages out of
 //! public threads.
 
-use helmreboot::domain::{classify::Classifier, release::Said};
+use helmreboot::domain::{classify::Classifier, said::Said};
 use serde::Deserialize;
 
 /// A message with the class that people gave it.

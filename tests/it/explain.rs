@@ -1,33 +1,16 @@
 //! `helmreboot explain`: the same words as the worker's.
 
-use std::{
-    io::Write,
-    process::{Command, Output, Stdio},
-};
+use std::process::Output;
 
 use serde_json::{Value, json};
 
-use crate::stories::{self, Kind};
+use crate::{
+    program::{run, text},
+    stories::{self, Kind},
+};
 
 fn explain(arguments: &[&str], input: &str) -> Output {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_helmreboot"))
-        .arg("explain")
-        .args(arguments)
-        .env_remove("HELMREBOOT_TOKEN")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the program starts");
-    let mut stdin = child.stdin.take().expect("standard input");
-    // A program that refuses its arguments does not read.
-    let _ = stdin.write_all(input.as_bytes());
-    drop(stdin);
-    child.wait_with_output().expect("it ends")
-}
-
-fn text(bytes: &[u8]) -> &str {
-    std::str::from_utf8(bytes).expect("text")
+    run(&[&["explain"], arguments].concat(), input.as_bytes())
 }
 
 /// All versions of the release in a recorded story.

@@ -12,6 +12,7 @@ mod fake_flux;
 mod histories;
 mod manifests;
 mod metrics;
+mod program;
 mod readme;
 mod replay;
 mod restart;

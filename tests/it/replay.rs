@@ -7,7 +7,8 @@ use helmreboot::domain::{
     classify::{Classifier, Verdict},
     decide::{Case, Decision, Trigger, decide},
     policy::Policy,
-    release::{Release, Said},
+    release::Release,
+    said::Said,
 };
 use jiff::Timestamp;
 use serde_json::Value;

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use helmreboot::domain::{
-    classify::{Class, Classifier, head},
-    release::Said,
+    classify::{Class, Classifier},
     rules::{FAMILIES, Rank, built_in},
+    said::{Said, head},
 };
 use proptest::prelude::*;
 

@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::domain::{
     classify::{Class, Classifier, Fired, Rule, Verdict},
     mask::mask,
-    release::Said,
+    said::Said,
     subject::Subject,
 };
 

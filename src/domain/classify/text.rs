@@ -4,19 +4,6 @@
 /// is never taken for a passing failure, for nobody saw all of it.
 pub const HEAD_LIMIT: usize = 64 * 1024;
 
-/// helm-controller appends up to ten log lines behind this to what it sends, never to conditions
-/// (`fluxcd/helm-controller:internal/reconcile/*.go`). The tail is noise that anybody can write into.
-const LOG_TAIL: &str = "\n\nLast Helm logs:\n\n";
-
-/// What Helm itself said, without the log tail of an event.
-pub fn head(message: &str) -> &str {
-    let head = message.split(LOG_TAIL).next().unwrap_or_default();
-    // A tail of no lines at all.
-    head.strip_suffix(LOG_TAIL.trim_end())
-        .unwrap_or(head)
-        .trim()
-}
-
 /// As much of a head as is looked at.
 pub(super) fn bounded(head: &str) -> &str {
     &head[..head.floor_char_boundary(HEAD_LIMIT)]
@@ -60,17 +47,6 @@ pub(super) fn quoted(head: &str, start: usize, end: usize) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_log_tail_is_cut_off_and_nothing_else() {
-        for (message, said) in [
-            ("said\n\nLast Helm logs:\n\na", "said"),
-            ("said\n\nLast Helm logs:\n\n", "said"),
-            ("a Last Helm logs: b", "a Last Helm logs: b"),
-        ] {
-            assert_eq!(head(message), said);
-        }
-    }
 
     #[test]
     fn a_list_is_taken_apart() {
