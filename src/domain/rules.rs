@@ -33,7 +33,7 @@ macro_rules! outage {
 /// Behind an outage nothing more is said: the message ends, or its next failure begins.
 macro_rules! end {
     () => {
-        r"[')]*\s*($|\n| && )"
+        r"[')]*\s*($| && |\n\s*\* )"
     };
 }
 

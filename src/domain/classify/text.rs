@@ -10,7 +10,8 @@ pub(super) fn bounded(head: &str) -> &str {
 }
 
 /// The failures a message lists, where it lists several: hashicorp/go-multierror's list, in several lines
-/// or in one, escaped or not; what Helm joins when it uninstalls; and how Helm 3 joins patches.
+/// or in one, escaped or not; what Helm joins when it uninstalls; how Helm 3 joins patches, and Helm 4
+/// lines; and what went wrong before a clean-up failed too.
 pub(super) fn items(head: &str) -> impl Iterator<Item = &str> {
     let errors = after(head, "errors occurred:").map(|list| list.split("* "));
     let errors = errors.into_iter().flat_map(|items| items.skip(1));
@@ -18,7 +19,29 @@ pub(super) fn items(head: &str) -> impl Iterator<Item = &str> {
     let deletions = deletions.into_iter().flat_map(|list| list.split("; "));
     let patches = Some(head).filter(|list| list.contains(" && "));
     let patches = patches.into_iter().flat_map(|list| list.split(" && "));
-    errors.chain(deletions).chain(patches)
+    let lines = head.split('\n').filter(|line| speaks_of_one(line));
+    let lines = Some(lines).filter(|lines| lines.clone().nth(1).is_some());
+    let original = ["original install error: ", "original upgrade error: "];
+    let original = original.into_iter().find_map(|words| after(head, words));
+    let original = original.and_then(|rest| rest.split(": unable to cleanup").next());
+    errors
+        .chain(deletions)
+        .chain(patches)
+        .chain(lines.into_iter().flatten())
+        .chain(original)
+}
+
+/// How Helm 4 and drift correction begin what they say of one object among several; they join such lines.
+fn speaks_of_one(line: &str) -> bool {
+    let words = [
+        "server-side apply failed for object",
+        "conflict occurred while applying",
+        "cannot patch \"",
+        "Internal error occurred: ",
+        " patch failure: ",
+        " creation failure: ",
+    ];
+    words.iter().any(|words| line.contains(words))
 }
 
 fn after<'a>(head: &'a str, introduction: &str) -> Option<&'a str> {
@@ -50,7 +73,7 @@ mod tests {
 
     #[test]
     fn a_list_is_taken_apart() {
-        let table: [(&str, &[&str]); 6] = [
+        let table: [(&str, &[&str]); 8] = [
             ("a", &[]),
             (
                 "hooks failed: 2 errors occurred:\n\t* a\n\t* b",
@@ -63,6 +86,14 @@ mod tests {
             ("1 error occurred:\n\t* a\n\n", &[]),
             ("2 errors occurred: * a * b", &["a ", "b"]),
             ("completed with 2 error(s): a; b", &["a", "b"]),
+            (
+                "x:\na patch failure: b\nc patch failure: d\n",
+                &["a patch failure: b", "c patch failure: d"],
+            ),
+            (
+                "cleaning up. original upgrade error: a: unable to cleanup resources: b",
+                &["a"],
+            ),
         ];
         for (head, listed) in table {
             assert_eq!(items(head).collect::<Vec<_>>(), listed, "{head}");

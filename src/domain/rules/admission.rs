@@ -154,7 +154,7 @@ pub(super) const FAMILY: Family = Family {
         transient(
             "webhook-unreachable",
             &[
-                r"root certificates: unable to parse bytes as PEM block",
+                r"REST client: unable to load root certificates: unable to parse bytes as PEM block",
                 r"failed calling (validating |mutating )?webhook",
                 r"failed to call webhook",
                 r"conversion webhook for [^\n]*failed: (Post|Get) ",

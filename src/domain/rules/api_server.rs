@@ -40,7 +40,10 @@ pub(super) const FAMILY: Family = Family {
             &[
                 r"field not declared in schema|failed to create typed patch object",
                 r"unknown field",
-                r"strict decoding error|failed to create patch: ",
+                r"strict decoding error",
+                r"does not allow this method on the requested resource",
+                r"unable to respond with a content type",
+                r"failed to create patch: ",
                 r"The order in patch list",
                 r"doesn't match \$setElementOrder|proto: |ReadString: expects",
                 r"error validating (data|\x22)",
@@ -147,7 +150,7 @@ pub(super) const FAMILY: Family = Family {
             "etcd-full",
             &[
                 r"database space exceeded|etcdserver: no space|readonly database",
-                r"corrupt(ed)? (object|database)|NOSPACE",
+                r"corrupt(ed)? (object|database|cluster)|NOSPACE",
             ],
             "the API server's database needs an operator",
             "etcd-io/etcd:api/v3rpc/rpctypes/error.go",
@@ -221,7 +224,7 @@ pub(super) const FAMILY: Family = Family {
         ),
         transient(
             "cluster-unreachable",
-            &[r"[Kk]ubernetes cluster unreachable|cluster reachability check failed"],
+            &[r"([Kk]ubernetes cluster unreachable|cluster reachability check failed):?\s*$"],
             "Helm reached no API server, and nobody says why",
             "helm/helm:pkg/kube/client.go",
         )

@@ -15,7 +15,7 @@ pub(super) const FAMILY: Family = Family {
                     r"trusted|verify failed)"
                 ),
                 concat!(
-                    r"tls: (bad certificate|unknown certificate|certificate required|",
+                    r"tls: (bad certificate|unknown certificate|expired cert|revoked cert|certificate required|",
                     r"failed to (verify|parse)|first record does not look like|",
                     r"unsupported|no supported|protocol version|no application protocol|",
                     r"unrecognized name|handshake failure|private key)"
@@ -29,7 +29,8 @@ pub(super) const FAMILY: Family = Family {
             "unauthorized",
             &[
                 r"asked for the client to provide credentials",
-                r"must be logged in to the server|ssh: unable to authenticate",
+                r"must be logged in to the server|status code \[[^\]]*\]: 40[13]\b|InvalidIdentityToken",
+                r"No OpenIDConnect provider|ssh: unable to authenticate",
                 r"knownhosts: key",
                 r": Unauthorized\b",
                 r"\x22: (Forbidden|Proxy Authentication Required|Method Not Allowed)",

@@ -79,7 +79,7 @@ pub(super) const FAMILY: Family = Family {
                 words!("[Uu]nreachable"),
                 words!("[Cc]onnection (failed|failure|error|problem|lost|dropped|timeout)"),
                 words!("[Dd]isconnected"),
-                words!("metadata service"),
+                words!("metadata service|exceeded maximum number of attempts"),
             ],
             "words by which programs ask for patience",
             "common use",

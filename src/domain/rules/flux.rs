@@ -157,7 +157,8 @@ pub(super) const FAMILY: Family = Family {
                 r"^KubeConfig secret ",
                 r"(does not contain|missing) .{0,20}'?value'? (or|key)",
                 r"kubeConfig\.(secretRef|configMapRef)|invalid configuration: ",
-                r"no configuration has been provided",
+                r"no configuration has been provided|auth plugin has been removed|[Nn]o Auth Provider|No valid id-token",
+                r"unreachable: unable to load root cert",
                 r"no (context chosen|user on context|server (found|defined))",
                 r"context \x22[^\x22]*\x22 does not exist",
                 r"exec plugin(:|'| is| returned| didn| cannot)",
@@ -259,7 +260,7 @@ pub(super) const FAMILY: Family = Family {
         transient(
             "download-failed",
             &[
-                r"failed to download (chart|artifact|archive)",
+                r"failed to download (chart from|artifact|archive)",
                 r"artifact '[^']*' download failed|garbage collection (of|for)",
             ],
             "source-controller did not hand the artifact out, and nobody says why",

@@ -32,7 +32,7 @@ pub(super) const FAMILY: Family = Family {
                 r"connection (was )?(closed|lost|aborted)",
                 r"cannot assign requested address|too many open files",
                 r"actively refused|forcibly closed",
-                r"disconnected|failed to respond",
+                r"failed to respond",
                 r"unexpected EOF|: EOF\b|\bEOF$|server closed idle connection",
                 r"transport connection broken|timeout awaiting response headers",
                 r"request canceled",

@@ -88,7 +88,7 @@ pub(super) const FAMILY: Family = Family {
                     outage!(),
                     "|the server is currently unable to handle the request",
                     "|the server was unable to return a response in the time allotted[^:]*",
-                    r"|etcdserver: [\w ]+|context deadline exceeded",
+                    r"|etcdserver: (request timed out[\w, ]*|leader changed|no leader)|context deadline exceeded",
                     "|client rate limiter Wait returned an error: [^:]*(: [^:]*)?)",
                     end!()
                 ),
