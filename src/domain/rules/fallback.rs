@@ -48,7 +48,7 @@ pub(super) const FAMILY: Family = Family {
                 words!("[Oo]ut of (range|bounds)"),
                 words!("[Ii]nsufficient (scope|permission|privilege|quota|access|right)s?"),
                 words!("already (in use|bound|defined|managed|marked|assigned|set)"),
-                words!("[Nn]o space left"),
+                words!("[Nn]o space left|range is full"),
                 words!("[Tt]oo (long|short|many|few|large|big)"),
                 words!("[Vv]alidation (failed|error|failure)"),
                 words!("[Cc]ompilation error|[Ii]nvalid value"),
