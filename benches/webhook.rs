@@ -1,5 +1,5 @@
 //! Accepted alerts beside a bare axum handler that only checks the HMAC and parses the JSON, and forged
-//! ones; one classified message. Ratios within one run are what counts.
+//! ones. Ratios within one run are what counts.
 
 use std::{
     cell::Cell,
@@ -23,7 +23,6 @@ use helmreboot::{
     demo::fake_cluster::FakeCluster,
     domain::{
         alert::Event,
-        classify::Classifier,
         signature::{Key, Keys, Secret},
     },
 };
@@ -188,11 +187,6 @@ fn webhook(criterion: &mut Criterion) {
         });
     }
     group.finish();
-
-    let classifier = Classifier::default();
-    criterion.bench_function("classify one message", |bencher| {
-        bencher.iter(|| classifier.verdict(black_box(MESSAGE).into()))
-    });
 }
 
 criterion_group!(benches, webhook);

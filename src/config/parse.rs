@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 use tracing::level_filters::LevelFilter;
 
 use super::SweepMode;
-use crate::domain::policy::Mode;
+use crate::domain::{ledger::Action, policy::Mode};
 
 /// `host:port`, or Go's `:port` for every interface.
 pub(super) fn address(text: &str) -> Result<String, String> {
@@ -82,6 +82,15 @@ pub(super) fn mode(text: &str) -> Result<Mode, String> {
         "observe" => Ok(Mode::Observe),
         "act" => Ok(Mode::Act),
         _ => Err("write observe or act".into()),
+    }
+}
+
+/// How a stalled release is restarted.
+pub(super) fn action(text: &str) -> Result<Action, String> {
+    match text {
+        "reset" => Ok(Action::Reset),
+        "force" => Ok(Action::Force),
+        _ => Err("write reset or force".into()),
     }
 }
 

@@ -13,6 +13,7 @@ use super::{
 };
 use crate::domain::{
     classify::Class,
+    ledger::Action,
     policy::{Match, Policies, Policy},
 };
 
@@ -244,12 +245,8 @@ fn with(
     set(&s::SLOW_LANE, &mut |text| {
         parse::or_off(text, year).map(|value| *slow_lane = value)
     });
-    set(&s::ACTION, &mut |text| match text {
-        "reset" | "force" => {
-            *force = text == "force";
-            Ok(())
-        }
-        _ => Err("write reset or force".into()),
+    set(&s::ACTION, &mut |text| {
+        parse::action(text).map(|action| *force = action == Action::Force)
     });
     set(&s::UNKNOWN, &mut |text| {
         *unknown = match text {

@@ -7,9 +7,8 @@ use serde_json::Value;
 use super::{Fault, Sources, fields::Fields, parse};
 use crate::domain::{
     classify::{Class, Classifier, Entry, Rule, check},
-    ledger::Action,
     mask::mask,
-    rules::{OWN, Rank, built_in},
+    rules::{OWN, Rank},
 };
 
 /// What a rule may say, for those who wrote something else.
@@ -17,14 +16,13 @@ const FIELDS: &str = "there is no such field; a rule has name, pattern or patter
 
 /// Reads the list. Own rules come before built-in ones, so that they name the verdict.
 pub(super) fn read(sources: &mut Sources<'_>) -> Arc<Classifier> {
-    let mut entries: Vec<_> = built_in()
-        .map(|(family, rule)| Entry { family, rule })
-        .collect();
     let (list, place) = sources.list("rules");
+    let built_in = Classifier::built_in();
     if list.is_empty() {
-        return Classifier::built_in();
+        return built_in;
     }
-    let mut named: Vec<String> = Vec::new();
+    let mut entries = built_in.entries().to_vec();
+    let mut named = Vec::new();
     let mut own = 0;
     for (index, value) in list.into_iter().enumerate() {
         let place = format!("{place}[{index}]");
@@ -48,17 +46,17 @@ pub(super) fn read(sources: &mut Sources<'_>) -> Arc<Classifier> {
         let Some((rule, enabled)) = given else {
             continue;
         };
-        if named.iter().any(|name| name == rule.name) {
+        if named.contains(&rule.name) {
             let problem = format!("the name {} stands here twice; write it once", rule.name);
             sources.fault(place, problem);
             continue;
         }
-        named.push(rule.name.into());
-        let built_in = entries
+        named.push(rule.name);
+        let known = entries
             .iter()
             .position(|entry| entry.rule.name == rule.name);
         let rule: &'static Rule = Box::leak(Box::new(rule));
-        match built_in {
+        match known {
             Some(at) if enabled => entries[at].rule = rule,
             Some(at) => drop(entries.remove(at)),
             None if enabled => {
@@ -68,11 +66,12 @@ pub(super) fn read(sources: &mut Sources<'_>) -> Arc<Classifier> {
             None => {}
         }
     }
-    let classifier = Classifier::new(entries).unwrap_or_else(|problem| {
-        sources.fault(place, problem);
-        Classifier::default()
-    });
-    Arc::new(classifier)
+    Classifier::new(entries)
+        .map(Arc::new)
+        .unwrap_or_else(|problem| {
+            sources.fault(place, problem);
+            built_in
+        })
 }
 
 /// One entry of the list, and what is wrong with it.
@@ -91,7 +90,7 @@ impl Reading {
         let patterns = self.patterns();
         let class = self.text("class", class);
         let rank = self.text("rank", rank);
-        let action = self.text("action", action);
+        let action = self.text("action", parse::action);
         let budget = self.text("budget", budget);
         let why = self.text("why", why);
         let reasons = self.reasons();
@@ -260,14 +259,6 @@ fn rank(text: &str) -> Result<Rank, String> {
     let mut ranks = Rank::ALL.iter().copied();
     let rank = ranks.find(|rank| rank.as_str() == text);
     rank.ok_or_else(|| "write ordinary, exception or fallback".into())
-}
-
-fn action(text: &str) -> Result<Action, String> {
-    match text {
-        "reset" => Ok(Action::Reset),
-        "force" => Ok(Action::Force),
-        _ => Err("write reset or force".into()),
-    }
 }
 
 /// A share of the policy's limit, in percent.

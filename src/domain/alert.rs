@@ -183,7 +183,6 @@ pub const CLUSTER_KEYS: [&str; 3] = [
 
 /// Whether `name` is a DNS-1123 subdomain of at most `limit` bytes. The name becomes part of a URL
 /// path, so nothing else may pass.
-/// Whether Kubernetes could have given that name.
 pub fn is_dns_name(name: &str, limit: usize) -> bool {
     let edge = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
     name.len() <= limit

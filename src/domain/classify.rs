@@ -1,9 +1,10 @@
 //! Rules -> verdict: would the very same request succeed later?
 //!
-//! One pass over the head of the message finds every rule that fires. What Flux itself calls benign is
-//! benign. Otherwise permanent outranks transient, so that nothing a stranger writes into a message makes
-//! a lasting failure look passing; an exception takes back only what lies inside its own match; and
-//! fallbacks speak where nobody else does. Where a message lists several failures, each must be known.
+//! What Flux itself calls benign is benign. Otherwise permanent outranks transient, so that nothing a
+//! stranger writes into a message makes a lasting failure look passing; an exception takes back only what
+//! lies inside its own match; words that are only quoted do not count as passing; and fallbacks speak
+//! where nobody else does, or where a refusal is the last thing said. Where a message lists several
+//! failures, the worst counts, and each must be known.
 
 use std::{
     collections::BTreeMap,

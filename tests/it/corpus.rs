@@ -91,6 +91,16 @@ const EXPLAINED: &[(&str, &str)] = &[
     ),
 ];
 
+/// Says what is wrong, if anything is.
+pub(crate) fn expect_none(wrong: &[String]) {
+    assert!(
+        wrong.is_empty(),
+        "{} wrong:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
+}
+
 /// What is not judged as people did.
 fn wrong(lines: Vec<Line>) -> Vec<String> {
     let classifier = Classifier::default();
@@ -112,12 +122,7 @@ fn wrong(lines: Vec<Line>) -> Vec<String> {
 #[test]
 fn the_corpus_is_classified_as_people_did() {
     let wrong = wrong(corpus());
-    assert!(
-        wrong.is_empty(),
-        "{} wrong:\n{}",
-        wrong.len(),
-        wrong.join("\n")
-    );
+    expect_none(&wrong);
 }
 
 #[test]
@@ -132,10 +137,5 @@ fn messages_of_public_threads_and_of_the_sources_are_classified_as_people_did() 
         "an explanation for no line"
     );
     let wrong = wrong(all);
-    assert!(
-        wrong.is_empty(),
-        "{} wrong:\n{}",
-        wrong.len(),
-        wrong.join("\n")
-    );
+    expect_none(&wrong);
 }

@@ -45,6 +45,15 @@ fn the_configuration_table_is_the_code_s() {
     assert!(README.contains(settings::TOKEN_ENV));
 }
 
+/// The table that begins so has exactly these rows.
+fn is_shown(heading: &str, expected: &[String]) {
+    let shown = README.split_once(heading).map_or("", |(_, rest)| rest);
+    let shown: Vec<_> = shown.lines().skip(2).take(expected.len() + 1).collect();
+    let (last, rows) = shown.split_last().expect("a table");
+    assert_eq!(rows, expected, "\n{}", expected.join("\n"));
+    assert_eq!(*last, "");
+}
+
 #[test]
 fn the_decision_table_is_the_one_decisions_are_made_by() {
     let row = |row: &Row| {
@@ -56,13 +65,7 @@ fn the_decision_table_is_the_one_decisions_are_made_by() {
         format!("| {} | {} | {} |", row.live, row.done, words.join(" "))
     };
     let expected: Vec<_> = TABLE.iter().map(row).collect();
-    let shown = README
-        .split_once("| live HelmRelease |")
-        .map_or("", |(_, rest)| rest);
-    let shown: Vec<_> = shown.lines().skip(2).take(expected.len() + 1).collect();
-    let (last, rows) = shown.split_last().expect("a table");
-    assert_eq!(rows, expected, "\n{}", expected.join("\n"));
-    assert_eq!(*last, "");
+    is_shown("| live HelmRelease |", &expected);
 }
 
 #[test]
@@ -142,13 +145,7 @@ fn the_list_of_families_is_the_one_verdicts_are_made_by() {
         )
     };
     let expected: Vec<_> = FAMILIES.iter().map(row).collect();
-    let shown = README
-        .split_once("| family | about |")
-        .map_or("", |(_, rest)| rest);
-    let shown: Vec<_> = shown.lines().skip(2).take(expected.len() + 1).collect();
-    let (last, rows) = shown.split_last().expect("a table");
-    assert_eq!(rows, expected, "\n{}", expected.join("\n"));
-    assert_eq!(*last, "");
+    is_shown("| family | about |", &expected);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use helmreboot::domain::{
 };
 use proptest::prelude::*;
 
-use crate::corpus::{corpus, own};
+use crate::corpus::{corpus, expect_none, own};
 
 /// Lines of one rule: whether it shall name the verdict, the reason, the message.
 type Lines = Vec<(bool, &'static str, String)>;
@@ -68,12 +68,7 @@ fn every_rule_names_the_verdict_on_its_lines_and_does_not_fire_on_near_misses() 
             wrong.push(format!("there is no rule {name}"));
         }
     }
-    assert!(
-        wrong.is_empty(),
-        "{} wrong:\n{}",
-        wrong.len(),
-        wrong.join("\n")
-    );
+    expect_none(&wrong);
 }
 
 #[test]

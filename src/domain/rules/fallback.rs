@@ -51,7 +51,7 @@ pub(super) const FAMILY: Family = Family {
                 words!("[Nn]o space left|range is full"),
                 words!("[Tt]oo (long|short|many|few|large|big)"),
                 words!("[Vv]alidation (failed|error|failure)"),
-                words!("[Cc]ompilation error|[Ii]nvalid value"),
+                words!("[Cc]ompilation error"),
             ],
             "words by which programs refuse what they are given",
             "common use",
