@@ -89,6 +89,7 @@ async fn listen(router: Router) -> SocketAddr {
         listener,
         router,
         axum_server::Handle::new(),
+        None,
     ));
     address
 }
@@ -133,6 +134,7 @@ fn webhook(criterion: &mut Criterion) {
         keys: Vec::new(),
         reach: Reach::default(),
         mode: helmreboot::domain::policy::Mode::Act,
+        namespaces: Vec::new(),
         place: String::new(),
         reach_place: String::new(),
     };

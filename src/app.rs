@@ -25,10 +25,11 @@ use crate::{
     domain::{journal::Journal, signature::Keys, storm::StormControl},
     metrics::Metrics,
     queue::Queue,
-    registry::{Member, Registry},
+    registry::{Member, Outlook, Registry},
     server::{
         self,
         admin::{self, Readiness},
+        tls::Tls,
         webhook::{self, ROOM, Webhook},
     },
     sweep::Sweep,
@@ -37,7 +38,7 @@ use crate::{
 
 mod background;
 mod options;
-use background::{PauseFile, refresh_keys};
+use background::{PauseFile, refresh_certificate, refresh_keys};
 pub use options::Options;
 
 /// How long stopping may take: Kubernetes kills after 30 s, and a call to an API server takes up to 8.
@@ -75,6 +76,7 @@ pub struct App {
     workers: Vec<Worker>,
     sweeps: Vec<Sweep>,
     clusters: Vec<ClusterConfig>,
+    tls: Option<Tls>,
     pause_file: Option<PathBuf>,
 }
 
@@ -86,6 +88,7 @@ impl App {
             policies,
             caps,
             sweep,
+            tls,
             pause_file,
             queue_capacity,
             max_event_age,
@@ -116,21 +119,28 @@ impl App {
             let queue = Arc::new(Queue::new(queue_capacity));
             let cluster = Cluster::new(Arc::clone(&config.name), client, metrics.clone());
             let storm = StormControl::new(caps);
+            let scopes = scopes(&config);
             let member = Member::new(
                 Arc::clone(&config.name),
                 keys,
                 Arc::clone(&queue),
                 storm.clone(),
+                scopes.len(),
             );
-            let swept = Sweep::new(
-                cluster.clone(),
-                Arc::clone(&queue),
-                storm.clone(),
-                Arc::clone(&member.outlook),
-                shared.clone(),
-                sweep,
-            );
-            sweeps.extend((sweep != SweepMode::Off).then_some(swept));
+            let swept = |(namespace, outlook): (Option<Arc<str>>, &Arc<Outlook>)| {
+                Sweep::new(
+                    cluster.clone(),
+                    namespace,
+                    Arc::clone(&queue),
+                    storm.clone(),
+                    Arc::clone(outlook),
+                    shared.clone(),
+                    sweep,
+                )
+            };
+            if sweep != SweepMode::Off {
+                sweeps.extend(scopes.into_iter().zip(&member.outlooks).map(swept));
+            }
             workers.push(Worker::new(cluster, queue, storm, shared.clone()));
             members.push(member);
             clusters.push(config);
@@ -158,6 +168,7 @@ impl App {
             workers,
             sweeps,
             clusters,
+            tls,
             pause_file,
         }
     }
@@ -224,9 +235,16 @@ impl App {
         } = listeners;
         let (stop_webhook, stop_admin) = (Handle::new(), Handle::new());
         let mut servers = JoinSet::new();
-        servers.spawn(server::serve(webhook, self.webhook(), stop_webhook.clone()));
-        servers.spawn(server::serve(metrics, self.metrics(), stop_admin.clone()));
-        servers.spawn(server::serve(probes, self.probes(), stop_admin.clone()));
+        let tls = self.tls.as_ref().map(Tls::served);
+        servers.spawn(server::serve(
+            webhook,
+            self.webhook(),
+            stop_webhook.clone(),
+            tls,
+        ));
+        for (listener, router) in [(metrics, self.metrics()), (probes, self.probes())] {
+            servers.spawn(server::serve(listener, router, stop_admin.clone(), None));
+        }
         let mut workers: JoinSet<()> = self.take_workers().into_iter().map(Worker::run).collect();
         // Dropped, and with it ended, when this function returns.
         let mut background: JoinSet<()> = self.take_sweeps().into_iter().map(Sweep::run).collect();
@@ -234,6 +252,9 @@ impl App {
         clusters.retain(ClusterConfig::has_key_files);
         if !clusters.is_empty() {
             background.spawn(refresh_keys(Arc::clone(&self.registry), clusters));
+        }
+        if let Some(tls) = self.tls.take() {
+            background.spawn(refresh_certificate(tls));
         }
         if let Some(path) = self.pause_file.take() {
             let file = PauseFile {
@@ -291,6 +312,14 @@ impl App {
         tracing::info!("stopped");
         outcome
     }
+}
+
+/// What the sweeps of a cluster look at: everything at once, or one namespace each.
+fn scopes(config: &ClusterConfig) -> Vec<Option<Arc<str>>> {
+    if config.namespaces.is_empty() {
+        return vec![None];
+    }
+    config.namespaces.iter().cloned().map(Some).collect()
 }
 
 /// What a task that should never end died of.

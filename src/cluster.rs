@@ -81,15 +81,20 @@ impl Cluster {
         Ok(Observed { release, at })
     }
 
-    /// One page of all releases, in order of namespace and name, and how to ask for the next.
+    /// One page of all releases, or those of one namespace, in order of namespace and name, and how to
+    /// ask for the next.
     ///
     /// # Errors
     /// See [`Error`]; [`Error::Unavailable`] also where the list has changed too much to go on.
-    pub async fn page(&self, next: Option<&str>) -> Result<(Vec<Release>, Option<String>), Error> {
+    pub async fn page(
+        &self,
+        namespace: Option<&str>,
+        next: Option<&str>,
+    ) -> Result<(Vec<Release>, Option<String>), Error> {
         let mut params = ListParams::default().limit(PAGE);
         params.continue_token = next.map(str::to_owned);
         let build = |path: String| Request::new(path).list(&params);
-        let (page, _): (Page, _) = self.on_releases(Verb::List, None, build).await?;
+        let (page, _): (Page, _) = self.on_releases(Verb::List, namespace, build).await?;
         let next = page.metadata.next.filter(|next| !next.is_empty());
         Ok((page.items, next))
     }

@@ -43,6 +43,8 @@ pub struct Fault {
 pub struct Config {
     /// Where alerts come in, as `host:port`; an empty host is every interface.
     pub webhook_address: String,
+    /// What alerts come in with, where not over plain HTTP.
+    pub tls: Option<TlsFiles>,
     /// Where metrics are served.
     pub metrics_address: String,
     /// Where probes are answered.
@@ -82,6 +84,18 @@ pub enum SweepMode {
     Every(Duration),
     /// Never: alerts are all there is.
     Off,
+}
+
+/// Where the webhook's certificate and its key stand, as cert-manager and `kubernetes.io/tls` Secrets
+/// keep them.
+#[derive(Clone, Debug)]
+pub struct TlsFiles {
+    /// PEM: the certificate, then those between it and the root.
+    pub certificate: PathBuf,
+    /// PEM: PKCS#8, PKCS#1 or SEC1, without a password.
+    pub key: PathBuf,
+    /// Where this is configured, for people.
+    pub place: String,
 }
 
 /// How log lines look.
@@ -186,6 +200,7 @@ impl Sources<'_> {
         policies.base.mode = self.read(&s::MODE, parse::mode);
         Config {
             webhook_address: self.read(&s::WEBHOOK_BIND_ADDRESS, parse::address),
+            tls: self.tls(),
             metrics_address: self.read(&s::METRICS_BIND_ADDRESS, parse::address),
             probe_address: self.read(&s::HEALTH_PROBE_BIND_ADDRESS, parse::address),
             log_level: self.read(&s::LOG_LEVEL, parse::level),
@@ -216,6 +231,31 @@ impl Sources<'_> {
             max_event_age: self.read(&s::MAX_EVENT_AGE, duration_at_most(year)),
             max_event_ahead: self.read(&s::MAX_EVENT_AHEAD, duration_at_most(hour)),
             leader_elect: self.read(&s::LEADER_ELECT, parse::boolean),
+        }
+    }
+
+    /// The certificate and its key, which go together.
+    fn tls(&mut self) -> Option<TlsFiles> {
+        let certificate = self.given(&settings::TLS_CERT_FILE);
+        let key = self.given(&settings::TLS_KEY_FILE);
+        match (certificate, key) {
+            (Some((certificate, place)), Some((key, _))) => Some(TlsFiles {
+                certificate: certificate.into(),
+                key: key.into(),
+                place,
+            }),
+            (None, None) => None,
+            (Some((_, place)), None) => {
+                self.fault(place, "has no key beside it; set --tls-key-file too");
+                None
+            }
+            (None, Some((_, place))) => {
+                self.fault(
+                    place,
+                    "has no certificate beside it; set --tls-cert-file too",
+                );
+                None
+            }
         }
     }
 

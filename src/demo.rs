@@ -78,6 +78,7 @@ pub async fn run(wish: Wish) -> anyhow::Result<bool> {
             keys: vec![KeySource::value(secret.clone())],
             reach: Reach::default(),
             mode: Mode::Act,
+            namespaces: Vec::new(),
             place: "demo".into(),
             reach_place: String::new(),
         };

@@ -35,14 +35,14 @@ pub struct Member {
     pub name: Arc<str>,
     /// Where its failures go.
     pub queue: Arc<Queue>,
-    /// How its releases are seen to stand.
-    pub outlook: Arc<Outlook>,
+    /// How its releases are seen to stand, by each of its sweeps.
+    pub outlooks: Vec<Arc<Outlook>>,
     storm: StormControl,
     keys: RwLock<Arc<Keys>>,
     seen: Mutex<Seen>,
 }
 
-/// What the sweep sees of a cluster.
+/// What one sweep sees of a cluster.
 #[derive(Debug)]
 pub struct Outlook {
     /// When all releases were last known to have been looked at; at first, when that began to matter.
@@ -96,12 +96,18 @@ impl Registry {
 }
 
 impl Member {
-    /// A cluster with its keys and queue.
-    pub fn new(name: Arc<str>, keys: Keys, queue: Arc<Queue>, storm: StormControl) -> Self {
+    /// A cluster with its keys and queue, looked at by so many sweeps.
+    pub fn new(
+        name: Arc<str>,
+        keys: Keys,
+        queue: Arc<Queue>,
+        storm: StormControl,
+        sweeps: usize,
+    ) -> Self {
         Self {
             name,
             queue,
-            outlook: Arc::default(),
+            outlooks: std::iter::repeat_with(Arc::default).take(sweeps).collect(),
             storm,
             keys: RwLock::new(Arc::new(keys)),
             seen: Mutex::default(),
@@ -113,10 +119,19 @@ impl Member {
         let mut storm = self.storm.lock();
         Standing {
             queued: self.queue.len(),
-            failing: self.outlook.failing.load(Ordering::Relaxed),
+            failing: self
+                .outlooks
+                .iter()
+                .map(|it| it.failing.load(Ordering::Relaxed))
+                .sum(),
             in_flight: storm.in_flight(),
             breakers: storm.open(now),
-            unseen_for: self.outlook.age(),
+            unseen_for: self
+                .outlooks
+                .iter()
+                .map(|it| it.age())
+                .max()
+                .unwrap_or_default(),
         }
     }
 

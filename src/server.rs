@@ -3,11 +3,15 @@
 use std::{io, net::TcpListener, time::Duration};
 
 use axum::Router;
-use axum_server::Handle;
+use axum_server::{
+    Handle,
+    tls_rustls::{RustlsAcceptor, RustlsConfig},
+};
 use hyper_util::rt::TokioTimer;
 
 pub mod admin;
 pub mod problem;
+pub mod tls;
 pub mod webhook;
 
 /// How long a client may take to send its request line and headers: port scanners and slow attackers
@@ -18,7 +22,7 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 /// notification-controller sends less than 1 KiB.
 const HEADER_LIMIT: usize = 32 * 1024;
 
-/// Serves `router` on an already bound listener until `handle` says stop.
+/// Serves `router` on an already bound listener until `handle` says stop; with `tls`, over nothing else.
 ///
 /// # Errors
 /// The listener breaks.
@@ -26,6 +30,7 @@ pub async fn serve(
     listener: TcpListener,
     router: Router,
     handle: Handle<std::net::SocketAddr>,
+    tls: Option<RustlsConfig>,
 ) -> io::Result<()> {
     let mut server = axum_server::from_tcp(listener)?
         // Flux speaks HTTP/1.1, and the limits below are limits of it.
@@ -38,5 +43,12 @@ pub async fn serve(
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
         .max_buf_size(HEADER_LIMIT);
-    server.serve(router.into_make_service()).await
+    let service = router.into_make_service();
+    match tls {
+        Some(tls) => {
+            let acceptor = RustlsAcceptor::new(tls).handshake_timeout(HEADER_TIMEOUT);
+            server.acceptor(acceptor).serve(service).await
+        }
+        None => server.serve(service).await,
+    }
 }

@@ -47,9 +47,10 @@ const ERRORS: u32 = 5;
 /// How long to wait for room in the queue.
 const ROOM: Duration = Duration::from_secs(1);
 
-/// The sweep of one cluster.
+/// The sweep of one cluster, or of one namespace of it.
 pub struct Sweep {
     cluster: Cluster,
+    namespace: Option<Arc<str>>,
     queue: Arc<Queue>,
     storm: StormControl,
     outlook: Arc<Outlook>,
@@ -68,6 +69,7 @@ impl Sweep {
     /// A sweep that puts what it finds into the queue of its cluster.
     pub fn new(
         cluster: Cluster,
+        namespace: Option<Arc<str>>,
         queue: Arc<Queue>,
         storm: StormControl,
         outlook: Arc<Outlook>,
@@ -76,6 +78,7 @@ impl Sweep {
     ) -> Self {
         Self {
             cluster,
+            namespace,
             queue,
             storm,
             outlook,
@@ -110,7 +113,10 @@ impl Sweep {
     async fn list(&mut self) -> Result<(), Error> {
         let (mut next, mut failing) = (None, BTreeSet::new());
         loop {
-            let (releases, more) = self.cluster.page(next.as_deref()).await?;
+            let (releases, more) = self
+                .cluster
+                .page(self.namespace.as_deref(), next.as_deref())
+                .await?;
             for release in releases {
                 failing.extend(self.see(&release).await);
             }
@@ -125,7 +131,7 @@ impl Sweep {
 
     /// Everything, and then what becomes of it, until something is wrong that does not pass by itself.
     async fn watch(&mut self) -> Error {
-        let mut watching = match self.cluster.watch().await {
+        let mut watching = match self.cluster.watch(self.namespace.as_deref()).await {
             Ok(watching) => watching,
             Err(error) => return error,
         };
@@ -169,7 +175,7 @@ impl Sweep {
         }
         let every = WITHOUT_WATCH.as_secs() / 60;
         let advice = match error {
-            Error::Forbidden(_) => "; or set sweep: off",
+            Error::Forbidden(_) => "; or set sweepNamespaces, or sweep: off",
             _ => "",
         };
         tracing::warn!(%cluster, kind, "the sweep of {cluster} looks only every {every} minutes, if at all: {error}{advice}");

@@ -1,4 +1,4 @@
-//! What goes on beside the work: keys that change, and the switch that pauses everything.
+//! What goes on beside the work: keys and certificates that change, and the switch that pauses everything.
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
@@ -9,6 +9,7 @@ use crate::{
     domain::signature::Keys,
     metrics::Metrics,
     registry::{Member, Registry},
+    server::tls::Tls,
     worker::Pause,
 };
 
@@ -54,6 +55,30 @@ impl PauseFile {
             for member in self.registry.members() {
                 member.queue.hasten_all(Instant::now());
             }
+        }
+    }
+}
+
+/// Reads the webhook's certificate again and again. One that cannot be used is reported, and the old
+/// one stays in force.
+pub(super) async fn refresh_certificate(mut tls: Tls) {
+    let mut ticks = interval(KEY_INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut said = None;
+    loop {
+        ticks.tick().await;
+        match tls.renew() {
+            Ok(changed) => {
+                said = None;
+                if changed {
+                    tracing::info!("the webhook's certificate changed and is in force");
+                }
+            }
+            Err(problem) if said.as_ref() != Some(&problem) => {
+                tracing::warn!("the webhook's certificate stays as it was: {problem}");
+                said = Some(problem);
+            }
+            Err(_) => {}
         }
     }
 }

@@ -8,6 +8,7 @@ use super::random;
 use crate::{
     config::{Config, SweepMode},
     domain::{classify::Classifier, policy::Policies, storm::Caps},
+    server::tls::Tls,
     worker::Pace,
 };
 
@@ -22,6 +23,8 @@ pub struct Options {
     pub caps: Caps,
     /// How releases are looked at without an alert.
     pub sweep: SweepMode,
+    /// What alerts come in with, where not over plain HTTP.
+    pub tls: Option<Tls>,
     /// While this file exists, nothing is written.
     pub pause_file: Option<PathBuf>,
     /// Releases that may wait for their first look, for each cluster.
@@ -37,13 +40,14 @@ pub struct Options {
 }
 
 impl Options {
-    /// The part of a configuration that the service itself is told.
+    /// The part of a configuration that the service itself is told, but for what has to be opened first.
     pub fn of(config: &Config) -> Self {
         Self {
             classifier: Arc::clone(&config.classifier),
             policies: config.policies.clone(),
             caps: config.caps,
             sweep: config.sweep,
+            tls: None,
             pause_file: config.pause_file.clone(),
             queue_capacity: config.queue_capacity,
             max_event_age: config.max_event_age,
@@ -61,6 +65,7 @@ impl Default for Options {
             policies: Policies::default(),
             caps: Caps::default(),
             sweep: SweepMode::Watch,
+            tls: None,
             pause_file: None,
             queue_capacity: 4096,
             max_event_age: SignedDuration::from_mins(15),

@@ -9,6 +9,7 @@ use crate::{
     clock::Clock,
     cluster::connect::connect,
     config::{Config, Fault, Flags, settings},
+    server::tls::Tls,
     telemetry,
 };
 
@@ -39,6 +40,14 @@ pub async fn serve(flags: &Flags) -> anyhow::Result<ExitCode> {
     faults.extend(not_unicode());
     telemetry::init(config.log_level, config.log_format);
     let entrances = entrances(&config, &mut faults).await;
+    let tls = config.tls.as_ref().and_then(|files| {
+        let opened = Tls::new(files.clone());
+        let fault = |problem| Fault {
+            place: files.place.clone(),
+            problem,
+        };
+        opened.map_err(|problem| faults.push(fault(problem))).ok()
+    });
     if !faults.is_empty() {
         return Err(Misconfigured(faults).into());
     }
@@ -74,7 +83,11 @@ pub async fn serve(flags: &Flags) -> anyhow::Result<ExitCode> {
             "leader election is not needed yet: every replica takes alerts and acts, and none acts twice"
         );
     }
-    App::new(Options::of(&config), entrances, Clock::system())
+    let options = Options {
+        tls,
+        ..Options::of(&config)
+    };
+    App::new(options, entrances, Clock::system())
         .run(listeners, signals)
         .await?;
     Ok(ExitCode::SUCCESS)

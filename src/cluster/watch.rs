@@ -8,11 +8,11 @@ use futures::{
     stream,
 };
 use http_body_util::{BodyExt, Limited};
-use k8s_openapi::{NamespaceResourceScope, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{
     Api, Client, Resource,
     client::Body,
-    core::ApiResource,
+    core::{ApiResource, DynamicResourceScope},
     runtime::watcher::{self, Event, watcher},
 };
 use serde::{Deserialize, Deserializer};
@@ -55,7 +55,7 @@ impl Cluster {
     ///
     /// # Errors
     /// See [`Error`]: which API version to watch could not be found out.
-    pub async fn watch(&self) -> Result<Watching, Error> {
+    pub async fn watch(&self, namespace: Option<&str>) -> Result<Watching, Error> {
         let version = self.version(true).await?;
         let resource = ApiResource {
             group: HELM_GROUP.into(),
@@ -65,7 +65,11 @@ impl Cluster {
             plural: "helmreleases".into(),
         };
         let (going, goes) = unbounded();
-        let api = Api::<Watched>::all_with(self.counted(going), &resource);
+        let client = self.counted(going);
+        let api = match namespace {
+            Some(namespace) => Api::<Watched>::namespaced_with(client, namespace, &resource),
+            None => Api::all_with(client, &resource),
+        };
         let config = watcher::Config::default().page_size(PAGE);
         let events = watcher(api, config).filter_map(|event| ready(seen(event)));
         Ok(Box::pin(stream::select(
@@ -186,7 +190,7 @@ impl<'de> Deserialize<'de> for Watched {
 
 impl Resource for Watched {
     type DynamicType = ApiResource;
-    type Scope = NamespaceResourceScope;
+    type Scope = DynamicResourceScope;
 
     fn kind(resource: &ApiResource) -> Cow<'_, str> {
         resource.kind.as_str().into()

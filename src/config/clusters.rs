@@ -26,6 +26,8 @@ pub struct ClusterConfig {
     pub reach: Reach,
     /// Whether anything is written there.
     pub mode: Mode,
+    /// The namespaces that are swept; none for all at once.
+    pub namespaces: Vec<Arc<str>>,
     /// Where its keys are configured, for people.
     pub place: String,
     /// Where the way to it is configured.
@@ -96,12 +98,13 @@ fn single(sources: &mut Sources<'_>, only: bool) -> Option<ClusterConfig> {
     let file = text(&settings::TOKEN_FILE);
     let kubeconfig = text(&settings::KUBECONFIG);
     let context = text(&settings::CONTEXT);
+    let swept = text(&settings::SWEEP_NAMESPACES);
     let token = sources
         .variable(settings::TOKEN_ENV)
         .map(|token| (token, settings::TOKEN_ENV.to_owned()));
     if !only {
         let token = token.filter(|_| sources.keys);
-        for (_, place) in [named, file, kubeconfig, context, token]
+        for (_, place) in [named, file, kubeconfig, context, swept, token]
             .into_iter()
             .flatten()
         {
@@ -114,6 +117,10 @@ fn single(sources: &mut Sources<'_>, only: bool) -> Option<ClusterConfig> {
     let name = cluster_name(&name)
         .map_err(|instead| sources.fault(place, format!("{name:?} does not do; {instead}")))
         .ok();
+    let namespaces = swept.map(|(text, place)| {
+        parse::namespaces(&text)
+            .map_err(|instead| sources.fault(place, format!("{text:?} does not do; {instead}")))
+    });
     let mut keys = Vec::new();
     if let Some((path, _)) = &file {
         keys.push(KeySource::file(path.into()));
@@ -149,6 +156,7 @@ fn single(sources: &mut Sources<'_>, only: bool) -> Option<ClusterConfig> {
         keys,
         reach,
         mode: Mode::Act,
+        namespaces: namespaces.and_then(Result::ok).unwrap_or_default(),
         place,
         reach_place,
     })
@@ -209,8 +217,14 @@ fn listed(sources: &mut Sources<'_>, place: String, value: Value) -> Option<Clus
             sources.fault(fields.place("mode"), instead);
             Mode::Observe
         });
-    let known =
-        "there is no such field; a cluster has name, keys, kubeconfig, context, inCluster and mode";
+    let namespaces = scalar(sources, &mut fields, "sweepNamespaces");
+    let namespaces = namespaces
+        .map_or(Ok(Vec::new()), |text| parse::namespaces(&text))
+        .unwrap_or_else(|instead| {
+            sources.fault(fields.place("sweepNamespaces"), instead);
+            Vec::new()
+        });
+    let known = "there is no such field; a cluster has name, keys, kubeconfig, context, inCluster, mode and sweepNamespaces";
     sources
         .faults
         .extend(fields.unknown().into_iter().map(|fault| Fault {
@@ -228,6 +242,7 @@ fn listed(sources: &mut Sources<'_>, place: String, value: Value) -> Option<Clus
         keys,
         reach,
         mode,
+        namespaces,
         reach_place: place.clone(),
         place,
     })

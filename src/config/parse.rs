@@ -1,6 +1,6 @@
 //! Single values out of text. An error says what to write instead.
 
-use std::{ops::RangeInclusive, str::FromStr};
+use std::{collections::BTreeSet, ops::RangeInclusive, str::FromStr, sync::Arc};
 
 use jiff::SignedDuration;
 use tracing::level_filters::LevelFilter;
@@ -91,6 +91,21 @@ pub(super) fn action(text: &str) -> Result<Action, String> {
         "reset" => Ok(Action::Reset),
         "force" => Ok(Action::Force),
         _ => Err("write reset or force".into()),
+    }
+}
+
+/// Namespaces with commas between them; none at all for every one.
+pub(super) fn namespaces(text: &str) -> Result<Vec<Arc<str>>, String> {
+    let names = text.split(',').map(str::trim);
+    let names: BTreeSet<_> = names.filter(|name| !name.is_empty()).collect();
+    let label = |name: &str| {
+        let good = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        name.len() <= 63 && name.bytes().all(good) && !name.starts_with('-') && !name.ends_with('-')
+    };
+    if names.iter().all(|name| label(name)) {
+        Ok(names.into_iter().map(Arc::from).collect())
+    } else {
+        Err("write names of namespaces with commas between them, such as team-a,team-b".into())
     }
 }
 

@@ -28,6 +28,8 @@ macro_rules! settings {
 settings! {
     CONFIG = "config", "HELMREBOOT_CONFIG", None, "", "YAML file with any of the settings below, and with clusters, policies and rules";
     WEBHOOK_BIND_ADDRESS = "webhook-bind-address", "WEBHOOK_BIND_ADDRESS", Some("webhookBindAddress"), ":9292", "where alerts come in";
+    TLS_CERT_FILE = "tls-cert-file", "HELMREBOOT_TLS_CERT_FILE", Some("tls.certFile"), "", "PEM file with the webhook's certificate and what leads to its root; with it alerts come over HTTPS only, re-read when it changes";
+    TLS_KEY_FILE = "tls-key-file", "HELMREBOOT_TLS_KEY_FILE", Some("tls.keyFile"), "", "PEM file with the key of that certificate";
     METRICS_BIND_ADDRESS = "metrics-bind-address", "METRICS_BIND_ADDRESS", Some("metricsBindAddress"), ":8080", "where /metrics is served";
     HEALTH_PROBE_BIND_ADDRESS = "health-probe-bind-address", "HEALTH_PROBE_BIND_ADDRESS", Some("healthProbeBindAddress"), ":8081", "where /healthz and /readyz are answered";
     CLUSTER_NAME = "cluster-name", "HELMREBOOT_CLUSTER", Some("clusterName"), "default", "name of the only cluster, where the file lists none; alerts that carry metadata.cluster must carry this";
@@ -39,6 +41,7 @@ settings! {
     MODE = "mode", "HELMREBOOT_MODE", Some("mode"), "act", "act, or observe: decide and report everything, write nothing";
     PAUSE_FILE = "pause-file", "HELMREBOOT_PAUSE_FILE", Some("pauseFile"), "", "while this file exists, nothing is written; looked for every second";
     SWEEP = "sweep", "HELMREBOOT_SWEEP", Some("sweep"), "watch", "how failures are found that no alert announced: watch, an interval such as 10m, or off";
+    SWEEP_NAMESPACES = "sweep-namespaces", "HELMREBOOT_SWEEP_NAMESPACES", Some("sweepNamespaces"), "", "the namespaces the sweep looks at, with commas between them, where it may not look at all";
     ENABLED = "enabled", "HELMREBOOT_ENABLED", Some("policy.enabled"), "true", "false keeps helmreboot away, as for a policy in the file";
     LIMIT = "limit", "HELMREBOOT_LIMIT", Some("policy.limit"), "5", "restarts for one configuration of a release; 0 for none at all";
     BACKOFF_DURATION = "backoff-duration", "HELMREBOOT_BACKOFF_DURATION", Some("policy.backoff.duration"), "1m", "wait after the first restart";

@@ -221,6 +221,45 @@ fn every_fault_in_a_policy_is_reported_with_its_place() {
 }
 
 #[test]
+fn namespaces_to_sweep_are_a_list_or_a_line() {
+    fn swept(flags: &[(&'static str, &str)], yaml: &str) -> Result<Vec<Arc<str>>, Vec<String>> {
+        load(flags, &[TOKEN], yaml).map(|config| config.clusters[0].namespaces.clone())
+    }
+    let both = Ok(vec![Arc::from("one"), Arc::from("two")]);
+    assert_eq!(swept(&[("sweep-namespaces", "two, one")], "{}"), both);
+    assert_eq!(swept(&[], "sweepNamespaces: [one, two]"), both);
+    assert_eq!(swept(&[], "{}"), Ok(Vec::new()));
+    for bad in ["[One]", "'*'", "[[a]]", "-a"] {
+        let faults = swept(&[], &format!("sweepNamespaces: {bad}")).expect_err("a fault");
+        assert_eq!(faults.len(), 1, "{bad}: {faults:?}");
+    }
+    let keys = [("K1", "one"), ("K2", "two")];
+    let yaml = "clusters:\n- {name: a, sweepNamespaces: [x], keys: [{env: K1}]}\n- {name: b, keys: [{env: K2}]}\n";
+    let clusters = load(&[], &keys, yaml).expect("a configuration").clusters;
+    assert_eq!(clusters[0].namespaces, [Arc::from("x")]);
+    assert!(clusters[1].namespaces.is_empty());
+}
+
+#[test]
+fn a_certificate_and_its_key_go_together() {
+    fn tls(flags: &[(&'static str, &str)]) -> Result<bool, Vec<String>> {
+        load(flags, &[TOKEN], "{}").map(|config| config.tls.is_some())
+    }
+    assert_eq!(tls(&[]), Ok(false));
+    assert_eq!(
+        tls(&[("tls-cert-file", "c"), ("tls-key-file", "k")]),
+        Ok(true)
+    );
+    for alone in ["tls-cert-file", "tls-key-file"] {
+        let faults = tls(&[(alone, "file")]).expect_err("a fault");
+        assert!(
+            faults[0].starts_with(&format!("--{alone}: has no ")),
+            "{faults:?}"
+        );
+    }
+}
+
+#[test]
 fn the_sweep_and_the_slow_lane_take_what_people_write() {
     let sweep = |text| load(&[("sweep", text)], &[TOKEN], "").map(|config| config.sweep);
     assert_eq!(sweep("off"), Ok(SweepMode::Off));

@@ -24,6 +24,7 @@ use crate::{clock::Clock, domain::alert::HELM_GROUP};
 mod answer;
 mod fault;
 mod path;
+mod rights;
 mod store;
 mod stream;
 mod writes;
@@ -31,6 +32,7 @@ mod writes;
 pub use answer::Refusal;
 pub use fault::{Fault, FaultKind};
 use path::Path;
+pub use rights::Rights;
 use store::Store;
 pub use store::{Change, Key};
 pub use writes::Writes;
@@ -51,6 +53,7 @@ struct Inner {
     versions: Vec<&'static str>,
     requests: Vec<Call>,
     faults: Vec<Fault>,
+    rights: Option<Rights>,
     /// What a broken proxy answers to every look at an object.
     nonsense: Option<String>,
     /// Raised to end all watches.
@@ -81,6 +84,7 @@ impl FakeCluster {
             versions: versions.to_vec(),
             requests: Vec::new(),
             faults: Vec::new(),
+            rights: None,
             nonsense: None,
             cut: 0,
         };
@@ -239,6 +243,9 @@ async fn carry_out(Extract(cluster): Extract<FakeCluster>, request: Request<Body
     let nonsense = cluster.lock().nonsense.clone().filter(|_| verb == "get");
     if let Some(text) = nonsense {
         return text.into_response();
+    }
+    if cluster.forbids(verb, &path) {
+        return Refusal::fault(403).into_response();
     }
     let faults = cluster.strike(verb);
     for fault in &faults {

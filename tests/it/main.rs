@@ -22,4 +22,5 @@ mod stories;
 mod storms;
 mod support;
 mod sweep;
+mod tls;
 mod webhook;

@@ -12,7 +12,7 @@ use helmreboot::{
         keys::KeySource,
     },
     demo::{
-        fake_cluster::{Call, FakeCluster, Fault, FaultKind, Key},
+        fake_cluster::{Call, FakeCluster, Fault, FaultKind, Key, Rights},
         fake_flux::{Era, FakeFlux, Notifier, Target},
     },
     domain::{
@@ -89,12 +89,36 @@ impl TestApp {
         Self::keyed(options, clusters, clock, keys)
     }
 
-    /// The same, with the keys given.
+    /// One cluster, `a`, with rights in these namespaces only, which are swept one by one.
+    pub(crate) fn swept_in(options: Options, verbs: &[&str], namespaces: &[&str]) -> Self {
+        let clock = Clock::with_tokio(NOW.parse().expect("a time"));
+        let cluster = FakeCluster::new(clock.clone());
+        let own = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+        cluster.grant(Rights {
+            verbs: own(verbs),
+            namespaces: Some(own(namespaces)),
+        });
+        let clusters = BTreeMap::from([("a".to_owned(), cluster)]);
+        let keys = BTreeMap::from([("a".to_owned(), key("key of a"))]);
+        Self::built(options, clusters, clock, keys, namespaces)
+    }
+
+    /// The same as [`Self::around`], with the keys given.
     pub(crate) fn keyed(
         options: Options,
         clusters: BTreeMap<String, FakeCluster>,
         clock: Clock,
         keys: BTreeMap<String, SigningKey>,
+    ) -> Self {
+        Self::built(options, clusters, clock, keys, &[])
+    }
+
+    fn built(
+        options: Options,
+        clusters: BTreeMap<String, FakeCluster>,
+        clock: Clock,
+        keys: BTreeMap<String, SigningKey>,
+        namespaces: &[&str],
     ) -> Self {
         let entrance = |(name, cluster): (&String, &FakeCluster)| Entrance {
             config: ClusterConfig {
@@ -102,6 +126,7 @@ impl TestApp {
                 keys: Vec::<KeySource>::new(),
                 reach: Reach::default(),
                 mode: Mode::Act,
+                namespaces: namespaces.iter().copied().map(Arc::from).collect(),
                 place: "test".into(),
                 reach_place: String::new(),
             },

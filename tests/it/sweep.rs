@@ -5,7 +5,7 @@ use std::time::Duration;
 use helmreboot::{
     app::Options,
     config::SweepMode,
-    demo::fake_cluster::{FaultKind, Key},
+    demo::fake_cluster::{FaultKind, Key, Rights},
 };
 use serde_json::json;
 
@@ -69,6 +69,60 @@ async fn what_failed_before_the_start_is_found_too_page_by_page() {
     for release in &stuck {
         assert_ne!(app.why(release), "nothing");
     }
+}
+
+/// A release in a namespace of its own choice.
+fn stalled_in(namespace: &str) -> Live {
+    let mut live = Live::stalled("web");
+    live.key.namespace = namespace.into();
+    live
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_rights_in_some_namespaces_each_is_swept_and_nothing_else_is_asked_for() {
+    for (mode, verb) in [
+        (SweepMode::Watch, "watch"),
+        (SweepMode::Every(Duration::from_secs(60)), "list"),
+    ] {
+        let options = Options {
+            sweep: mode,
+            ..Options::default()
+        };
+        let app = TestApp::swept_in(options, &["get", verb, "list", "patch"], &["one", "two"]);
+        let (one, two) = (app.holds(stalled_in("one")), app.holds(stalled_in("two")));
+        let hidden = app.holds(stalled_in("three"));
+        pass(65).await;
+        assert_eq!(app.writes().len(), 2, "{mode:?}");
+        for release in [&one, &two] {
+            assert_eq!(app.why(release), "token-pending");
+        }
+        assert_eq!(app.why(&hidden), "nothing");
+        let failing = "helmreboot_failing_releases{cluster=\"a\"}";
+        assert_eq!(app.metric(failing).await, 2.0, "both sweeps count");
+        assert!(app.metric(AGE).await < 70.0);
+        let refused = "helmreboot_kubernetes_requests_total{cluster=\"a\",verb=\"list\",result=\"forbidden\"}";
+        assert_eq!(app.metric(refused).await, 0.0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_namespace_that_cannot_be_seen_shows_in_the_age_and_blinds_no_other() {
+    let app = TestApp::swept_in(
+        Options::default(),
+        &["get", "list", "watch", "patch"],
+        &["one", "two"],
+    );
+    app.cluster("a").grant(Rights {
+        verbs: ["get", "list", "watch", "patch"]
+            .map(str::to_owned)
+            .to_vec(),
+        namespaces: Some(vec!["two".into()]),
+    });
+    let seen = app.holds(stalled_in("two"));
+    pass(600).await;
+    assert_eq!(app.why(&seen), "token-pending");
+    assert!(!app.writes().is_empty());
+    assert!(app.metric(AGE).await > 500.0);
 }
 
 #[tokio::test(start_paused = true)]

@@ -56,6 +56,7 @@ impl Replica {
                 keys: Vec::new(),
                 reach: Reach::default(),
                 mode: Mode::Act,
+                namespaces: Vec::new(),
                 place: String::new(),
                 reach_place: String::new(),
             },

@@ -1,0 +1,110 @@
+//! TLS at the webhook: a certificate and its key out of files, read again when they change.
+
+use std::{fmt, fs, path::Path, sync::Arc};
+
+use axum_server::tls_rustls::RustlsConfig;
+use rustls::{
+    ServerConfig,
+    crypto::ring,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+};
+
+use crate::config::TlsFiles;
+
+/// What the listener serves with, and what it was made from.
+#[derive(Clone)]
+pub struct Tls {
+    files: TlsFiles,
+    read: Read,
+    served: RustlsConfig,
+}
+
+/// Both files, as they were.
+type Read = (Vec<u8>, Vec<u8>);
+
+impl Tls {
+    /// Reads both files.
+    ///
+    /// # Errors
+    /// A file that cannot be read, holds nothing of the kind, or a key that is not the certificate's.
+    pub fn new(files: TlsFiles) -> Result<Self, String> {
+        let read = read(&files)?;
+        let served = RustlsConfig::from_config(server(&files, &read)?);
+        Ok(Self {
+            files,
+            read,
+            served,
+        })
+    }
+
+    /// What the listener needs. Clones of it see what [`Self::renew`] brings.
+    pub fn served(&self) -> RustlsConfig {
+        self.served.clone()
+    }
+
+    /// Reads both files again; whether they had changed. Connections that exist go on as they are.
+    ///
+    /// # Errors
+    /// As for [`Self::new`]; what was served before still is.
+    pub fn renew(&mut self) -> Result<bool, String> {
+        let read = read(&self.files)?;
+        if read == self.read {
+            return Ok(false);
+        }
+        self.served.reload_from_config(server(&self.files, &read)?);
+        self.read = read;
+        Ok(true)
+    }
+}
+
+impl fmt::Debug for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.files.fmt(f)
+    }
+}
+
+fn read(files: &TlsFiles) -> Result<Read, String> {
+    let read = |path: &Path| {
+        fs::read(path).map_err(|error| {
+            format!(
+                "cannot read {}: {error}; write the path of a PEM file",
+                path.display()
+            )
+        })
+    };
+    Ok((read(&files.certificate)?, read(&files.key)?))
+}
+
+fn server(files: &TlsFiles, (certificate, key): &Read) -> Result<Arc<ServerConfig>, String> {
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(certificate).collect();
+    let chain = chain
+        .ok()
+        .filter(|chain| !chain.is_empty())
+        .ok_or_else(|| {
+            format!(
+                "{} holds no certificate; put the PEM of one into it",
+                files.certificate.display()
+            )
+        })?;
+    // What is said about a key never repeats it.
+    let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| {
+        format!(
+            "{} holds no private key; put the PEM of one without a password into it",
+            files.key.display()
+        )
+    })?;
+    let mut server = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .map_err(|error| {
+            format!(
+                "{} and {} do not go together: {error}",
+                files.certificate.display(),
+                files.key.display()
+            )
+        })?;
+    server.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Arc::new(server))
+}
