@@ -4,7 +4,8 @@ use clap::{Arg, ArgMatches, Command, builder::NonEmptyStringValueParser};
 
 use crate::{
     config::{
-        Flags,
+        Fault, Flags,
+        clusters::ClusterConfig,
         settings::{self, Setting},
     },
     demo::Wish,
@@ -13,7 +14,10 @@ use crate::{
 pub mod classify;
 pub mod explain;
 pub mod rules;
+pub mod send;
 pub mod serve;
+
+use serve::Misconfigured;
 
 /// Exit code for bad usage or configuration (`EX_USAGE`).
 pub const EX_USAGE: u8 = 64;
@@ -48,12 +52,7 @@ pub fn command() -> Command {
                         .value_name("FILE")
                         .help("HelmReleases as YAML or JSON, also lists; - for standard input"),
                 )
-                .arg(
-                    Arg::new("cluster")
-                        .long("cluster")
-                        .value_name("NAME")
-                        .help("Which of the clusters in the file of --config"),
-                )
+                .arg(which_cluster())
                 .arg(output("text, or json for one object a line"))
                 .args(settings::ALL.iter().filter(|setting| explains(setting)).map(flag)),
         )
@@ -78,6 +77,27 @@ pub fn command() -> Command {
                 .arg(flag(&settings::CONFIG)),
         )
         .subcommand(
+            Command::new("send")
+                .about("Send a signed alert that asks for nothing, to see whether the way to the service is open")
+                .after_help("The key is the cluster's, as for serve: --token-file, HELMREBOOT_TOKEN or the file of --config.")
+                .arg(
+                    Arg::new("url")
+                        .long("url")
+                        .value_name("URL")
+                        .help("Where the service takes alerts; without a path, /webhook/CLUSTER")
+                        .required(true)
+                        .value_parser(NonEmptyStringValueParser::new()),
+                )
+                .arg(which_cluster())
+                .arg(
+                    Arg::new("ca-file")
+                        .long("ca-file")
+                        .value_name("FILE")
+                        .help("PEM file with the authorities to trust, instead of this machine's"),
+                )
+                .args([settings::CONFIG, settings::CLUSTER_NAME, settings::TOKEN_FILE].iter().map(flag)),
+        )
+        .subcommand(
             Command::new("demo")
                 .about("Run the real service against two embedded clusters and tell what happens; needs nothing")
                 .arg(
@@ -88,8 +108,24 @@ pub fn command() -> Command {
                         .default_value("1")
                         .value_parser(speed),
                 )
+                .arg(
+                    Arg::new("serve")
+                        .long("serve")
+                        .value_name("ADDRESS")
+                        .help("Go on after the story, until Ctrl-C, with metrics at this address [default: 127.0.0.1:8080]")
+                        .num_args(0..=1)
+                        .require_equals(true)
+                        .default_missing_value("127.0.0.1:8080"),
+                )
                 .arg(output("text, or json for one document at the end")),
         )
+}
+
+fn which_cluster() -> Arg {
+    Arg::new("cluster")
+        .long("cluster")
+        .value_name("NAME")
+        .help("Which of the clusters in the file of --config")
 }
 
 fn output(help: &'static str) -> Arg {
@@ -151,6 +187,7 @@ pub fn wish(matches: &ArgMatches) -> Wish {
     let speed = matches.get_one("speed").copied().unwrap_or(1.0);
     Wish {
         speed,
+        serve: matches.get_one("serve").cloned(),
         json: matches
             .get_one::<String>("output")
             .is_some_and(|format| format == "json"),
@@ -171,4 +208,37 @@ pub fn flags(matches: &ArgMatches) -> Flags {
         ))
     };
     settings::ALL.iter().filter_map(given).collect()
+}
+
+/// The cluster that was named, or the only one.
+fn choose<'a>(
+    clusters: &'a [ClusterConfig],
+    wanted: Option<&str>,
+) -> Result<&'a ClusterConfig, Misconfigured> {
+    let names: Vec<_> = clusters.iter().map(|cluster| &*cluster.name).collect();
+    let names = names.join(", ");
+    match (wanted, clusters) {
+        (Some(wanted), _) => clusters
+            .iter()
+            .find(|cluster| *cluster.name == *wanted)
+            .ok_or_else(|| {
+                usage(
+                    "--cluster",
+                    format!("there is no {wanted}; there are: {names}"),
+                )
+            }),
+        (None, [only]) => Ok(only),
+        (None, _) => Err(usage(
+            "--cluster",
+            format!("is missing; write one of: {names}"),
+        )),
+    }
+}
+
+/// Bad usage.
+fn usage(place: &str, problem: impl Into<String>) -> Misconfigured {
+    Misconfigured(vec![Fault {
+        place: place.into(),
+        problem: problem.into(),
+    }])
 }

@@ -22,6 +22,7 @@ use crate::{
         signature::{Key as SigningKey, Secret},
     },
     server::webhook,
+    telemetry,
     worker::Pace,
 };
 
@@ -38,12 +39,14 @@ use tell::Teller;
 const HURRY: f64 = 4.0;
 
 /// How the demo was asked for.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Wish {
     /// 1 tells the story in about half a minute; more is faster.
     pub speed: f64,
     /// One JSON document at the end instead of a story.
     pub json: bool,
+    /// Go on after the story, with metrics at this address.
+    pub serve: Option<String>,
 }
 
 /// One embedded cluster with its controllers.
@@ -62,9 +65,14 @@ pub(crate) struct Spoke {
 pub async fn run(wish: Wish) -> anyhow::Result<bool> {
     let speed = wish.speed * HURRY;
     let clock = Clock::system();
+    // Without --serve, Ctrl-C ends it as it ends any program.
+    let mut signals = match wish.serve {
+        Some(_) => Some(telemetry::signals().context("cannot handle signals")?),
+        None => None,
+    };
     let listeners = Listeners {
         webhook: bind("127.0.0.1:0")?,
-        metrics: bind("127.0.0.1:0")?,
+        metrics: bind(wish.serve.as_deref().unwrap_or("127.0.0.1:0"))?,
         probes: bind("127.0.0.1:0")?,
     };
     let base = format!("http://{}{}", address_of(&listeners.webhook), webhook::PATH);
@@ -114,8 +122,8 @@ pub async fn run(wish: Wish) -> anyhow::Result<bool> {
     }
     let app = App::new(options(speed), entrances, clock);
     let journal = app.journal();
-    let (stop, signals) = mpsc::channel(1);
-    let service = tokio::spawn(app.run(listeners, signals));
+    let (stop, stopped) = mpsc::channel(1);
+    let service = tokio::spawn(app.run(listeners, stopped));
     let controllers: Vec<_> = spokes
         .iter()
         .map(|spoke| tokio::spawn(spoke.flux.clone().run()))
@@ -127,9 +135,13 @@ pub async fn run(wish: Wish) -> anyhow::Result<bool> {
          Two embedded clusters run Flux; time goes {speed:.0} times as fast as in life.\n"
     ));
     let outcome = story::play(&spokes, &journal, &mut teller, speed).await;
-    finish(stop, service, controllers).await?;
     let good = outcome.iter().all(|end| end.as_told);
     teller.end(&outcome, good);
+    if let Some(signals) = &mut signals {
+        teller.say(&format!("\nThe releases and {metrics} stay until Ctrl-C."));
+        let _ = signals.recv().await;
+    }
+    finish(stop, service, controllers).await?;
     teller
         .told()
         .context("the story could not be written to standard output")?;

@@ -11,10 +11,10 @@ use anyhow::{Context, bail};
 use clap::ArgMatches;
 use jiff::{SignedDuration, Timestamp};
 
-use super::serve::Misconfigured;
+use super::{choose, serve::Misconfigured, usage};
 use crate::{
     cluster::{Cluster, Error, connect::connect},
-    config::{Config, Fault, Flags, clusters::ClusterConfig},
+    config::{Config, Flags, clusters::ClusterConfig},
     domain::{
         alert::{ReleaseRef, is_dns_name},
         classify::Verdict,
@@ -52,7 +52,7 @@ pub async fn explain(matches: &ArgMatches, flags: &Flags) -> anyhow::Result<Exit
     if !faults.is_empty() {
         return Err(Misconfigured(faults).into());
     }
-    let cluster = choose(&config.clusters, &wish)?;
+    let cluster = choose(&config.clusters, wish.cluster.as_deref())?;
     let (releases, now) = match (&wish.release, &wish.file) {
         (Some((namespace, name)), _) => {
             let (release, at) = observe(cluster, namespace, name).await?;
@@ -106,38 +106,6 @@ fn wish(matches: &ArgMatches) -> anyhow::Result<Wish> {
         cluster: text("cluster"),
         json: text("output").is_some_and(|format| format == "json"),
     })
-}
-
-fn usage(place: &str, problem: impl Into<String>) -> Misconfigured {
-    Misconfigured(vec![Fault {
-        place: place.into(),
-        problem: problem.into(),
-    }])
-}
-
-/// The cluster that was named, or the only one.
-fn choose<'a>(
-    clusters: &'a [ClusterConfig],
-    wish: &Wish,
-) -> Result<&'a ClusterConfig, Misconfigured> {
-    let names: Vec<_> = clusters.iter().map(|cluster| &*cluster.name).collect();
-    let names = names.join(", ");
-    match (&wish.cluster, clusters) {
-        (Some(wanted), _) => clusters
-            .iter()
-            .find(|cluster| *cluster.name == **wanted)
-            .ok_or_else(|| {
-                usage(
-                    "--cluster",
-                    format!("there is no {wanted}; there are: {names}"),
-                )
-            }),
-        (None, [only]) => Ok(only),
-        (None, _) => Err(usage(
-            "--cluster",
-            format!("is missing; write one of: {names}"),
-        )),
-    }
 }
 
 async fn observe(

@@ -1,10 +1,13 @@
-//! Alerts over HTTPS: what remote clusters send does not cross a network in the open.
+//! The way to the webhook: over HTTPS, so that what remote clusters send does not cross a network in the
+//! open, and `helmreboot send`, which says whether it is open.
 
 use std::{fs, net::SocketAddr, path::PathBuf, sync::Arc};
 
 use helmreboot::{
     app::{address_of, bind},
+    clock::Clock,
     config::TlsFiles,
+    demo::fake_cluster::FakeCluster,
     server::{self, tls::Tls},
 };
 use rcgen::{CertifiedKey, generate_simple_self_signed};
@@ -15,7 +18,7 @@ use tokio::{
 };
 use tokio_rustls::TlsConnector;
 
-use crate::support::{Live, TestApp};
+use crate::support::{Live, TestApp, alerts_only};
 
 /// A folder with a certificate, as a mounted Secret is one.
 struct Mounted(PathBuf);
@@ -39,7 +42,8 @@ impl Mounted {
     /// Puts a fresh certificate there, which only whoever trusts the answer accepts.
     fn renew(&self) -> CertificateDer<'static> {
         let CertifiedKey { cert, signing_key } =
-            generate_simple_self_signed(["helmreboot".to_owned()]).expect("a certificate");
+            generate_simple_self_signed(["helmreboot".to_owned(), "localhost".to_owned()])
+                .expect("a certificate");
         fs::write(self.files().certificate, cert.pem()).expect("a file");
         fs::write(self.files().key, signing_key.serialize_pem()).expect("a file");
         cert.der().clone()
@@ -145,4 +149,88 @@ fn what_cannot_be_served_is_said_before_a_port_is_bound() {
     assert!(said(mixed).contains("do not go together"));
     fs::write(ours.files().certificate, "").expect("a file");
     assert!(said(ours.files()).contains("holds no certificate"));
+}
+
+/// One cluster, `a`, and the time of this machine, which `send` goes by.
+fn today() -> TestApp {
+    let clock = Clock::system();
+    let clusters = [("a".to_owned(), FakeCluster::new(clock.clone()))];
+    TestApp::around(alerts_only(), clusters.into(), clock)
+}
+
+/// `helmreboot send` as cluster `a`, with this key.
+async fn send(key: &str, arguments: &[&str]) -> (Option<i32>, String) {
+    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_helmreboot"));
+    command.args(["send", "--cluster-name=a"]).args(arguments);
+    let output = command.env_clear().env("HELMREBOOT_TOKEN", key).output();
+    let output = output.await.expect("the program runs");
+    let said = [output.stdout, output.stderr].concat();
+    (
+        output.status.code(),
+        String::from_utf8_lossy(&said).into_owned(),
+    )
+}
+
+#[tokio::test]
+async fn send_says_whether_the_way_is_open_and_the_key_the_same() {
+    let app = today();
+    let listener = bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}", address_of(&listener));
+    tokio::spawn(server::serve(
+        listener,
+        app.router(),
+        axum_server::Handle::new(),
+        None,
+    ));
+    let bare = url.trim_start_matches("http://");
+    let alerts = format!("{url}/alerts");
+    for (key, url, code, part) in [
+        (
+            "key of a",
+            url.as_str(),
+            0,
+            "/webhook/a answered 202 Accepted",
+        ),
+        ("hunter2", &url, 1, "is it the same key"),
+        ("key of a", &alerts, 1, "the path is /webhook"),
+        (
+            "key of a",
+            "http://127.0.0.1:1",
+            1,
+            "is the service running",
+        ),
+        ("key of a", bare, 64, "write it as http://host:port"),
+    ] {
+        let (ended, said) = send(key, &["--url", url]).await;
+        assert_eq!(ended, Some(code), "{said}");
+        assert!(said.contains(part) && !said.contains("hunter2"), "{said}");
+    }
+    let ignored = "helmreboot_alerts_ignored_total{cluster=\"a\",why=\"severity\"}";
+    assert_eq!(app.metric(ignored).await, 1.0);
+    assert!(
+        app.cluster("a").calls().is_empty(),
+        "a test asks for nothing"
+    );
+}
+
+#[tokio::test]
+async fn send_trusts_the_authority_it_is_given_and_no_other() {
+    let (app, mounted) = (today(), Mounted::new("send"));
+    mounted.renew();
+    let tls = Tls::new(mounted.files()).expect("a certificate");
+    let listener = bind("127.0.0.1:0").expect("a port");
+    let url = format!("https://localhost:{}", address_of(&listener).port());
+    tokio::spawn(server::serve(
+        listener,
+        app.router(),
+        axum_server::Handle::new(),
+        Some(tls.served()),
+    ));
+    let authority = mounted.files().certificate.display().to_string();
+    let (code, said) = send("key of a", &["--url", &url, "--ca-file", &authority]).await;
+    assert_eq!(code, Some(0), "{said}");
+    let key = mounted.files().key.display().to_string();
+    let (code, said) = send("key of a", &["--url", &url, "--ca-file", &key]).await;
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("holds no certificate"), "{said}");
 }

@@ -1,0 +1,140 @@
+//! `helmreboot send`: a signed alert that asks for nothing, to see whether the way to a service is open.
+
+use std::{fs, path::Path, process::ExitCode, sync::Arc, time::Duration};
+
+use anyhow::{Context, anyhow, bail};
+use axum::body::Body;
+use clap::ArgMatches;
+use http::{Request, StatusCode, Uri, header};
+use http_body_util::{BodyExt, Limited};
+use hyper_rustls::HttpsConnectorBuilder;
+use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+use jiff::Timestamp;
+use rustls::{
+    ClientConfig, RootCertStore,
+    crypto::ring,
+    pki_types::{CertificateDer, pem::PemObject},
+};
+use serde_json::{Value, json};
+
+use super::{choose, serve::Misconfigured, usage};
+use crate::{
+    config::{Config, Flags},
+    domain::signature::{Key, SIGNATURE_HEADER},
+    server::webhook,
+};
+
+/// notification-controller gives up after as long by default.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// The most of an answer that is read.
+const ANSWER_LIMIT: usize = 64 * 1024;
+
+/// Sends one event of severity info, signed as Flux would, and says what was answered.
+///
+/// # Errors
+/// [`Misconfigured`] for bad usage; whatever keeps the alert from being taken, with what to do about it.
+pub async fn send(matches: &ArgMatches, flags: &Flags) -> anyhow::Result<ExitCode> {
+    let config = Config::load(flags, &|name| std::env::var(name).ok()).map_err(Misconfigured)?;
+    let wanted = matches.get_one::<String>("cluster");
+    let cluster = choose(&config.clusters, wanted.map(String::as_str))?;
+    let keys = cluster.read_keys().map_err(anyhow::Error::msg)?;
+    let key = keys.iter().next().context("the cluster has no key")?;
+    let address = matches.get_one::<String>("url").expect("it is required");
+    let address = whole(address, &cluster.name)
+        .ok_or_else(|| usage("--url", "write it as http://host:port or https://host"))?;
+    let authority = matches.get_one::<String>("ca-file").map(Path::new);
+    let request = request(&address, &cluster.name, key)?;
+    let answer = tokio::time::timeout(PATIENCE, post(request, authority)).await;
+    let (status, said) = answer
+        .unwrap_or_else(|_| bail!("no answer within {} s", PATIENCE.as_secs()))
+        .with_context(|| format!("cannot post to {address}; is the service running, and does a network policy let this place in?"))?;
+    if status.is_success() {
+        println!(
+            "{address} answered {status}: alerts of cluster {} get there, and their signature is right",
+            cluster.name
+        );
+        return Ok(ExitCode::SUCCESS);
+    }
+    let advice = match status {
+        StatusCode::UNAUTHORIZED => "; is it the same key, and is the cluster called so there?",
+        StatusCode::NOT_FOUND => "; the path is /webhook or /webhook/NAME",
+        _ => "",
+    };
+    Err(anyhow!("{address} answered {status}: {said}{advice}"))
+}
+
+/// The address with the path of the webhook, where it has none of its own.
+fn whole(address: &str, cluster: &str) -> Option<Uri> {
+    let uri: Uri = address.parse().ok()?;
+    let known = matches!(uri.scheme_str(), Some("http" | "https"));
+    if !known || uri.host().is_none() {
+        return None;
+    }
+    if uri.path() != "/" {
+        return Some(uri);
+    }
+    let base = address.trim_end_matches('/');
+    format!("{base}{}/{cluster}", webhook::PATH).parse().ok()
+}
+
+fn request(address: &Uri, cluster: &str, key: &Key) -> anyhow::Result<Request<Body>> {
+    let now = Timestamp::now();
+    let event = json!({
+        "involvedObject": {"apiVersion": "helm.toolkit.fluxcd.io/v2", "kind": "HelmRelease",
+            "namespace": "default", "name": "helmreboot-test"},
+        // What asks for nothing: no release is looked at.
+        "severity": "info", "reason": "HelmrebootTest", "message": format!("sent by helmreboot send at {now}"),
+        "timestamp": now, "metadata": {"cluster": cluster},
+        "reportingController": "helm-controller", "reportingInstance": "helmreboot-send",
+    });
+    let body = event.to_string();
+    let request = Request::post(address)
+        .header(header::CONTENT_TYPE, "application/json")
+        .header(SIGNATURE_HEADER, key.sign(body.as_bytes()));
+    Ok(request.body(Body::from(body))?)
+}
+
+async fn post(
+    request: Request<Body>,
+    authority: Option<&Path>,
+) -> anyhow::Result<(StatusCode, String)> {
+    let provider = Arc::new(ring::default_provider());
+    let builder = HttpsConnectorBuilder::new();
+    let builder = match authority {
+        Some(file) => {
+            let client = ClientConfig::builder_with_provider(provider)
+                .with_safe_default_protocol_versions()?
+                .with_root_certificates(roots(file)?)
+                .with_no_client_auth();
+            builder.with_tls_config(client)
+        }
+        None => builder.with_provider_and_native_roots(provider)?,
+    };
+    let connector = builder.https_or_http().enable_http1().build();
+    let client = Client::builder(TokioExecutor::new()).build(connector);
+    let answer = client.request(request).await?;
+    let status = answer.status();
+    let body = Limited::new(answer.into_body(), ANSWER_LIMIT)
+        .collect()
+        .await;
+    let body = body.map_err(anyhow::Error::from_boxed)?.to_bytes();
+    let said: Value = serde_json::from_slice(&body).unwrap_or_default();
+    let said = said["detail"].as_str().unwrap_or("nothing that helps");
+    Ok((status, said.to_owned()))
+}
+
+fn roots(file: &Path) -> anyhow::Result<RootCertStore> {
+    let place = || format!("--ca-file: cannot use {}", file.display());
+    let pem = fs::read(file).with_context(place)?;
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(&pem) {
+        roots
+            .add(certificate.with_context(place)?)
+            .with_context(place)?;
+    }
+    if roots.is_empty() {
+        bail!("{}: it holds no certificate", place());
+    }
+    Ok(roots)
+}
