@@ -1,5 +1,6 @@
 //! The promises of helmreboot, one file each, through the front door.
 
+mod admission;
 mod architecture;
 mod binary;
 mod classify;
@@ -12,6 +13,8 @@ mod fake_flux;
 mod histories;
 mod manifests;
 mod metrics;
+mod monitoring;
+mod packaging;
 mod program;
 mod readme;
 mod replay;

@@ -1,8 +1,15 @@
 //! The manifests agree with the code: ports, paths, variables, verbs, versions.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
 
-use helmreboot::{config::settings, server::webhook};
+use helmreboot::{
+    config::{Config, settings},
+    server::webhook,
+};
 use serde_json::{Value, json};
 
 /// All documents in the manifests below `folder`, by kind and name.
@@ -119,69 +126,119 @@ fn the_pod_may_do_nothing_it_does_not_need() {
     assert_eq!(binding["subjects"][0]["name"], pod["serviceAccountName"]);
 }
 
+/// All folders with a kustomization below this one.
+fn kustomizations(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).expect("a folder");
+    let folders = entries.map(|entry| entry.expect("an entry").path());
+    let mut found: Vec<_> = folders
+        .filter(|path| path.is_dir())
+        .flat_map(|path| kustomizations(&path))
+        .collect();
+    if folder.join("kustomization.yaml").is_file() {
+        found.push(folder.to_owned());
+    }
+    found
+}
+
+/// Also those that are left to choose, in a comment.
 #[test]
-fn every_manifest_is_part_of_its_kustomization() {
-    for folder in ["deploy/kustomize/base", "flux-config"] {
-        let listed = manifests(folder)["Kustomization -"]["resources"]
-            .as_array()
-            .expect("resources")
-            .len();
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
-        assert_eq!(
-            fs::read_dir(path).expect("a folder").count(),
-            listed + 1,
-            "{folder}"
-        );
+fn every_file_is_named_in_its_kustomization() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folders = [
+        kustomizations(&root.join("deploy")),
+        kustomizations(&root.join("flux-config")),
+    ];
+    let folders = folders.concat();
+    assert!(folders.len() >= 15, "{folders:?}");
+    for folder in folders {
+        let kustomization = fs::read_to_string(folder.join("kustomization.yaml")).expect("a file");
+        for file in fs::read_dir(&folder).expect("a folder") {
+            let name = file
+                .expect("a file")
+                .file_name()
+                .to_string_lossy()
+                .into_owned();
+            let named = name == "kustomization.yaml" || kustomization.contains(&name);
+            assert!(named, "{}/{name}", folder.display());
+        }
     }
 }
 
 #[test]
 fn flux_is_wired_as_it_expects_and_as_we_listen() {
-    let flux = manifests("flux-config");
     let base = manifests("deploy/kustomize/base");
-    let (provider, alert) = (&flux["Provider helmreboot"], &flux["Alert helmreboot"]);
-    for object in [provider, alert] {
-        assert_eq!(
-            object["apiVersion"],
-            "notification.toolkit.fluxcd.io/v1beta3"
+    for folder in ["one-cluster", "many-clusters", "tenants"] {
+        let flux = manifests(&format!("flux-config/{folder}"));
+        let (provider, alert) = (&flux["Provider helmreboot"], &flux["Alert helmreboot"]);
+        for object in [provider, alert] {
+            let version = &object["apiVersion"];
+            assert_eq!(
+                version, "notification.toolkit.fluxcd.io/v1beta3",
+                "{folder}"
+            );
+            assert_eq!(
+                object["metadata"]["namespace"],
+                flux["Secret helmreboot-token"]["metadata"]["namespace"]
+            );
+        }
+        assert_eq!(provider["spec"]["type"], "generic-hmac");
+        assert_eq!(provider["spec"]["timeout"], "60s");
+        assert_eq!(provider["spec"]["secretRef"]["name"], "helmreboot-token");
+        assert!(flux["Secret helmreboot-token"]["stringData"]["token"].is_string());
+        assert_eq!(alert["spec"]["providerRef"]["name"], "helmreboot");
+        assert_eq!(alert["spec"]["eventSeverity"], "error");
+        let sources = alert["spec"]["eventSources"].as_array().expect("sources");
+        let listed = |source: &Value| source["kind"] == "HelmRelease" && source["namespace"] != "*";
+        assert!(sources.iter().all(listed), "{folder}");
+        let (address, cluster) = (
+            &provider["spec"]["address"],
+            &alert["spec"]["eventMetadata"]["cluster"],
         );
+        let (address, cluster) = (
+            address.as_str().expect("text"),
+            cluster.as_str().expect("text"),
+        );
+        if folder == "one-cluster" {
+            let service = &base["Service helmreboot"];
+            let host = format!(
+                "helmreboot.{}.svc.cluster.local",
+                service["metadata"]["namespace"]
+                    .as_str()
+                    .expect("a namespace")
+            );
+            assert_eq!(
+                address,
+                format!(
+                    "http://{host}:{}{}",
+                    service["spec"]["ports"][0]["port"],
+                    webhook::PATH
+                )
+            );
+            assert_eq!(cluster, settings::CLUSTER_NAME.default);
+        } else {
+            assert!(
+                address.ends_with(&format!("{}/{cluster}", webhook::PATH)),
+                "{address}"
+            );
+        }
     }
-    assert_eq!(provider["spec"]["type"], "generic-hmac");
-    assert_eq!(provider["spec"]["timeout"], "60s");
-    let service = &base["Service helmreboot"];
-    let address = format!(
-        "http://helmreboot.{}.svc.cluster.local:{}{}",
-        service["metadata"]["namespace"]
-            .as_str()
-            .expect("a namespace"),
-        service["spec"]["ports"][0]["port"],
-        webhook::PATH
+}
+
+/// The hub's configuration is one that helmreboot takes, but for the files that are not here.
+#[test]
+fn the_hub_s_configuration_has_no_other_fault_than_files_that_are_not_here() {
+    let file = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/deploy/kustomize/overlays/hub/config.yaml"
     );
-    assert_eq!(provider["spec"]["address"], address);
-    assert_eq!(
-        provider["spec"]["secretRef"]["name"],
-        flux["Secret helmreboot-token"]["metadata"]["name"]
-    );
-    assert!(flux["Secret helmreboot-token"]["stringData"]["token"].is_string());
-    assert_eq!(alert["spec"]["providerRef"]["name"], "helmreboot");
-    assert_eq!(alert["spec"]["eventSeverity"], "error");
-    let sources = alert["spec"]["eventSources"].as_array().expect("sources");
+    let flags = [(settings::CONFIG.flag, file.to_owned())].into();
+    let faults = Config::load(&flags, &|_| None).expect_err("no keys here");
+    assert_eq!(faults.len(), 2, "{faults:?}");
     assert!(
-        sources
+        faults
             .iter()
-            .all(|source| source["kind"] == "HelmRelease" && source["namespace"] != "*")
-    );
-    let variables =
-        base["Deployment helmreboot"]["spec"]["template"]["spec"]["containers"][0]["env"]
-            .as_array()
-            .cloned();
-    let named = variables
-        .unwrap_or_default()
-        .into_iter()
-        .find(|variable| variable["name"] == "HELMREBOOT_CLUSTER");
-    assert_eq!(
-        alert["spec"]["eventMetadata"]["cluster"],
-        named.expect("the cluster's name")["value"]
+            .all(|fault| fault.problem.contains("cannot read the key file")),
+        "{faults:?}"
     );
 }
 

@@ -1,0 +1,436 @@
+//! The chart and the kustomizations render what they promise. Rendering takes real Helm and kubectl: where
+//! a machine lacks them, these tests say so and stop; `.ci/run` brings both and demands them.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use helmreboot::{
+    app::Options,
+    config::{SweepMode, settings},
+    demo::fake_cluster::Rights,
+    domain::policy::{Mode, Policy},
+};
+use serde_json::{Value, json};
+
+use crate::support::{Live, TestApp, pass};
+
+pub(crate) fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// A program, unless this machine lacks it and need not have it.
+pub(crate) fn tool(name: &str) -> Option<Command> {
+    let found = Command::new(name).arg("--help").output().is_ok();
+    if !found {
+        let demanded = std::env::var_os("HELMREBOOT_TEST_TOOLS").is_some();
+        assert!(!demanded, "{name} is demanded and missing");
+        eprintln!("{name} is missing: what it shows is not looked at");
+    }
+    found.then(|| Command::new(name))
+}
+
+/// The documents a program prints, or what it says instead.
+fn documents(command: &mut Command) -> Result<Vec<Value>, String> {
+    let output = command.output().expect("the program runs");
+    if !output.status.success() {
+        return Err(String::from_utf8_lossy(&output.stderr).into_owned());
+    }
+    let text = String::from_utf8(output.stdout).expect("text");
+    let documents: Vec<Value> = serde_saphyr::from_multiple(&text).expect("YAML");
+    Ok(documents.into_iter().filter(|it| !it.is_null()).collect())
+}
+
+/// The chart with further arguments.
+fn chart(arguments: &[&str]) -> Option<Result<Vec<Value>, String>> {
+    let mut helm = tool("helm")?;
+    helm.args(["template", "helmreboot"])
+        .arg(root().join("deploy/helm/helmreboot"));
+    Some(documents(
+        helm.args(["--namespace=helmreboot", "--kube-version=1.35"])
+            .args(arguments),
+    ))
+}
+
+/// The chart with one of the value files.
+fn chart_with(values: &str) -> Option<Vec<Value>> {
+    let file = root().join(format!("tests/fixtures/values/{values}.yaml"));
+    let rendered = chart(&["--values", file.to_str().expect("a path")])?;
+    Some(rendered.unwrap_or_else(|error| panic!("{values}: {error}")))
+}
+
+fn value_files() -> Vec<String> {
+    let files = fs::read_dir(root().join("tests/fixtures/values")).expect("a folder");
+    let stem = |path: PathBuf| {
+        path.file_stem()
+            .expect("a name")
+            .to_string_lossy()
+            .into_owned()
+    };
+    files
+        .map(|file| stem(file.expect("a file").path()))
+        .collect()
+}
+
+fn kustomized(folder: &Path) -> Option<Vec<Value>> {
+    let mut kubectl = tool("kubectl")?;
+    let rendered = documents(kubectl.arg("kustomize").arg(folder));
+    Some(rendered.unwrap_or_else(|error| panic!("{}: {error}", folder.display())))
+}
+
+/// The overlay for one cluster with one more component, as a person would write it.
+fn with_component(component: &str) -> Option<Vec<Value>> {
+    let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("kustomize-{component}"));
+    let _ = fs::remove_dir_all(&home);
+    fs::create_dir_all(home.join("own")).expect("a folder");
+    let copied = Command::new("cp")
+        .arg("-r")
+        .arg(root().join("deploy"))
+        .arg(&home)
+        .status();
+    assert!(copied.expect("cp runs").success());
+    let text = format!(
+        "resources: [../deploy/kustomize/overlays/in-cluster]\ncomponents: [../deploy/kustomize/components/{component}]\n"
+    );
+    fs::write(home.join("own/kustomization.yaml"), text).expect("a file");
+    kustomized(&home.join("own"))
+}
+
+fn name_of(object: &Value) -> String {
+    let field = |field: &str| object["metadata"][field].as_str().unwrap_or("-").to_owned();
+    format!(
+        "{} {}/{}",
+        object["kind"].as_str().expect("a kind"),
+        field("namespace"),
+        field("name")
+    )
+}
+
+/// What an object means, whoever rendered it: without Helm's labels and checksums, without the suffixes of
+/// generators, and with lists that have no order in an order.
+fn meaning(value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            for key in [
+                "app.kubernetes.io/instance",
+                "app.kubernetes.io/version",
+                "app.kubernetes.io/managed-by",
+                "helm.sh/chart",
+                "checksum/config",
+            ] {
+                map.remove(key);
+            }
+            if let Some(Value::String(text)) = map.get_mut("config.yaml") {
+                map["config.yaml"] = serde_saphyr::from_str(text).expect("YAML");
+            }
+            map.values_mut().for_each(meaning);
+        }
+        Value::Array(list) => {
+            list.iter_mut().for_each(meaning);
+            list.sort_by_key(|item| {
+                [&item["name"], &item["mountPath"]]
+                    .map(|it| it.as_str().unwrap_or_default().to_owned())
+            });
+        }
+        Value::String(text) => {
+            if let Some((name, suffix)) = text.rsplit_once('-')
+                && name == "helmreboot-config"
+                && suffix.len() == 10
+            {
+                *text = name.to_owned();
+            }
+        }
+        _ => {}
+    }
+}
+
+/// By name, but for what only one of the two ways has: the namespace, and the test.
+fn meanings(objects: Vec<Value>) -> BTreeMap<String, Value> {
+    let mut by_name = BTreeMap::new();
+    for mut object in objects {
+        let only_one = object["kind"] == "Namespace"
+            || object["metadata"]["annotations"]["helm.sh/hook"] == "test";
+        if only_one {
+            continue;
+        }
+        meaning(&mut object);
+        let name = name_of(&object);
+        assert!(
+            by_name.insert(name.clone(), object).is_none(),
+            "{name} stands twice"
+        );
+    }
+    by_name
+}
+
+#[test]
+fn the_chart_and_the_kustomizations_render_the_same_objects() {
+    let overlay = |name: &str| kustomized(&root().join("deploy/kustomize/overlays").join(name));
+    let pairs = [
+        ("default", overlay("in-cluster")),
+        ("hub", overlay("hub")),
+        ("high-availability", with_component("high-availability")),
+        ("network-policy", with_component("network-policy")),
+        ("monitored", with_component("prometheus-operator")),
+        ("cert-manager", with_component("cert-manager")),
+        ("namespaced", with_component("namespaced")),
+        ("observe", with_component("observe")),
+    ];
+    for (values, kustomized) in pairs {
+        let (Some(chart), Some(kustomized)) = (chart_with(values), kustomized) else {
+            return;
+        };
+        let (chart, kustomized) = (meanings(chart), meanings(kustomized));
+        assert_eq!(
+            chart.keys().collect::<Vec<_>>(),
+            kustomized.keys().collect::<Vec<_>>(),
+            "{values}"
+        );
+        for (name, object) in &chart {
+            assert_eq!(*object, kustomized[name], "{values}: {name}");
+        }
+    }
+}
+
+/// Parses an object as its kind; what the kind has no field for is an error. Kinds of others are known by
+/// their own definitions only, and pass.
+fn strictly(object: &Value) -> Result<(), String> {
+    use k8s_openapi::api::{
+        admissionregistration::v1 as admission, apps::v1 as apps, core::v1 as core,
+        networking::v1 as networking, policy::v1 as policy, rbac::v1 as rbac,
+    };
+    macro_rules! kinds {
+        ($($version:literal $kind:literal => $type:ty,)+) => {
+            match (object["apiVersion"].as_str().unwrap_or_default(), object["kind"].as_str().unwrap_or_default()) {
+                $(($version, $kind) => {
+                    let mut unknown = Vec::new();
+                    let parsed: Result<$type, _> = serde_ignored::deserialize(object, |path| unknown.push(path.to_string()));
+                    parsed.map_err(|error| error.to_string())?;
+                    if unknown.is_empty() { Ok(()) } else { Err(format!("no such fields: {unknown:?}")) }
+                })+
+                ("monitoring.coreos.com/v1" | "cert-manager.io/v1" | "gateway.networking.k8s.io/v1" | "notification.toolkit.fluxcd.io/v1beta3", _) => Ok(()),
+                (version, kind) => Err(format!("{version} {kind} is not expected here")),
+            }
+        };
+    }
+    kinds! {
+        "v1" "Namespace" => core::Namespace,
+        "v1" "ServiceAccount" => core::ServiceAccount,
+        "v1" "Service" => core::Service,
+        "v1" "Secret" => core::Secret,
+        "v1" "ConfigMap" => core::ConfigMap,
+        "v1" "Pod" => core::Pod,
+        "apps/v1" "Deployment" => apps::Deployment,
+        "policy/v1" "PodDisruptionBudget" => policy::PodDisruptionBudget,
+        "networking.k8s.io/v1" "NetworkPolicy" => networking::NetworkPolicy,
+        "networking.k8s.io/v1" "Ingress" => networking::Ingress,
+        "rbac.authorization.k8s.io/v1" "Role" => rbac::Role,
+        "rbac.authorization.k8s.io/v1" "RoleBinding" => rbac::RoleBinding,
+        "rbac.authorization.k8s.io/v1" "ClusterRole" => rbac::ClusterRole,
+        "rbac.authorization.k8s.io/v1" "ClusterRoleBinding" => rbac::ClusterRoleBinding,
+        "admissionregistration.k8s.io/v1" "ValidatingAdmissionPolicy" => admission::ValidatingAdmissionPolicy,
+        "admissionregistration.k8s.io/v1" "ValidatingAdmissionPolicyBinding" => admission::ValidatingAdmissionPolicyBinding,
+    }
+}
+
+#[test]
+fn whatever_is_rendered_has_only_fields_that_exist_and_names_that_do_not_clash() {
+    let mut rendered: Vec<_> = value_files()
+        .iter()
+        .map(|file| (file.clone(), chart_with(file)))
+        .collect();
+    assert!(rendered.len() >= 12, "default, maximal and ten others");
+    for overlay in ["in-cluster", "hub", "spoke"] {
+        let folder = root().join("deploy/kustomize/overlays").join(overlay);
+        rendered.push((overlay.to_owned(), kustomized(&folder)));
+    }
+    for (from, objects) in rendered {
+        let Some(objects) = objects else { return };
+        let mut names = BTreeSet::new();
+        for object in &objects {
+            let name = name_of(object);
+            strictly(object).unwrap_or_else(|error| panic!("{from}: {name}: {error}"));
+            assert!(names.insert(name.clone()), "{from}: {name} stands twice");
+        }
+        let account = objects
+            .iter()
+            .find(|object| object["kind"] == "ServiceAccount");
+        let policy = objects
+            .iter()
+            .find(|object| object["kind"] == "ValidatingAdmissionPolicy");
+        if let (Some(account), Some(policy)) = (account, policy) {
+            let held = format!(
+                "request.userInfo.username == 'system:serviceaccount:{}:{}'",
+                account["metadata"]["namespace"]
+                    .as_str()
+                    .expect("a namespace"),
+                account["metadata"]["name"].as_str().expect("a name")
+            );
+            assert_eq!(
+                policy["spec"]["matchConditions"][0]["expression"], held,
+                "{from}"
+            );
+        }
+    }
+    assert!(
+        strictly(&json!({"apiVersion": "v1", "kind": "Service", "spec": {"prots": []}})).is_err()
+    );
+}
+
+#[test]
+fn wrong_values_are_refused_with_what_to_write() {
+    let wrong = [
+        ("replicas=two", "at '/replicas': got string, want integer"),
+        ("replica=2", "additional properties 'replica' not allowed"),
+        (
+            "mode=dry-run",
+            "at '/mode': value must be one of 'act', 'observe'",
+        ),
+        (
+            "sweep=sometimes",
+            "write watch, off, or an interval such as 10m",
+        ),
+        (
+            "config.limt=2",
+            "at '/config': additional properties 'limt' not allowed",
+        ),
+        ("config.mode=observe", "set mode beside config"),
+        (
+            "flux.enabled=true",
+            "list the namespaces of your HelmReleases",
+        ),
+        ("key.value=a,key.existingSecret=b", "keep one of them"),
+        (
+            "key.value=a,config.clusters[0].name=x",
+            "put their keys into the Secret that keysSecret names",
+        ),
+        (
+            "rbac.namespaces={*}",
+            "write the names of namespaces one by one",
+        ),
+        (
+            "image.digest=latest",
+            "write sha256: and 64 hexadecimal digits",
+        ),
+        (
+            "ingress.enabled=true",
+            "write the host name that remote clusters post to",
+        ),
+        ("httpRoute.enabled=true", "name your Gateway"),
+        (
+            "tls.certManager.enabled=true",
+            "write the name of your Issuer or ClusterIssuer",
+        ),
+        (
+            "tls.certManager.enabled=true,tls.certManager.issuerRef.name=a,tls.existingSecret=b",
+            "keep one of them",
+        ),
+        (
+            "serviceAccount.create=false",
+            "write the name of an account that exists",
+        ),
+        (
+            "service.port=99999",
+            "at '/service/port': maximum: got 99,999, want 65,535",
+        ),
+    ];
+    for (set, expected) in wrong {
+        let Some(rendered) = chart(&["--set", set]) else {
+            return;
+        };
+        let said = rendered.err().unwrap_or_else(|| panic!("{set} is taken"));
+        assert!(said.contains(expected), "{set}:\n{said}");
+    }
+    let old = chart(&["--kube-version=1.29"])
+        .expect("helm")
+        .expect_err("no policies yet");
+    assert!(old.contains("set admissionPolicy.enabled=false"), "{old}");
+}
+
+#[test]
+fn the_chart_knows_every_setting_and_no_other() {
+    let text = fs::read_to_string(root().join("deploy/helm/helmreboot/values.schema.json"))
+        .expect("the schema");
+    let schema: Value = serde_json::from_str(&text).expect("JSON");
+    let listed = schema["properties"]["config"]["properties"]
+        .as_object()
+        .expect("settings")
+        .keys()
+        .cloned();
+    let paths = settings::ALL.iter().filter_map(|setting| setting.path);
+    let heads = paths.map(|path| path.split('.').next().unwrap_or(path));
+    let known: BTreeSet<_> = heads
+        .chain(["clusters", "policies", "rules"])
+        .map(str::to_owned)
+        .collect();
+    assert_eq!(listed.collect::<BTreeSet<_>>(), known);
+}
+
+/// Which verbs which settings take: what the chart grants, and what is used.
+const RIGHTS: [(&str, &str, &[&str]); 6] = [
+    ("act", "watch", &["get", "list", "watch", "patch"]),
+    ("act", "10m", &["get", "list", "patch"]),
+    ("act", "off", &["get", "patch"]),
+    ("observe", "watch", &["get", "list", "watch"]),
+    ("observe", "10m", &["get", "list"]),
+    ("observe", "off", &["get"]),
+];
+
+#[test]
+fn the_chart_grants_exactly_these_verbs() {
+    for (mode, sweep, verbs) in RIGHTS {
+        let Some(rendered) = chart(&["--set", &format!("mode={mode},sweep={sweep}")]) else {
+            return;
+        };
+        let rendered = rendered.expect("a chart");
+        let rules: Vec<_> = rendered
+            .iter()
+            .filter_map(|object| object.get("rules"))
+            .collect();
+        let expected = json!([{"apiGroups": ["helm.toolkit.fluxcd.io"], "resources": ["helmreleases"], "verbs": verbs}]);
+        assert_eq!(rules, [&expected], "{mode} {sweep}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn exactly_the_granted_verbs_are_used() {
+    for (mode, sweep, verbs) in RIGHTS {
+        let observe = mode == "observe";
+        let policy = Policy {
+            mode: if observe { Mode::Observe } else { Mode::Act },
+            ..Policy::default()
+        };
+        let sweep = match sweep {
+            "off" => SweepMode::Off,
+            "watch" => SweepMode::Watch,
+            _ => SweepMode::Every(Duration::from_secs(600)),
+        };
+        let app = TestApp::with(
+            Options {
+                policies: policy.into(),
+                sweep,
+                ..Options::default()
+            },
+            &["a"],
+        );
+        app.cluster("a").grant(Rights {
+            verbs: verbs.iter().map(|verb| (*verb).to_owned()).collect(),
+            namespaces: None,
+        });
+        let release = app.holds(Live::stalled("web"));
+        app.alert(&release).await;
+        pass(1200).await;
+        let calls = app.cluster("a").calls();
+        let used: BTreeSet<_> = calls
+            .iter()
+            .map(|call| call.verb)
+            .filter(|verb| *verb != "discover")
+            .collect();
+        assert_eq!(used, verbs.iter().copied().collect(), "{mode} {sweep:?}");
+        assert_eq!(app.writes().is_empty(), observe);
+    }
+}
