@@ -90,9 +90,9 @@ pub enum SweepMode {
 /// keep them.
 #[derive(Clone, Debug)]
 pub struct TlsFiles {
-    /// PEM: the certificate, then those between it and the root.
+    /// The certificate, then those between it and the root.
     pub certificate: PathBuf,
-    /// PEM: PKCS#8, PKCS#1 or SEC1, without a password.
+    /// Its key.
     pub key: PathBuf,
     /// Where this is configured, for people.
     pub place: String,

@@ -9,7 +9,7 @@ use crate::{
     clock::Clock,
     cluster::connect::connect,
     config::{Config, Fault, Flags, settings},
-    server::tls::Tls,
+    server::tls::{self, Tls},
     telemetry,
 };
 
@@ -41,7 +41,10 @@ pub async fn serve(flags: &Flags) -> anyhow::Result<ExitCode> {
     telemetry::init(config.log_level, config.log_format);
     let entrances = entrances(&config, &mut faults).await;
     let tls = config.tls.as_ref().and_then(|files| {
-        let opened = Tls::new(files.clone());
+        let opened = Tls::new(tls::Files {
+            certificate: files.certificate.clone(),
+            key: files.key.clone(),
+        });
         let fault = |problem| Fault {
             place: files.place.clone(),
             problem,

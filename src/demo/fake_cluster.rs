@@ -197,9 +197,10 @@ impl FakeCluster {
     }
 
     /// The faults that strike this call, each used up by one.
-    fn strike(&self, verb: &'static str) -> Vec<FaultKind> {
+    fn strike(&self, verb: &'static str, path: &Path) -> Vec<FaultKind> {
+        let forbidden = self.forbids(verb, path);
+        let mut struck = Vec::from_iter(forbidden.then_some(FaultKind::Refuse(403)));
         let mut inner = self.lock();
-        let mut struck = Vec::new();
         for fault in &mut inner.faults {
             if fault.times > 0 && fault.verb.is_none_or(|wanted| wanted == verb) {
                 fault.times -= 1;
@@ -244,10 +245,7 @@ async fn carry_out(Extract(cluster): Extract<FakeCluster>, request: Request<Body
     if let Some(text) = nonsense {
         return text.into_response();
     }
-    if cluster.forbids(verb, &path) {
-        return Refusal::fault(403).into_response();
-    }
-    let faults = cluster.strike(verb);
+    let faults = cluster.strike(verb, &path);
     for fault in &faults {
         match fault {
             FaultKind::Slow(delay) => tokio::time::sleep(*delay).await,

@@ -1,6 +1,10 @@
 //! TLS at the webhook: a certificate and its key out of files, read again when they change.
 
-use std::{fmt, fs, path::Path, sync::Arc};
+use std::{
+    fmt, fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use axum_server::tls_rustls::RustlsConfig;
 use rustls::{
@@ -9,12 +13,19 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
 };
 
-use crate::config::TlsFiles;
+/// Where the certificate and its key stand.
+#[derive(Clone, Debug)]
+pub struct Files {
+    /// PEM: the certificate, then those between it and the root.
+    pub certificate: PathBuf,
+    /// PEM: PKCS#8, PKCS#1 or SEC1, without a password.
+    pub key: PathBuf,
+}
 
 /// What the listener serves with, and what it was made from.
 #[derive(Clone)]
 pub struct Tls {
-    files: TlsFiles,
+    files: Files,
     read: Read,
     served: RustlsConfig,
 }
@@ -27,7 +38,7 @@ impl Tls {
     ///
     /// # Errors
     /// A file that cannot be read, holds nothing of the kind, or a key that is not the certificate's.
-    pub fn new(files: TlsFiles) -> Result<Self, String> {
+    pub fn new(files: Files) -> Result<Self, String> {
         let read = read(&files)?;
         let served = RustlsConfig::from_config(server(&files, &read)?);
         Ok(Self {
@@ -63,7 +74,7 @@ impl fmt::Debug for Tls {
     }
 }
 
-fn read(files: &TlsFiles) -> Result<Read, String> {
+fn read(files: &Files) -> Result<Read, String> {
     let read = |path: &Path| {
         fs::read(path).map_err(|error| {
             format!(
@@ -75,7 +86,7 @@ fn read(files: &TlsFiles) -> Result<Read, String> {
     Ok((read(&files.certificate)?, read(&files.key)?))
 }
 
-fn server(files: &TlsFiles, (certificate, key): &Read) -> Result<Arc<ServerConfig>, String> {
+fn server(files: &Files, (certificate, key): &Read) -> Result<Arc<ServerConfig>, String> {
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(certificate).collect();
     let chain = chain
         .ok()

@@ -6,9 +6,11 @@ use std::{fs, net::SocketAddr, path::PathBuf, sync::Arc};
 use helmreboot::{
     app::{address_of, bind},
     clock::Clock,
-    config::TlsFiles,
     demo::fake_cluster::FakeCluster,
-    server::{self, tls::Tls},
+    server::{
+        self,
+        tls::{Files, Tls},
+    },
 };
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use rustls::{ClientConfig, RootCertStore, crypto::ring, pki_types::CertificateDer};
@@ -31,11 +33,10 @@ impl Mounted {
         Self(folder)
     }
 
-    fn files(&self) -> TlsFiles {
-        TlsFiles {
+    fn files(&self) -> Files {
+        Files {
             certificate: self.0.join("tls.crt"),
             key: self.0.join("tls.key"),
-            place: "--tls-cert-file".into(),
         }
     }
 
@@ -138,11 +139,11 @@ async fn alerts_come_in_over_tls_and_over_nothing_else_and_a_new_certificate_nee
 #[test]
 fn what_cannot_be_served_is_said_before_a_port_is_bound() {
     let (ours, theirs) = (Mounted::new("ours"), Mounted::new("theirs"));
-    let said = |files: TlsFiles| Tls::new(files).expect_err("a fault");
+    let said = |files: Files| Tls::new(files).expect_err("a fault");
     assert!(said(ours.files()).contains("tls.crt: No such file"));
     ours.renew();
     theirs.renew();
-    let mixed = TlsFiles {
+    let mixed = Files {
         key: theirs.files().key,
         ..ours.files()
     };
