@@ -14,7 +14,7 @@ macro_rules! outage {
             r"((dial|read|write) (tcp|udp|unix)[46]?( [\w.:\[\]/>-]+)?: (lookup ",
             r"\S+( on \S+)?: )?((connect|read|write|dial) ?: )*",
             r"(i/o timeout|connection refused|connection reset by peer|",
-            r"connection timed out|broken pipe|no route to host|host is (down|",
+            r"(connection|operation) timed out|broken pipe|no route to host|host is (down|",
             r"unreachable)|network is (unreachable|down)|no such host|server ",
             r"misbehaving|[Tt]emporary failure in name resolution|operation was ",
             r"canceled)",

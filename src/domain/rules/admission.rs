@@ -101,9 +101,13 @@ pub(super) const FAMILY: Family = Family {
                 ),
                 concat!(
                     r#"admission webhook "[\w.-]+" denied the request: mutation policy [\w.-]+ "#,
-                    r"error: failed to load context: (failed to fetch image descriptor: \S+: )?",
+                    r"error: (failed to apply policy [\w.-]+ rules \[[\w.-]+: )?failed to ",
+                    r"load context: (failed to fetch image descriptor: \S+: |failed to ",
+                    r"fetch data for APICall: (failed to execute HTTP request for ",
+                    r"APICall [\w.-]+: )?)?",
                     r#"(Get|Head|Post) "https?://[^"\s]*": "#,
                     outage!(),
+                    r"\]?",
                     end!()
                 ),
                 // Gatekeeper, where whom it asks did not answer.

@@ -150,6 +150,7 @@ pub(super) const FAMILY: Family = Family {
             "etcd-full",
             &[
                 r"database space exceeded|etcdserver: no space|readonly database",
+                r"etcd quota exceeded",
                 r"corrupt(ed)? (object|database|cluster)|NOSPACE",
             ],
             "the API server's database needs an operator",

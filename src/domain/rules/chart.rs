@@ -28,7 +28,8 @@ pub(super) const FAMILY: Family = Family {
                 r"[Ll]ibrary charts? (is|are) not installable|is not installable",
                 r"appears to be a gzipped archive",
                 r"does not appear to be a (gzipped|valid)",
-                r"gzip: invalid header|archive/tar|not a valid chart",
+                r"gzip: invalid header|archive/tar|not a valid chart([^ ]| [^r]|$)",
+                r"out of (sync|date) with the dependencies file",
                 r"(unable|failed|cannot) to load chart (archive|metadata|from)",
                 r"chart file .* (larger|exceeds)|chart is (missing|deprecated)",
                 r"illegally (named|nested)",
@@ -51,7 +52,10 @@ pub(super) const FAMILY: Family = Family {
         .fallback(),
         permanent(
             "removed-api",
-            &[r"contains removed kubernetes api|deprecated kubernetes api"],
+            &[
+                r"contains removed kubernetes api|deprecated kubernetes api",
+                r#"apiVersion "[^"]*" in \S+ is not available"#,
+            ],
             "the release uses an API this cluster no longer has",
             LOADER,
         ),

@@ -52,7 +52,8 @@ pub(super) const FAMILY: Family = Family {
             &[concat!(
                 r"^(Running '[a-z]+' action with timeout of |retrying after |",
                 r"Fulfilling prerequisites|[Rr]econciliation in progress|",
-                r"[Pp]rocessing object|[Rr]econciling )"
+                r"[Pp]rocessing object|[Rr]econciling |Will retry after |",
+                r"release not installed: no release in storage for object)"
             )],
             "Flux is at work",
             CONTROLLER,

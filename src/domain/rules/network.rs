@@ -66,6 +66,7 @@ pub(super) const FAMILY: Family = Family {
             "deadline",
             &[
                 r"context deadline exceeded|code = DeadlineExceeded",
+                r"context\.deadlineExceededError",
                 r"Client\.Timeout (exceeded|or context)",
             ],
             "time ran out before anybody said no",

@@ -39,7 +39,7 @@ pub(super) const FAMILY: Family = Family {
             &[
                 r"stopped after \d+ redirects",
                 r"(unsupported|missing) protocol scheme|scheme \S+ not supported",
-                r"not a valid chart repository",
+                r"not a valid chart repository([^ ]|$)",
                 r"(invalid|malformed) (Helm )?(repository )?(URL|url|reference)",
                 r"invalid reference",
                 r"first path segment in URL|authentication secret",
