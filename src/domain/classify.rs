@@ -12,6 +12,8 @@ use std::{
     sync::{Arc, LazyLock},
 };
 
+use smallvec::SmallVec;
+
 pub use super::rules::{Class, Rule};
 use super::{
     fingerprint::Fingerprint,
@@ -311,8 +313,7 @@ impl Reading<'_> {
         if exceptions.is_empty() {
             return true;
         }
-        let spans: Vec<_> = self.spans(index).collect();
-        !self.excepted(rule, &spans, exceptions)
+        !self.excepted(rule, self.spans(index), exceptions)
     }
 
     /// Where the last word stands that speaks for a passing failure.
@@ -326,8 +327,8 @@ impl Reading<'_> {
         ends.max().unwrap_or_default()
     }
 
-    /// What the exceptions that fire match. Few messages have any.
-    fn exceptions(&self) -> Vec<Range<usize>> {
+    /// What the exceptions that fire match. Few messages have any, and those have few.
+    fn exceptions(&self) -> SmallVec<[Range<usize>; 8]> {
         let rules = self.firing();
         let exceptions = rules.filter(|(_, rule)| rule.rank == Rank::Exception);
         exceptions
@@ -336,12 +337,18 @@ impl Reading<'_> {
     }
 
     /// Whether a rule fires only inside of what exceptions match.
-    fn excepted(&self, rule: &Rule, spans: &[Range<usize>], exceptions: &[Range<usize>]) -> bool {
-        let within = |span: &Range<usize>| {
+    fn excepted(
+        &self,
+        rule: &Rule,
+        spans: impl Iterator<Item = Range<usize>>,
+        exceptions: &[Range<usize>],
+    ) -> bool {
+        let within = |span: Range<usize>| {
             let mut exceptions = exceptions.iter();
             exceptions.any(|all| all.start <= span.start && span.end <= all.end)
         };
-        rule.rank != Rank::Exception && !spans.is_empty() && spans.iter().all(within)
+        let mut spans = spans.peekable();
+        rule.rank != Rank::Exception && spans.peek().is_some() && spans.all(within)
     }
 
     /// Where a rule matches that is no fallback.
@@ -361,7 +368,7 @@ impl Reading<'_> {
                 let fallbacks = &self.classifier.fallbacks;
                 let fallback = fallbacks.spans(index, self.text, &matches);
                 let mut spans: Vec<_> = self.spans(index).chain(fallback).collect();
-                let excepted = self.excepted(rule, &spans, &exceptions);
+                let excepted = self.excepted(rule, spans.iter().cloned(), &exceptions);
                 spans.sort_by_key(|span| span.start);
                 Fired {
                     rule,
