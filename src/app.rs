@@ -20,7 +20,7 @@ use tokio::{
 
 use crate::{
     clock::Clock,
-    cluster::Cluster,
+    cluster::{Cluster, lease::Lease},
     config::{SweepMode, clusters::ClusterConfig},
     domain::{journal::Journal, signature::Keys, storm::StormControl},
     metrics::Metrics,
@@ -33,7 +33,7 @@ use crate::{
         webhook::{self, ROOM, Webhook},
     },
     sweep::Sweep,
-    worker::{Pause, Shared, Worker},
+    worker::{Leads, Pause, Shared, Worker},
 };
 
 mod background;
@@ -76,6 +76,7 @@ pub struct App {
     workers: Vec<Worker>,
     sweeps: Vec<Sweep>,
     clusters: Vec<ClusterConfig>,
+    lease: Option<Lease>,
     tls: Option<Tls>,
     pause_file: Option<PathBuf>,
 }
@@ -88,6 +89,7 @@ impl App {
             policies,
             caps,
             sweep,
+            lease,
             tls,
             pause_file,
             queue_capacity,
@@ -102,6 +104,7 @@ impl App {
             classifier: Arc::clone(&classifier),
             policies: Arc::new(policies),
             pause: Pause::default(),
+            leads: Leads::new(lease.is_none()),
             journal: Arc::new(Journal::default()),
             metrics: metrics.clone(),
             clock: clock.clone(),
@@ -168,6 +171,7 @@ impl App {
             workers,
             sweeps,
             clusters,
+            lease,
             tls,
             pause_file,
         }
@@ -218,6 +222,11 @@ impl App {
         self.shared.pause.clone()
     }
 
+    /// Whether this replica sweeps.
+    pub fn leads(&self) -> Leads {
+        self.shared.leads.clone()
+    }
+
     /// Serves and works until the first message on `signals`, then finishes what is due. The second
     /// message ends it at once.
     ///
@@ -252,6 +261,10 @@ impl App {
         clusters.retain(ClusterConfig::has_key_files);
         if !clusters.is_empty() {
             background.spawn(refresh_keys(Arc::clone(&self.registry), clusters));
+        }
+        if let Some(lease) = self.lease.take() {
+            let leads = self.leads();
+            background.spawn(lease.campaign(move |now| leads.set(now)));
         }
         if let Some(tls) = self.tls.take() {
             background.spawn(refresh_certificate(tls));
@@ -335,7 +348,7 @@ fn broken(
 }
 
 /// A number that another process is not likely to have too.
-fn random() -> u32 {
+pub fn random() -> u32 {
     let hash = RandomState::new().hash_one(std::process::id());
     u32::try_from(hash % 1_000_000_000).unwrap_or_default()
 }

@@ -32,6 +32,7 @@ use crate::{
 
 pub mod connect;
 mod error;
+pub mod lease;
 mod watch;
 pub use error::Error;
 use error::{Failed, refused};

@@ -71,7 +71,7 @@ pub struct Config {
     pub max_event_age: SignedDuration,
     /// How far an event may be in the future.
     pub max_event_ahead: SignedDuration,
-    /// Accepted for compatibility: every replica acts, and compare-and-swap keeps two from acting twice.
+    /// Of several replicas, one sweeps. All act, and compare-and-swap keeps two from acting twice.
     pub leader_elect: bool,
 }
 

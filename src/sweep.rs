@@ -91,22 +91,40 @@ impl Sweep {
         }
     }
 
-    /// Looks until it is dropped.
+    /// Looks until it is dropped, whenever this replica is the one to.
     pub async fn run(mut self) {
+        let leads = self.shared.leads.clone();
         loop {
-            let pause = match self.mode {
-                SweepMode::Off => return,
-                SweepMode::Every(interval) => match self.list().await {
-                    Ok(()) => interval,
-                    Err(error) => self.trouble(&error),
-                },
-                SweepMode::Watch => {
-                    let error = self.watch().await;
-                    self.trouble(&error)
-                }
-            };
-            sleep(pause).await;
+            leads.until(true).await;
+            tokio::select! {
+                biased;
+                () = leads.until(false) => self.stand_down(),
+                () = self.turn() => {}
+            }
         }
+    }
+
+    /// One look or one watch, and the wait behind it.
+    async fn turn(&mut self) {
+        let pause = match self.mode {
+            SweepMode::Off => return std::future::pending().await,
+            SweepMode::Every(interval) => match self.list().await {
+                Ok(()) => interval,
+                Err(error) => self.trouble(&error),
+            },
+            SweepMode::Watch => {
+                let error = self.watch().await;
+                self.trouble(&error)
+            }
+        };
+        sleep(pause).await;
+    }
+
+    /// Another replica looks from now on: what this one knew grows old.
+    fn stand_down(&mut self) {
+        self.failing.clear();
+        self.outlook.failing(0);
+        self.when = Found::AtStart;
     }
 
     /// One look at everything, page by page.

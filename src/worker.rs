@@ -7,7 +7,7 @@ use std::sync::{
 
 use futures::{StreamExt, stream::FuturesUnordered};
 use jiff::Timestamp;
-use tokio::time::Instant;
+use tokio::{sync::watch, time::Instant};
 
 use crate::{
     clock::Clock,
@@ -50,6 +50,8 @@ pub struct Shared {
     pub policies: Arc<Policies>,
     /// Whether nothing is written for now.
     pub pause: Pause,
+    /// Whether this replica sweeps.
+    pub leads: Leads,
     /// What happened.
     pub journal: Arc<Journal>,
     /// What is counted.
@@ -85,6 +87,28 @@ impl Pause {
 
     fn is_on(&self) -> bool {
         self.0.load(Ordering::Acquire)
+    }
+}
+
+/// Whether this replica sweeps: always, unless replicas choose one among them.
+#[derive(Clone, Debug)]
+pub struct Leads(Arc<watch::Sender<bool>>);
+
+impl Leads {
+    /// From the start, or once it is told so.
+    pub fn new(leads: bool) -> Self {
+        Self(Arc::new(watch::Sender::new(leads)))
+    }
+
+    /// From now on, or no longer.
+    pub fn set(&self, leads: bool) {
+        self.0.send_replace(leads);
+    }
+
+    /// Waits until it is so.
+    pub async fn until(&self, leads: bool) {
+        // The sender is here, so that it cannot have gone.
+        let _ = self.0.subscribe().wait_for(|now| *now == leads).await;
     }
 }
 

@@ -6,6 +6,7 @@ use jiff::SignedDuration;
 
 use super::random;
 use crate::{
+    cluster::lease::Lease,
     config::{Config, SweepMode},
     domain::{classify::Classifier, policy::Policies, storm::Caps},
     server::tls::Tls,
@@ -23,6 +24,8 @@ pub struct Options {
     pub caps: Caps,
     /// How releases are looked at without an alert.
     pub sweep: SweepMode,
+    /// The Lease by which replicas choose who sweeps; without one, each does.
+    pub lease: Option<Lease>,
     /// What alerts come in with, where not over plain HTTP.
     pub tls: Option<Tls>,
     /// While this file exists, nothing is written.
@@ -47,6 +50,7 @@ impl Options {
             policies: config.policies.clone(),
             caps: config.caps,
             sweep: config.sweep,
+            lease: None,
             tls: None,
             pause_file: config.pause_file.clone(),
             queue_capacity: config.queue_capacity,
@@ -65,6 +69,7 @@ impl Default for Options {
             policies: Policies::default(),
             caps: Caps::default(),
             sweep: SweepMode::Watch,
+            lease: None,
             tls: None,
             pause_file: None,
             queue_capacity: 4096,

@@ -5,10 +5,10 @@ use std::{fmt, process::ExitCode};
 use anyhow::Context;
 
 use crate::{
-    app::{App, Entrance, Listeners, Options, address_of, bind},
+    app::{App, Entrance, Listeners, Options, address_of, bind, random},
     clock::Clock,
-    cluster::connect::connect,
-    config::{Config, Fault, Flags, settings},
+    cluster::{connect::connect, lease::Lease},
+    config::{Config, Fault, Flags, clusters::Reach, settings},
     server::tls::{self, Tls},
     telemetry,
 };
@@ -40,6 +40,11 @@ pub async fn serve(flags: &Flags) -> anyhow::Result<ExitCode> {
     faults.extend(not_unicode());
     telemetry::init(config.log_level, config.log_format);
     let entrances = entrances(&config, &mut faults).await;
+    let lease = if config.leader_elect {
+        lease(&mut faults).await
+    } else {
+        None
+    };
     let tls = config.tls.as_ref().and_then(|files| {
         let opened = Tls::new(tls::Files {
             certificate: files.certificate.clone(),
@@ -81,12 +86,8 @@ pub async fn serve(flags: &Flags) -> anyhow::Result<ExitCode> {
         "helmreboot {} serves {clusters}",
         env!("CARGO_PKG_VERSION")
     );
-    if config.leader_elect {
-        tracing::info!(
-            "leader election is not needed yet: every replica takes alerts and acts, and none acts twice"
-        );
-    }
     let options = Options {
+        lease,
         tls,
         ..Options::of(&config)
     };
@@ -97,6 +98,23 @@ pub async fn serve(flags: &Flags) -> anyhow::Result<ExitCode> {
 }
 
 /// Variables that are set to what is no text: they must not read as unset.
+/// The Lease of the cluster this runs in, or that the environment's kubeconfig leads to.
+async fn lease(faults: &mut Vec<Fault>) -> Option<Lease> {
+    match connect(&Reach::default()).await {
+        Ok(client) => {
+            let host = std::env::var("HOSTNAME").unwrap_or_else(|_| "helmreboot".into());
+            Some(Lease::new(client, format!("{host}-{}", random())))
+        }
+        Err(problem) => {
+            faults.push(Fault {
+                place: settings::LEADER_ELECT.env.into(),
+                problem: format!("there is no cluster to keep a Lease in: {problem}"),
+            });
+            None
+        }
+    }
+}
+
 fn not_unicode() -> impl Iterator<Item = Fault> {
     let names = settings::ALL
         .iter()

@@ -65,7 +65,7 @@ settings! {
     QUEUE_CAPACITY = "queue-capacity", "HELMREBOOT_QUEUE_CAPACITY", Some("queueCapacity"), "4096", "releases that may wait for their first look, for each cluster; more are answered 503";
     MAX_EVENT_AGE = "max-event-age", "HELMREBOOT_MAX_EVENT_AGE", Some("maxEventAge"), "15m", "the oldest event that is taken";
     MAX_EVENT_AHEAD = "max-event-ahead", "HELMREBOOT_MAX_EVENT_AHEAD", Some("maxEventAhead"), "5m", "how far an event's clock may be ahead";
-    LEADER_ELECT = "leader-elect", "LEADER_ELECT", Some("leaderElect"), "false", "accepted for compatibility; every replica acts, and none acts twice";
+    LEADER_ELECT = "leader-elect", "LEADER_ELECT", Some("leaderElect"), "false", "of several replicas, one sweeps; all take alerts and act on them, and none acts twice";
     LOG_LEVEL = "log-level", "LOG_LEVEL", Some("logLevel"), "info", "error, warn, info, debug or trace";
     LOG_FORMAT = "log-format", "LOG_FORMAT", Some("logFormat"), "json", "json or text";
 }

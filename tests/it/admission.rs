@@ -249,7 +249,7 @@ async fn nothing_else_is_let_through() {
 fn other_objects_and_other_doors_are_closed() {
     let admission = Admission::new();
     let release = json!({"metadata": {"name": "web"}, "spec": {}});
-    let only = ["helmreboot may write nothing but HelmReleases"];
+    let only = ["helmreboot may write nothing but HelmReleases, and its Lease"];
     let asked = |patch: Value| {
         let mut request = update();
         json_patch::merge(&mut request, &patch);
@@ -281,6 +281,33 @@ fn other_objects_and_other_doors_are_closed() {
         admission.refuses(&asked(json!({"subResource": ""})), &release, &release),
         [""; 0]
     );
+}
+
+#[test]
+fn the_lease_of_its_own_namespace_is_open_and_no_other() {
+    let admission = Admission::new();
+    let lease = |name: &str| json!({"metadata": {"name": name}, "spec": {"holderIdentity": "one"}});
+    let asked = |namespace: &str, operation: &str| {
+        json!({"operation": operation, "namespace": namespace,
+            "resource": {"group": "coordination.k8s.io", "version": "v1", "resource": "leases"},
+            "userInfo": {"username": "system:serviceaccount:helmreboot:helmreboot"}})
+    };
+    let own = lease("helmreboot");
+    for operation in ["CREATE", "UPDATE"] {
+        let refused = admission.refuses(&asked("helmreboot", operation), &own, &own);
+        assert_eq!(refused, [""; 0], "{operation}");
+    }
+    for (request, lease) in [
+        (asked("kube-system", "UPDATE"), &own),
+        (asked("helmreboot", "DELETE"), &own),
+        (asked("helmreboot", "UPDATE"), &lease("another")),
+    ] {
+        assert_eq!(
+            admission.refuses(&request, lease, lease).len(),
+            1,
+            "{request}"
+        );
+    }
 }
 
 #[tokio::test(start_paused = true)]

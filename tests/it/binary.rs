@@ -233,7 +233,6 @@ impl Running {
             .arg("--webhook-bind-address=127.0.0.1:0")
             .env("METRICS_BIND_ADDRESS", "127.0.0.1:0")
             .env("HEALTH_PROBE_BIND_ADDRESS", "127.0.0.1:0")
-            .env("LEADER_ELECT", "true")
             .envs(told.iter().copied())
             .stderr(Stdio::piped())
             .spawn()

@@ -23,7 +23,7 @@ use helmreboot::{
         storm::{Caps, Rate},
     },
     registry::Registry,
-    worker::Pause,
+    worker::{Leads, Pause},
 };
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
@@ -40,6 +40,7 @@ pub(crate) struct TestApp {
     pub(crate) journal: Arc<Journal>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) pause: Pause,
+    pub(crate) leads: Leads,
     webhook: Router,
     metrics: Router,
     clusters: BTreeMap<String, FakeCluster>,
@@ -144,7 +145,7 @@ impl TestApp {
         workers.extend(sweeps.map(|sweep| tokio::spawn(sweep.run())));
         let (webhook, metrics, journal, registry) =
             (app.webhook(), app.metrics(), app.journal(), app.registry());
-        let pause = app.pause();
+        let (pause, leads) = (app.pause(), app.leads());
         let claimed = Cell::new(
             clusters
                 .values()
@@ -156,6 +157,7 @@ impl TestApp {
             journal,
             registry,
             pause,
+            leads,
             webhook,
             metrics,
             clusters,

@@ -126,6 +126,51 @@ async fn one_namespace_that_cannot_be_seen_shows_in_the_age_and_blinds_no_other(
 }
 
 #[tokio::test(start_paused = true)]
+async fn of_two_replicas_the_one_that_leads_sweeps_and_another_takes_over() {
+    for mode in [SweepMode::Watch, SweepMode::Every(Duration::from_secs(60))] {
+        let options = Options {
+            sweep: mode,
+            ..Options::default()
+        };
+        let app = TestApp::with(options, &["a"]);
+        app.leads.set(false);
+        pass(120).await;
+        let before = app.cluster("a").calls().len();
+        let release = app.holds(Live::stalled("web"));
+        pass(600).await;
+        assert_eq!(
+            app.cluster("a").calls().len(),
+            before,
+            "{mode:?}: nobody asks"
+        );
+        assert!(app.metric(AGE).await > 500.0);
+
+        let alerted = app.holds(Live::stalled("alerted"));
+        app.alert(&alerted).await;
+        pass(30).await;
+        assert_eq!(
+            app.writes().len(),
+            1,
+            "{mode:?}: alerts are acted on all the same"
+        );
+
+        app.leads.set(true);
+        pass(30).await;
+        assert_eq!(app.writes().len(), 2, "{mode:?}: found on taking over");
+        assert_eq!(app.why(&release), "token-pending");
+        let failing = "helmreboot_failing_releases{cluster=\"a\"}";
+        assert_eq!(app.metric(failing).await, 2.0);
+        app.leads.set(false);
+        pass(5).await;
+        assert_eq!(
+            app.metric(failing).await,
+            0.0,
+            "{mode:?}: it no longer knows"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn stalled_beside_ready_unknown_is_found() {
     let app = TestApp::swept();
     let release = app.holds(

@@ -73,6 +73,10 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- ternary "off" .Values.sweep (eq (toString .Values.sweep) "false") }}
 {{- end }}
 
+{{- define "helmreboot.elects" -}}
+{{- if and .Values.leaderElection (gt (int .Values.replicas) 1) (ne (include "helmreboot.sweep" .) "off") }}true{{ end }}
+{{- end }}
+
 {{/* Exactly the verbs that the settings make helmreboot use. */}}
 {{- define "helmreboot.rules" -}}
 {{- $verbs := list "get" }}
@@ -89,7 +93,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- if not (regexMatch "^(watch|off|([0-9]+[smh])+)$" (include "helmreboot.sweep" .)) }}
 {{- fail (printf "sweep is %q: write watch, off, or an interval such as 10m" (toString .Values.sweep)) }}
 {{- end }}
-{{- range $key, $instead := dict "mode" "mode" "sweep" "sweep" "sweepNamespaces" "rbac.namespaces" "tokenFile" "key.existingSecret" "tls" "tls.existingSecret" "webhookBindAddress" "service.port" "metricsBindAddress" "metrics" "healthProbeBindAddress" "nothing" }}
+{{- range $key, $instead := dict "mode" "mode" "sweep" "sweep" "sweepNamespaces" "rbac.namespaces" "tokenFile" "key.existingSecret" "tls" "tls.existingSecret" "webhookBindAddress" "service.port" "metricsBindAddress" "metrics" "healthProbeBindAddress" "nothing" "leaderElect" "leaderElection" }}
 {{- if hasKey $.Values.config $key }}
 {{- fail (printf "config.%s is the chart's own affair: take it away, and set %s beside config" $key $instead) }}
 {{- end }}
