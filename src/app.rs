@@ -14,7 +14,7 @@ use axum_server::Handle;
 use kube::Client;
 use prometheus_client::registry::Registry as Series;
 use tokio::{
-    sync::{Semaphore, mpsc},
+    sync::{Semaphore, mpsc, oneshot},
     task::JoinSet,
 };
 
@@ -262,10 +262,12 @@ impl App {
         if !clusters.is_empty() {
             background.spawn(refresh_keys(Arc::clone(&self.registry), clusters));
         }
-        if let Some(lease) = self.lease.take() {
+        let (resign, resigned) = oneshot::channel::<()>();
+        let campaign = self.lease.take().map(|lease| {
             let leads = self.leads();
-            background.spawn(lease.campaign(move |now| leads.set(now)));
-        }
+            let resigned = async { drop(resigned.await) };
+            tokio::spawn(lease.campaign(move |now| leads.set(now), resigned))
+        });
         if let Some(tls) = self.tls.take() {
             background.spawn(refresh_certificate(tls));
         }
@@ -293,7 +295,11 @@ impl App {
         tracing::info!(signal, "stopping on {signal}: finishing what is due");
         stop_webhook.graceful_shutdown(Some(STOP_TIMEOUT));
         background.abort_all();
+        drop(resign);
         let drained = async {
+            if let Some(campaign) = campaign {
+                let _ = campaign.await;
+            }
             while workers.join_next().await.is_some() {}
             // Whoever is in the middle of a request gets an answer.
             while stop_webhook.connection_count() > 0 {

@@ -80,9 +80,12 @@ fn whole(address: &str, cluster: &str) -> Option<Uri> {
 
 fn request(address: &Uri, cluster: &str, key: &Key) -> anyhow::Result<Request<Body>> {
     let now = Timestamp::now();
+    // One that the key may speak for.
+    let bound = key.namespaces.as_ref().and_then(|some| some.first());
+    let namespace = bound.map_or("default", String::as_str);
     let event = json!({
         "involvedObject": {"apiVersion": "helm.toolkit.fluxcd.io/v2", "kind": "HelmRelease",
-            "namespace": "default", "name": "helmreboot-test"},
+            "namespace": namespace, "name": "helmreboot-test"},
         // What asks for nothing: no release is looked at.
         "severity": "info", "reason": "HelmrebootTest", "message": format!("sent by helmreboot send at {now}"),
         "timestamp": now, "metadata": {"cluster": cluster},

@@ -1,7 +1,7 @@
 //! Which of several replicas sweeps: the one that holds a Lease in helmreboot's own namespace. Nothing worse
 //! than a double look hinges on it: every write is a compare-and-swap.
 
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 
 use kube::Client;
 use kube_lease_manager::{LeaseManager, LeaseManagerBuilder, LeaseManagerError};
@@ -18,6 +18,9 @@ const GRACE: u64 = 10;
 /// How long to wait where the Lease cannot even be asked for.
 const AGAIN: Duration = Duration::from_secs(30);
 
+/// How long letting go may take; after that the Lease runs out by itself.
+const FAREWELL: Duration = Duration::from_secs(3);
+
 /// The way to the Lease.
 #[derive(Clone)]
 pub struct Lease {
@@ -31,27 +34,34 @@ impl Lease {
         Self { client, identity }
     }
 
-    /// Campaigns until it is dropped, which lets go of the Lease. Each change is told.
-    pub async fn campaign(self, tell: impl Fn(bool)) {
+    /// Campaigns until `resigned`, and then lets go of the Lease. Each change is told.
+    pub async fn campaign(self, tell: impl Fn(bool), resigned: impl Future<Output = ()>) {
+        let mut resigned = pin!(resigned);
         let mut said = None;
         loop {
             match self.manager().await {
                 Ok(manager) => {
                     said = None;
-                    let (mut holds, _task) = manager.watch().await;
-                    while holds.changed().await.is_ok() {
-                        let leads = *holds.borrow_and_update();
-                        if leads {
-                            tracing::info!(
-                                identity = self.identity,
-                                "this replica sweeps from now on"
-                            );
-                        } else {
-                            tracing::info!(
-                                identity = self.identity,
-                                "another replica sweeps from now on"
-                            );
+                    let (mut holds, task) = manager.watch().await;
+                    loop {
+                        tokio::select! {
+                            biased;
+                            () = &mut resigned => {
+                                // Without anybody to tell, the task lets go and ends.
+                                drop(holds);
+                                let _ = tokio::time::timeout(FAREWELL, task).await;
+                                return;
+                            }
+                            changed = holds.changed() => if changed.is_err() {
+                                break;
+                            }
                         }
+                        let leads = *holds.borrow_and_update();
+                        let who = if leads { "this" } else { "another" };
+                        tracing::info!(
+                            identity = self.identity,
+                            "{who} replica sweeps from now on"
+                        );
                         tell(leads);
                     }
                     tell(false);
@@ -67,7 +77,11 @@ impl Lease {
                     }
                 }
             }
-            tokio::time::sleep(AGAIN).await;
+            tokio::select! {
+                biased;
+                () = &mut resigned => return,
+                () = tokio::time::sleep(AGAIN) => {}
+            }
         }
     }
 

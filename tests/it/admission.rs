@@ -245,6 +245,28 @@ async fn nothing_else_is_let_through() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_is_suspended_or_opted_out_is_left_alone() {
+    let admission = Admission::new();
+    for (before, after) in written().await {
+        for (closed, message) in [
+            (
+                json!({"spec": {"suspend": true}}),
+                "helmreboot may write nothing on what is suspended",
+            ),
+            (
+                json!({"metadata": {"annotations": {"helmreboot.io/enabled": "false"}}}),
+                "helmreboot may write nothing on what has opted out",
+            ),
+        ] {
+            let (mut before, mut after) = (before.clone(), after.clone());
+            json_patch::merge(&mut before, &closed);
+            json_patch::merge(&mut after, &closed);
+            assert_eq!(admission.refuses(&update(), &before, &after), [message]);
+        }
+    }
+}
+
 #[test]
 fn other_objects_and_other_doors_are_closed() {
     let admission = Admission::new();

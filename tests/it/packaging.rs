@@ -115,6 +115,8 @@ fn name_of(object: &Value) -> String {
 fn meaning(value: &mut Value) {
     match value {
         Value::Object(map) => {
+            // The chart names the one account; kustomize cannot, and holds it by its name anywhere.
+            map.remove("matchConditions");
             for key in [
                 "app.kubernetes.io/instance",
                 "app.kubernetes.io/version",
@@ -263,17 +265,28 @@ fn whatever_is_rendered_has_only_fields_that_exist_and_names_that_do_not_clash()
             .iter()
             .find(|object| object["kind"] == "ValidatingAdmissionPolicy");
         if let (Some(account), Some(policy)) = (account, policy) {
-            let held = format!(
-                "request.userInfo.username == 'system:serviceaccount:{}:{}'",
-                account["metadata"]["namespace"]
+            let field = |field: &str| {
+                account["metadata"][field]
                     .as_str()
-                    .expect("a namespace"),
-                account["metadata"]["name"].as_str().expect("a name")
+                    .expect("text")
+                    .to_owned()
+            };
+            let user = format!(
+                "system:serviceaccount:{}:{}",
+                field("namespace"),
+                field("name")
             );
-            assert_eq!(
-                policy["spec"]["matchConditions"][0]["expression"], held,
-                "{from}"
+            let held = &policy["spec"]["matchConditions"][0]["expression"];
+            let held = held.as_str().expect("an expression");
+            let anywhere = "request.userInfo.username.matches('^system:serviceaccount:[a-z0-9-]+:helmreboot$')";
+            assert!(
+                held == format!("request.userInfo.username == '{user}'") || held == anywhere,
+                "{from}: {held}"
             );
+            let by_chart = objects
+                .iter()
+                .any(|object| object["metadata"]["labels"].get("helm.sh/chart").is_some());
+            assert_eq!(held == anywhere, !by_chart, "{from}");
         }
     }
     assert!(
@@ -319,6 +332,34 @@ fn wrong_values_are_refused_with_what_to_write() {
         (
             "ingress.enabled=true",
             "write the host name that remote clusters post to",
+        ),
+        (
+            "ingress.enabled=true,ingress.host=https://a.b",
+            "write the host name alone",
+        ),
+        (
+            "config.clusters[0].name=x,flux.enabled=true,flux.namespaces={a}",
+            "set inCluster: true on its entry",
+        ),
+        (
+            "config.clusters[0].name=x,config.clusterName=x",
+            "take it away",
+        ),
+        (
+            "config.clusters[0].name=x,config.clusters[0].inCluster=true,rbac.namespaces={a}",
+            "under sweepNamespaces of the cluster x",
+        ),
+        (
+            "networkPolicy.enabled=true,service.type=LoadBalancer",
+            "so that nobody but Flux gets in",
+        ),
+        (
+            "metrics.serviceMonitor.enabled=true,metrics.podMonitor.enabled=true",
+            "keep one of them",
+        ),
+        (
+            "tls.existingSecret=a,flux.enabled=true,flux.namespaces={a}",
+            "name a Secret of its namespace with the authority",
         ),
         ("httpRoute.enabled=true", "name your Gateway"),
         (
@@ -432,5 +473,114 @@ async fn exactly_the_granted_verbs_are_used() {
             .collect();
         assert_eq!(used, verbs.iter().copied().collect(), "{mode} {sweep:?}");
         assert_eq!(app.writes().is_empty(), observe);
+    }
+}
+
+/// The object of that kind, by its name.
+fn find<'a>(objects: &'a [Value], kind: &str, name: &str) -> &'a Value {
+    let wanted = |object: &&Value| object["kind"] == kind && object["metadata"]["name"] == name;
+    objects
+        .iter()
+        .find(wanted)
+        .unwrap_or_else(|| panic!("there is no {kind} {name}"))
+}
+
+#[test]
+fn flux_is_told_the_name_that_helmreboot_knows_its_own_cluster_by() {
+    let set = "config.clusters[0].name=hub,config.clusters[0].inCluster=true,flux.enabled=true,flux.namespaces={apps}";
+    let Some(rendered) = chart(&["--set", set]) else {
+        return;
+    };
+    let rendered = rendered.expect("a chart");
+    let address = &find(&rendered, "Provider", "helmreboot")["spec"]["address"];
+    assert_eq!(
+        address,
+        "http://helmreboot.helmreboot.svc.cluster.local:9292/webhook/hub"
+    );
+    let alert = find(&rendered, "Alert", "helmreboot");
+    assert_eq!(alert["spec"]["eventMetadata"]["cluster"], "hub");
+}
+
+#[test]
+fn two_installations_share_nothing_that_has_no_namespace() {
+    let Some(ours) = chart(&[]) else { return };
+    let theirs = chart(&["--namespace=other"]).expect("helm");
+    let names = |objects: Result<Vec<Value>, String>| -> BTreeSet<String> {
+        let objects = objects.expect("a chart");
+        objects
+            .iter()
+            .map(name_of)
+            .filter(|name| name.contains("-/") || name.contains("flux-system"))
+            .collect()
+    };
+    let (ours, theirs) = (names(ours), names(theirs));
+    assert!(
+        ours.len() >= 4 && ours.is_disjoint(&theirs),
+        "{ours:?} {theirs:?}"
+    );
+}
+
+#[test]
+fn what_looks_like_a_number_or_a_truth_stays_a_name() {
+    let set = "flux.enabled=true,flux.namespace=no,flux.namespaces={123},key.existingSecret=0123,priorityClassName=1e3,serviceAccount.name=true";
+    let Some(rendered) = chart(&[
+        "--set-string",
+        set.trim_start_matches("flux.enabled=true,"),
+        "--set",
+        "flux.enabled=true",
+    ]) else {
+        return;
+    };
+    let rendered = rendered.expect("a chart");
+    let pod = &find(&rendered, "Deployment", "helmreboot")["spec"]["template"]["spec"];
+    assert_eq!(pod["volumes"][0]["secret"]["secretName"], "0123");
+    assert_eq!(
+        (&pod["priorityClassName"], &pod["serviceAccountName"]),
+        (&json!("1e3"), &json!("true"))
+    );
+    let alert = find(&rendered, "Alert", "helmreboot");
+    assert_eq!(alert["metadata"]["namespace"], "no");
+    assert_eq!(alert["spec"]["eventSources"][0]["namespace"], "123");
+    for object in &rendered {
+        strictly(object).unwrap_or_else(|error| panic!("{}: {error}", name_of(object)));
+    }
+}
+
+#[test]
+fn the_alert_about_the_sweep_follows_its_interval() {
+    let rules = |sweep: &str| -> Option<Vec<Value>> {
+        let rendered = chart(&[
+            "--set",
+            &format!("sweep={sweep},metrics.prometheusRule.enabled=true"),
+        ])?;
+        let rendered = rendered.expect("a chart");
+        let groups = find(&rendered, "PrometheusRule", "helmreboot")["spec"]["groups"]
+            .as_array()
+            .expect("groups")
+            .clone();
+        let rules = groups
+            .iter()
+            .flat_map(|group| group["rules"].as_array().expect("rules").clone());
+        Some(
+            rules
+                .filter(|rule| rule["alert"] == "HelmrebootSweepStale")
+                .collect(),
+        )
+    };
+    for (sweep, bound) in [
+        ("watch", Some(1800)),
+        ("10m", Some(1800)),
+        ("6h", Some(43200)),
+        ("off", None),
+    ] {
+        let Some(rules) = rules(sweep) else { return };
+        let shown = rules
+            .first()
+            .map(|rule| rule["expr"].as_str().expect("an expression").to_owned());
+        assert_eq!(
+            shown,
+            bound.map(|bound| format!("min by (cluster) (helmreboot_sweep_age_seconds) > {bound}")),
+            "{sweep}"
+        );
     }
 }

@@ -12,17 +12,23 @@
 {{- end }}
 {{- end }}
 
+{{/* For what has no namespace, or lives in Flux's: two installations must not share it. */}}
+{{- define "helmreboot.clusterWide" -}}
+{{- $name := include "helmreboot.fullname" . }}
+{{- ternary $name (printf "%s-%s" $name .Release.Namespace | trunc 63 | trimSuffix "-") (eq $name .Release.Namespace) }}
+{{- end }}
+
 {{- define "helmreboot.selectorLabels" -}}
-app.kubernetes.io/name: {{ include "helmreboot.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "helmreboot.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
 {{- define "helmreboot.labels" -}}
 {{ include "helmreboot.selectorLabels" . }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/part-of: helmreboot
-app.kubernetes.io/managed-by: {{ .Release.Service }}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+app.kubernetes.io/managed-by: {{ .Release.Service | quote }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | quote }}
 {{- end }}
 
 {{- define "helmreboot.serviceAccount" -}}
@@ -59,8 +65,13 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
 {{- end }}
 
+{{/* What helmreboot calls the cluster it runs in; empty where it is none of config.clusters. */}}
 {{- define "helmreboot.clusterName" -}}
+{{- if .Values.config.clusters }}
+{{- range .Values.config.clusters }}{{ if .inCluster }}{{ .name }}{{ end }}{{ end }}
+{{- else }}
 {{- .Values.config.clusterName | default "default" }}
+{{- end }}
 {{- end }}
 
 {{- define "helmreboot.address" -}}
@@ -119,6 +130,31 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
 {{- if and .Values.tls.existingSecret .Values.tls.certManager.enabled }}
 {{- fail "tls.existingSecret and tls.certManager.enabled are both set: keep one of them" }}
+{{- end }}
+{{- if and .Values.flux.enabled (include "helmreboot.tlsSecret" .) (not .Values.flux.caSecret) }}
+{{- fail "flux.caSecret is empty: Flux does not know who signed the certificate; name a Secret of its namespace with the authority under ca.crt" }}
+{{- end }}
+{{- if and .Values.config.clusters .Values.config.clusterName }}
+{{- fail "config.clusterName is for one cluster, and config.clusters lists clusters: take it away" }}
+{{- end }}
+{{- if and .Values.config.clusters .Values.flux.enabled (not (include "helmreboot.clusterName" .)) }}
+{{- fail "flux.enabled wires the cluster that helmreboot runs in, and none of config.clusters is that: set inCluster: true on its entry, or flux.enabled=false" }}
+{{- end }}
+{{- if and .Values.config.clusters .Values.rbac.namespaces }}
+{{- range .Values.config.clusters }}
+{{- if and .inCluster (not .sweepNamespaces) }}
+{{- fail (printf "rbac.namespaces gives rights in some namespaces only: list them under sweepNamespaces of the cluster %v in config.clusters too" .name) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- if and .Values.networkPolicy.enabled (or .Values.ingress.enabled .Values.httpRoute.enabled (ne .Values.service.type "ClusterIP")) (not .Values.networkPolicy.from) }}
+{{- fail "networkPolicy.from is empty, so that nobody but Flux gets in: name the pods of your ingress controller or gateway, such as [{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: ingress-nginx}}}]" }}
+{{- end }}
+{{- if and .Values.metrics.serviceMonitor.enabled .Values.metrics.podMonitor.enabled }}
+{{- fail "metrics.serviceMonitor and metrics.podMonitor are both enabled, so that everything would count twice: keep one of them" }}
+{{- end }}
+{{- if and .Values.ingress.enabled (regexMatch "[/:]" .Values.ingress.host) }}
+{{- fail (printf "ingress.host is %q: write the host name alone" .Values.ingress.host) }}
 {{- end }}
 {{- if and .Values.tls.certManager.enabled (not .Values.tls.certManager.issuerRef.name) }}
 {{- fail "tls.certManager.issuerRef.name is empty: write the name of your Issuer or ClusterIssuer" }}
