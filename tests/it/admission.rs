@@ -306,6 +306,42 @@ fn other_objects_and_other_doors_are_closed() {
 }
 
 #[test]
+fn the_policy_holds_one_account_and_lets_it_ask_what_it_may_do() {
+    let policy: Value = serde_saphyr::from_str(POLICY).expect("YAML");
+    let conditions = policy["spec"]["matchConditions"]
+        .as_array()
+        .expect("conditions")
+        .clone();
+    let holds = |user: &str, group: &str, resource: &str| {
+        let request = json!({"userInfo": {"username": user}, "resource": {"group": group, "resource": resource}});
+        let mut context = Context::default();
+        context
+            .add_variable("request", request)
+            .expect("a variable");
+        conditions.iter().all(|condition| {
+            let source = condition["expression"].as_str().expect("an expression");
+            let program = Program::compile(source).expect("CEL");
+            program.execute(&context) == Ok(cel::Value::Bool(true))
+        })
+    };
+    let (ours, releases) = ("system:serviceaccount:platform:helmreboot", "helmreleases");
+    assert!(holds(ours, "helm.toolkit.fluxcd.io", releases));
+    assert!(holds(ours, "authorization.k8s.io", "subjectaccessreviews"));
+    assert!(!holds(
+        ours,
+        "authorization.k8s.io",
+        "selfsubjectaccessreviews"
+    ));
+    for other in [
+        "admin",
+        "system:serviceaccount:platform:helmreboot-2",
+        "x:system:serviceaccount:a:helmreboot",
+    ] {
+        assert!(!holds(other, "helm.toolkit.fluxcd.io", releases), "{other}");
+    }
+}
+
+#[test]
 fn the_lease_of_its_own_namespace_is_open_and_no_other() {
     let admission = Admission::new();
     let lease = |name: &str| json!({"metadata": {"name": name}, "spec": {"holderIdentity": "one"}});

@@ -23,7 +23,7 @@ pub(super) const FAMILY: Family = Family {
             "webhook-service-missing",
             &[concat!(
                 r"(failed calling webhook|conversion webhook for|failed to call ",
-                r#"webhook)[^\n]*service "[^"]*" not found"#
+                r#"webhook)[^\n]*(service "[^"]*" not found|no service port \d+ found)"#
             )],
             "a webhook outlived the service behind it",
             DISPATCH,

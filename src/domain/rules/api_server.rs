@@ -69,6 +69,7 @@ pub(super) const FAMILY: Family = Family {
                 ),
                 r"[Ff]orbidden: (User|user|request)|exceeded quota",
                 r"attempting to grant RBAC permissions",
+                r#"User "[^"]*" cannot (get|list|create|patch|delete) \w+ (in|at) the "#,
             ],
             "rights or quota have to be changed first",
             ADMISSION,
