@@ -9,7 +9,8 @@
 //!    has caught up with the alert.
 //! 3. [`worker`]: the loop of one cluster. It observes the live release through [`cluster`], lets
 //!    [`domain::classify`] judge the cause and [`domain::decide`] decide, and is the only one to write.
-//!    [`sweep`] puts into the same queue what fails and was not announced.
+//!    [`sweep`] puts into the same queue what fails and was not announced; of several replicas, the one
+//!    that holds a [`cluster::lease`] does.
 //! 4. [`domain::ledger`]: what is remembered is written on the release itself, so that the process can
 //!    be killed at any instant.
 //! 5. [`metrics`], [`domain::journal`] and the log say what was done, and why.

@@ -5,18 +5,10 @@
 use std::collections::BTreeSet;
 
 use cel::{Context, Program};
-use helmreboot::{
-    app::Options,
-    demo::fake_cluster::Key,
-    domain::{
-        ledger,
-        policy::Policy,
-        release::{FORCE_AT, REQUESTED_AT, RESET_AT},
-    },
-};
+use helmreboot::{app::Options, demo::fake_cluster::Key, domain::policy::Policy};
 use serde_json::{Value, json};
 
-use crate::support::{Live, TestApp, alerts_only, pass};
+use crate::support::{Live, TestApp, WRITTEN, alerts_only, pass};
 
 const POLICY: &str =
     include_str!("../../deploy/helm/helmreboot/files/admission-policy/policy.yaml");
@@ -148,20 +140,7 @@ async fn everything_helmreboot_writes_is_let_through_and_no_key_more_than_it_wri
         }
         keys.extend(annotations.keys().cloned());
     }
-    let known = [
-        REQUESTED_AT,
-        RESET_AT,
-        FORCE_AT,
-        ledger::LEGACY_RECONCILE_AT,
-        ledger::LAST_RESTART,
-        ledger::ATTEMPTS,
-        ledger::CONFIG_KEY,
-        ledger::CAUSE,
-        ledger::TOKEN,
-        ledger::BEFORE,
-        ledger::GAVE_UP,
-    ];
-    assert_eq!(keys, known.map(str::to_owned).into());
+    assert_eq!(keys, WRITTEN.map(str::to_owned).into());
     let quoted = POLICY
         .split("name: ours")
         .nth(1)

@@ -11,6 +11,8 @@ use helmreboot::{
     },
 };
 
+use crate::support::WRITTEN;
+
 const README: &str = include_str!("../../README.md");
 
 #[test]
@@ -88,26 +90,16 @@ fn every_word_of_the_decision_table_is_explained() {
 
 #[test]
 fn every_annotation_that_is_written_or_read_is_named() {
-    use helmreboot::domain::{policy, release};
-    for name in [
-        release::REQUESTED_AT,
-        release::RESET_AT,
-        release::FORCE_AT,
+    use helmreboot::domain::policy;
+    let read = [
         ledger::RENEW,
-        ledger::LEGACY_RECONCILE_AT,
-        ledger::LAST_RESTART,
-        ledger::ATTEMPTS,
-        ledger::CONFIG_KEY,
-        ledger::CAUSE,
-        ledger::TOKEN,
-        ledger::BEFORE,
-        ledger::GAVE_UP,
         policy::ENABLED,
         policy::MODE,
         policy::POLICY,
         policy::LIMIT,
         policy::AFTER_ROLLBACK,
-    ] {
+    ];
+    for name in WRITTEN.into_iter().chain(read) {
         assert!(README.contains(&format!("`{name}")), "{name}");
     }
 }

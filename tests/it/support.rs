@@ -18,7 +18,9 @@ use helmreboot::{
     domain::{
         alert::ReleaseRef,
         journal::Journal,
+        ledger,
         policy::Mode,
+        release,
         signature::{Key as SigningKey, Keys, Secret},
         storm::{Caps, Rate},
     },
@@ -30,6 +32,21 @@ use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use tower::{BoxError, ServiceExt, util::BoxCloneSyncService};
+
+/// Every annotation that helmreboot ever writes.
+pub(crate) const WRITTEN: [&str; 11] = [
+    release::REQUESTED_AT,
+    release::RESET_AT,
+    release::FORCE_AT,
+    ledger::LEGACY_RECONCILE_AT,
+    ledger::LAST_RESTART,
+    ledger::ATTEMPTS,
+    ledger::CONFIG_KEY,
+    ledger::CAUSE,
+    ledger::TOKEN,
+    ledger::BEFORE,
+    ledger::GAVE_UP,
+];
 
 pub(crate) const NOW: &str = "2026-11-23T12:00:00Z";
 

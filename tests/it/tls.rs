@@ -7,6 +7,7 @@ use helmreboot::{
     app::{address_of, bind},
     clock::Clock,
     demo::fake_cluster::FakeCluster,
+    domain::signature::{Key, Secret},
     server::{
         self,
         tls::{Files, Tls},
@@ -234,4 +235,47 @@ async fn send_trusts_the_authority_it_is_given_and_no_other() {
     let (code, said) = send("key of a", &["--url", &url, "--ca-file", &key]).await;
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("holds no certificate"), "{said}");
+}
+
+#[tokio::test]
+async fn send_speaks_for_a_namespace_that_its_key_may_speak_for() {
+    let clock = Clock::system();
+    let clusters = [("a".to_owned(), FakeCluster::new(clock.clone()))];
+    let bound = Key::new(
+        Secret::new("bound").expect("a key"),
+        Some(["team".to_owned()].into()),
+    );
+    let app = TestApp::keyed(
+        alerts_only(),
+        clusters.into(),
+        clock,
+        [("a".to_owned(), bound)].into(),
+    );
+    let listener = bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}", address_of(&listener));
+    tokio::spawn(server::serve(
+        listener,
+        app.router(),
+        axum_server::Handle::new(),
+        None,
+    ));
+    let folder = Mounted::new("bound");
+    let config = folder.0.join("config.yaml");
+    fs::write(
+        &config,
+        "clusters: [{name: a, keys: [{env: BOUND, namespaces: [team]}]}]",
+    )
+    .expect("a file");
+    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_helmreboot"));
+    command
+        .args(["send", "--url", &url, "--config"])
+        .arg(&config)
+        .env_clear()
+        .env("BOUND", "bound");
+    let output = command.output().await.expect("the program runs");
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }
