@@ -263,11 +263,12 @@ impl App {
             background.spawn(refresh_keys(Arc::clone(&self.registry), clusters));
         }
         let (resign, resigned) = oneshot::channel::<()>();
-        let campaign = self.lease.take().map(|lease| {
+        let mut campaign = JoinSet::new();
+        if let Some(lease) = self.lease.take() {
             let leads = self.leads();
             let resigned = async { drop(resigned.await) };
-            tokio::spawn(lease.campaign(move |now| leads.set(now), resigned))
-        });
+            campaign.spawn(lease.campaign(move |now| leads.set(now), resigned));
+        }
         if let Some(tls) = self.tls.take() {
             background.spawn(refresh_certificate(tls));
         }
@@ -288,6 +289,7 @@ impl App {
             signal = signals.recv() => signal.unwrap_or("the end of the program"),
             Some(ended) = servers.join_next() => return Err(broken("a listener", ended.map(|served| served.err()))),
             Some(ended) = background.join_next() => return Err(broken("a task in the background", ended.map(|()| None))),
+            Some(ended) = campaign.join_next() => return Err(broken("the campaign for the Lease", ended.map(|()| None))),
             Some(ended) = workers.join_next() => return Err(broken("a worker", ended.map(|()| None))),
         };
         self.readiness.set(false);
@@ -297,9 +299,7 @@ impl App {
         background.abort_all();
         drop(resign);
         let drained = async {
-            if let Some(campaign) = campaign {
-                let _ = campaign.await;
-            }
+            while campaign.join_next().await.is_some() {}
             while workers.join_next().await.is_some() {}
             // Whoever is in the middle of a request gets an answer.
             while stop_webhook.connection_count() > 0 {

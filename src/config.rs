@@ -274,7 +274,12 @@ impl Sources<'_> {
     fn given(&mut self, setting: &Setting) -> Option<(String, String)> {
         let in_file = setting.path.and_then(|path| {
             let place = self.file.place(path);
-            match self.file.take_scalar(path) {
+            let taken = if setting.flag == settings::SWEEP_NAMESPACES.flag {
+                self.file.take_names(path)
+            } else {
+                self.file.take_scalar(path)
+            };
+            match taken {
                 Ok(value) => value.map(|value| (value, place)),
                 Err(problem) => {
                     self.fault(place, problem);

@@ -65,11 +65,6 @@ pub(crate) struct Spoke {
 pub async fn run(wish: Wish) -> anyhow::Result<bool> {
     let speed = wish.speed * HURRY;
     let clock = Clock::system();
-    // Without --serve, Ctrl-C ends it as it ends any program.
-    let mut signals = match wish.serve {
-        Some(_) => Some(telemetry::signals().context("cannot handle signals")?),
-        None => None,
-    };
     let listeners = Listeners {
         webhook: bind("127.0.0.1:0")?,
         metrics: bind(wish.serve.as_deref().unwrap_or("127.0.0.1:0"))?,
@@ -137,7 +132,9 @@ pub async fn run(wish: Wish) -> anyhow::Result<bool> {
     let outcome = story::play(&spokes, &journal, &mut teller, speed).await;
     let good = outcome.iter().all(|end| end.as_told);
     teller.end(&outcome, good);
-    if let Some(signals) = &mut signals {
+    if wish.serve.is_some() {
+        // Until now, Ctrl-C ended it as it ends any program.
+        let mut signals = telemetry::signals().context("cannot handle signals")?;
         teller.say(&format!("\nThe releases and {metrics} stay until Ctrl-C."));
         let _ = signals.recv().await;
     }

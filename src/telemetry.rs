@@ -22,6 +22,7 @@ pub fn init(level: LevelFilter, format: LogFormat) {
         .add_directive(LevelFilter::WARN.into())
         .add_directive(ours)
         .add_directive(silent("kube_client"))
+        .add_directive(silent("kube_lease_manager"))
         .add_directive(silent("kube_runtime"));
     let colours = coloured(&std::io::stderr());
     let lines = fmt()

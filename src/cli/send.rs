@@ -7,8 +7,11 @@ use axum::body::Body;
 use clap::ArgMatches;
 use http::{Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Limited};
-use hyper_rustls::HttpsConnectorBuilder;
-use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::TokioExecutor,
+};
 use jiff::Timestamp;
 use rustls::{
     ClientConfig, RootCertStore,
@@ -45,10 +48,14 @@ pub async fn send(matches: &ArgMatches, flags: &Flags) -> anyhow::Result<ExitCod
         .ok_or_else(|| usage("--url", "write it as http://host:port or https://host"))?;
     let authority = matches.get_one::<String>("ca-file").map(Path::new);
     let request = request(&address, &cluster.name, key)?;
-    let answer = tokio::time::timeout(PATIENCE, post(request, authority)).await;
+    let connector = connector(&address, authority)?;
+    let answer = tokio::time::timeout(PATIENCE, post(request, connector)).await;
     let (status, said) = answer
         .unwrap_or_else(|_| bail!("no answer within {} s", PATIENCE.as_secs()))
-        .with_context(|| format!("cannot post to {address}; is the service running, and does a network policy let this place in?"))?;
+        .map_err(|error| {
+            let advice = advice(&format!("{error:#}"));
+            error.context(format!("cannot post to {address}; {advice}"))
+        })?;
     if status.is_success() {
         println!(
             "{address} answered {status}: alerts of cluster {} get there, and their signature is right",
@@ -98,23 +105,45 @@ fn request(address: &Uri, cluster: &str, key: &Key) -> anyhow::Result<Request<Bo
     Ok(request.body(Body::from(body))?)
 }
 
-async fn post(
-    request: Request<Body>,
-    authority: Option<&Path>,
-) -> anyhow::Result<(StatusCode, String)> {
+/// What may be the matter where there is no answer.
+fn advice(error: &str) -> &'static str {
+    if error.contains("certificate") {
+        "name the authority of its certificate with --ca-file"
+    } else if error.contains("HTTP version") {
+        "it may speak HTTPS: write https://"
+    } else {
+        "is the service running, and does a network policy let this place in?"
+    }
+}
+
+type Connector = HttpsConnector<HttpConnector>;
+
+fn connector(address: &Uri, authority: Option<&Path>) -> anyhow::Result<Connector> {
     let provider = Arc::new(ring::default_provider());
     let builder = HttpsConnectorBuilder::new();
-    let builder = match authority {
-        Some(file) => {
+    let trusted = match authority {
+        Some(file) => Some(roots(file).map_err(|problem| usage("--ca-file", problem))?),
+        // Nobody is trusted where nobody is asked; a machine may well have no authorities.
+        None if address.scheme_str() == Some("http") => Some(RootCertStore::empty()),
+        None => None,
+    };
+    let builder = match trusted {
+        Some(roots) => {
             let client = ClientConfig::builder_with_provider(provider)
                 .with_safe_default_protocol_versions()?
-                .with_root_certificates(roots(file)?)
+                .with_root_certificates(roots)
                 .with_no_client_auth();
             builder.with_tls_config(client)
         }
         None => builder.with_provider_and_native_roots(provider)?,
     };
-    let connector = builder.https_or_http().enable_http1().build();
+    Ok(builder.https_or_http().enable_http1().build())
+}
+
+async fn post(
+    request: Request<Body>,
+    connector: Connector,
+) -> anyhow::Result<(StatusCode, String)> {
     let client = Client::builder(TokioExecutor::new()).build(connector);
     let answer = client.request(request).await?;
     let status = answer.status();
@@ -127,17 +156,21 @@ async fn post(
     Ok((status, said.to_owned()))
 }
 
-fn roots(file: &Path) -> anyhow::Result<RootCertStore> {
-    let place = || format!("--ca-file: cannot use {}", file.display());
-    let pem = fs::read(file).with_context(place)?;
+fn roots(file: &Path) -> Result<RootCertStore, String> {
+    let problem = |error: &dyn std::fmt::Display| {
+        format!(
+            "cannot use {}: {error}; write the path of a PEM file with certificates",
+            file.display()
+        )
+    };
+    let pem = fs::read(file).map_err(|error| problem(&error))?;
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(&pem) {
-        roots
-            .add(certificate.with_context(place)?)
-            .with_context(place)?;
+        let certificate = certificate.map_err(|error| problem(&error))?;
+        roots.add(certificate).map_err(|error| problem(&error))?;
     }
     if roots.is_empty() {
-        bail!("{}: it holds no certificate", place());
+        return Err(problem(&"it holds no certificate"));
     }
     Ok(roots)
 }

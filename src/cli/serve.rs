@@ -7,8 +7,11 @@ use anyhow::Context;
 use crate::{
     app::{App, Entrance, Listeners, Options, address_of, bind, random},
     clock::Clock,
-    cluster::{connect::connect, lease::Lease},
-    config::{Config, Fault, Flags, clusters::Reach, settings},
+    cluster::{
+        connect::{connect, connect_home},
+        lease::Lease,
+    },
+    config::{Config, Fault, Flags, SweepMode, settings},
     server::tls::{self, Tls},
     telemetry,
 };
@@ -40,7 +43,7 @@ pub async fn serve(flags: &Flags) -> anyhow::Result<ExitCode> {
     faults.extend(not_unicode());
     telemetry::init(config.log_level, config.log_format);
     let entrances = entrances(&config, &mut faults).await;
-    let lease = if config.leader_elect {
+    let lease = if config.leader_elect && config.sweep != SweepMode::Off {
         lease(&mut faults).await
     } else {
         None
@@ -97,10 +100,9 @@ pub async fn serve(flags: &Flags) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Variables that are set to what is no text: they must not read as unset.
 /// The Lease of the cluster this runs in, or that the environment's kubeconfig leads to.
 async fn lease(faults: &mut Vec<Fault>) -> Option<Lease> {
-    match connect(&Reach::default()).await {
+    match connect_home().await {
         Ok(client) => {
             let host = std::env::var("HOSTNAME").unwrap_or_else(|_| "helmreboot".into());
             Some(Lease::new(client, format!("{host}-{}", random())))
@@ -115,6 +117,7 @@ async fn lease(faults: &mut Vec<Fault>) -> Option<Lease> {
     }
 }
 
+/// Variables that are set to what is no text: they must not read as unset.
 fn not_unicode() -> impl Iterator<Item = Fault> {
     let names = settings::ALL
         .iter()

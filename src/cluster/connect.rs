@@ -6,6 +6,7 @@ use kube::{
     config::{KubeConfigOptions, Kubeconfig},
 };
 
+use super::CALL_TIMEOUT;
 use crate::config::clusters::Reach;
 
 /// A client for the API server that `reach` leads to.
@@ -16,6 +17,27 @@ pub async fn connect(reach: &Reach) -> Result<Client, String> {
     let mut config = config(reach).await?;
     // Every call is one call: the worker itself decides what is tried again, and when.
     config.default_retry = false;
+    Client::try_from(config).map_err(|error| format!("no client can be made of it: {error}"))
+}
+
+/// A client for the cluster this process runs in, or else the one that the environment leads to. It waits
+/// for answers no longer than for other calls.
+///
+/// # Errors
+/// There is neither.
+pub async fn connect_home() -> Result<Client, String> {
+    let inside = Reach {
+        in_cluster: true,
+        ..Reach::default()
+    };
+    let mut config = match config(&inside).await {
+        Ok(config) => config,
+        Err(_) => config(&Reach::default()).await?,
+    };
+    config.default_retry = false;
+    config.connect_timeout = Some(CALL_TIMEOUT);
+    config.read_timeout = Some(CALL_TIMEOUT);
+    config.write_timeout = Some(CALL_TIMEOUT);
     Client::try_from(config).map_err(|error| format!("no client can be made of it: {error}"))
 }
 

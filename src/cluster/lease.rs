@@ -5,21 +5,27 @@ use std::{pin::pin, time::Duration};
 
 use kube::Client;
 use kube_lease_manager::{LeaseManager, LeaseManagerBuilder, LeaseManagerError};
+use tokio::time::{sleep, timeout};
+
+use crate::domain::mask::mask;
 
 /// The Lease's name.
 pub const LEASE: &str = "helmreboot";
 
-/// How long the holder may be silent before another takes over; Flux's own controllers give 35 s.
+/// How long the holder may be silent before another takes over, in seconds; Flux's own controllers give 35.
 const DURATION: u64 = 30;
 
-/// How long before that the holder renews it.
+/// How long before that the holder renews it, in seconds.
 const GRACE: u64 = 10;
 
-/// How long to wait where the Lease cannot even be asked for.
-const AGAIN: Duration = Duration::from_secs(30);
+/// How long to wait after something went wrong.
+const AGAIN: Duration = Duration::from_secs(10);
 
 /// How long letting go may take; after that the Lease runs out by itself.
 const FAREWELL: Duration = Duration::from_secs(3);
+
+/// The most of an error that is told.
+const SAID: usize = 300;
 
 /// The way to the Lease.
 #[derive(Clone)]
@@ -29,7 +35,8 @@ pub struct Lease {
 }
 
 impl Lease {
-    /// A Lease in the namespace the client is at home in, held by nobody else of that identity.
+    /// A Lease in the namespace the client is at home in, held by nobody else of that identity. The client
+    /// must not wait for answers for ever.
     pub fn new(client: Client, identity: String) -> Self {
         Self { client, identity }
     }
@@ -39,52 +46,51 @@ impl Lease {
         let mut resigned = pin!(resigned);
         let mut said = None;
         loop {
-            match self.manager().await {
-                Ok(manager) => {
-                    said = None;
-                    let (mut holds, task) = manager.watch().await;
-                    loop {
-                        tokio::select! {
-                            biased;
-                            () = &mut resigned => {
-                                // Without anybody to tell, the task lets go and ends.
-                                drop(holds);
-                                let _ = tokio::time::timeout(FAREWELL, task).await;
-                                return;
-                            }
-                            changed = holds.changed() => if changed.is_err() {
-                                break;
-                            }
+            let manager = tokio::select! {
+                biased;
+                () = &mut resigned => return,
+                manager = self.manager() => manager,
+            };
+            let error = match manager {
+                Err(error) => error,
+                Ok(manager) => loop {
+                    let changed = tokio::select! {
+                        biased;
+                        () = &mut resigned => {
+                            let _ = timeout(FAREWELL, manager.release()).await;
+                            return;
                         }
-                        let leads = *holds.borrow_and_update();
-                        let who = if leads { "this" } else { "another" };
-                        tracing::info!(
-                            identity = self.identity,
-                            "{who} replica sweeps from now on"
-                        );
-                        tell(leads);
+                        changed = manager.changed() => changed,
+                    };
+                    match changed {
+                        Ok(leads) => {
+                            let who = if leads { "this" } else { "another" };
+                            tracing::info!(
+                                identity = self.identity,
+                                "{who} replica sweeps from now on"
+                            );
+                            tell(leads);
+                            said = None;
+                        }
+                        Err(error) => break error,
                     }
-                    tell(false);
-                }
-                Err(error) => {
-                    let problem = error.to_string();
-                    if said.as_ref() != Some(&problem) {
-                        tracing::warn!(
-                            "no replica is chosen to sweep: {problem}; grant create, get and patch on leases.coordination.k8s.io in namespace {}, or set leaderElect: false",
-                            self.client.default_namespace()
-                        );
-                        said = Some(problem);
-                    }
-                }
+                },
+            };
+            tell(false);
+            let problem = self.problem(&error);
+            if said.as_ref() != Some(&problem) {
+                tracing::warn!("no replica is chosen to sweep: {problem}");
+                said = Some(problem);
             }
             tokio::select! {
                 biased;
                 () = &mut resigned => return,
-                () = tokio::time::sleep(AGAIN) => {}
+                () = sleep(AGAIN) => {}
             }
         }
     }
 
+    /// A fresh one makes the Lease anew where somebody took it away.
     async fn manager(&self) -> Result<LeaseManager, LeaseManagerError> {
         LeaseManagerBuilder::new(self.client.clone(), LEASE)
             .with_namespace(self.client.default_namespace())
@@ -94,6 +100,18 @@ impl Lease {
             .with_grace(GRACE)
             .build()
             .await
+    }
+
+    /// What went wrong, and where rights are missing, which.
+    fn problem(&self, error: &LeaseManagerError) -> String {
+        let said = mask(&error.to_string(), SAID);
+        if !said.contains("is forbidden") {
+            return said;
+        }
+        format!(
+            "{said}; grant create, get and patch on leases.coordination.k8s.io in namespace {}, or set leaderElect: false",
+            self.client.default_namespace()
+        )
     }
 }
 

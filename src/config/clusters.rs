@@ -217,9 +217,9 @@ fn listed(sources: &mut Sources<'_>, place: String, value: Value) -> Option<Clus
             sources.fault(fields.place("mode"), instead);
             Mode::Observe
         });
-    let namespaces = scalar(sources, &mut fields, "sweepNamespaces");
+    let namespaces = fields.take_names("sweepNamespaces");
     let namespaces = namespaces
-        .map_or(Ok(Vec::new()), |text| parse::namespaces(&text))
+        .and_then(|text| text.map_or(Ok(Vec::new()), |text| parse::namespaces(&text)))
         .unwrap_or_else(|instead| {
             sources.fault(fields.place("sweepNamespaces"), instead);
             Vec::new()

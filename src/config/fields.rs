@@ -69,26 +69,27 @@ impl Fields {
         map.remove(rest).filter(|value| !value.is_null())
     }
 
-    /// Takes out a single value as text; a list of them reads as on a command line, with commas.
+    /// Takes out a single value as text.
     pub(super) fn take_scalar(&mut self, path: &str) -> Result<Option<String>, String> {
-        let text = |value: &Value| match value {
-            Value::String(text) => Some(text.clone()),
-            Value::Bool(value) => Some(value.to_string()),
-            Value::Number(number) => Some(number.to_string()),
-            _ => None,
+        match self.take(path) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(Value::Bool(value)) => Ok(Some(value.to_string())),
+            Some(Value::Number(number)) => Ok(Some(number.to_string())),
+            Some(_) => Err("is not a single value; write one".into()),
+        }
+    }
+
+    /// Takes out names as on a command line, with commas: one text, or a list of them.
+    pub(super) fn take_names(&mut self, path: &str) -> Result<Option<String>, String> {
+        let names = match self.take(path) {
+            None => return Ok(None),
+            Some(Value::Array(list)) => list,
+            Some(single) => vec![single],
         };
-        let Some(value) = self.take(path) else {
-            return Ok(None);
-        };
-        let text = match &value {
-            Value::Array(list) => {
-                let parts: Option<Vec<_>> = list.iter().map(text).collect();
-                parts.map(|parts| parts.join(","))
-            }
-            single => text(single),
-        };
-        text.map(Some)
-            .ok_or_else(|| "is not a single value; write one".into())
+        let names: Option<Vec<_>> = names.iter().map(Value::as_str).collect();
+        let names = names.map(|names| Some(names.join(",")));
+        names.ok_or_else(|| "is no list of names; put each into quotes".into())
     }
 
     /// Takes out a name. YAML reads a bare `no` or `1e3` as something else than was written.

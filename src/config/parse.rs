@@ -94,7 +94,7 @@ pub(super) fn action(text: &str) -> Result<Action, String> {
     }
 }
 
-/// Namespaces with commas between them; none at all for every one.
+/// Namespaces with commas between them, at least one: none must not read as all of them.
 pub(super) fn namespaces(text: &str) -> Result<Vec<Arc<str>>, String> {
     let names = text.split(',').map(str::trim);
     let names: BTreeSet<_> = names.filter(|name| !name.is_empty()).collect();
@@ -102,7 +102,7 @@ pub(super) fn namespaces(text: &str) -> Result<Vec<Arc<str>>, String> {
         let good = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
         name.len() <= 63 && name.bytes().all(good) && !name.starts_with('-') && !name.ends_with('-')
     };
-    if names.iter().all(|name| label(name)) {
+    if !names.is_empty() && names.iter().all(|name| label(name)) {
         Ok(names.into_iter().map(Arc::from).collect())
     } else {
         Err("write names of namespaces with commas between them, such as team-a,team-b".into())

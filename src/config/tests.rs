@@ -229,7 +229,7 @@ fn namespaces_to_sweep_are_a_list_or_a_line() {
     assert_eq!(swept(&[("sweep-namespaces", "two, one")], "{}"), both);
     assert_eq!(swept(&[], "sweepNamespaces: [one, two]"), both);
     assert_eq!(swept(&[], "{}"), Ok(Vec::new()));
-    for bad in ["[One]", "'*'", "[[a]]", "-a"] {
+    for bad in ["[One]", "'*'", "[[a]]", "-a", "','", "[]", "[no]"] {
         let faults = swept(&[], &format!("sweepNamespaces: {bad}")).expect_err("a fault");
         assert_eq!(faults.len(), 1, "{bad}: {faults:?}");
     }

@@ -237,6 +237,10 @@ async fn what_is_suspended_or_opted_out_is_left_alone() {
                 json!({"metadata": {"annotations": {"helmreboot.io/enabled": "false"}}}),
                 "helmreboot may write nothing on what has opted out",
             ),
+            (
+                json!({"metadata": {"annotations": {"helmreboot.io/enabled": " False\n"}}}),
+                "helmreboot may write nothing on what has opted out",
+            ),
         ] {
             let (mut before, mut after) = (before.clone(), after.clone());
             json_patch::merge(&mut before, &closed);

@@ -11,6 +11,7 @@ mod explain;
 mod fake_cluster;
 mod fake_flux;
 mod histories;
+mod lease;
 mod manifests;
 mod metrics;
 mod monitoring;

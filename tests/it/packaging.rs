@@ -116,7 +116,9 @@ fn meaning(value: &mut Value) {
     match value {
         Value::Object(map) => {
             // The chart names the one account; kustomize cannot, and holds it by its name anywhere.
-            map.remove("matchConditions");
+            if let Some(conditions) = map.get_mut("matchConditions") {
+                conditions[0]["expression"].take();
+            }
             for key in [
                 "app.kubernetes.io/instance",
                 "app.kubernetes.io/version",
@@ -297,6 +299,16 @@ fn whatever_is_rendered_has_only_fields_that_exist_and_names_that_do_not_clash()
 #[test]
 fn wrong_values_are_refused_with_what_to_write() {
     let wrong = [
+        ("sweep=5s", "an interval from 10s to 168h"),
+        ("sweep=0m", "an interval from 10s to 168h"),
+        (
+            "fullnameOverride=My_App",
+            "write lower-case letters, digits and -",
+        ),
+        (
+            "config.clusters[0].inCluster=true,config.clusters[1].inCluster=true",
+            "runs in one of them",
+        ),
         ("replicas=two", "at '/replicas': got string, want integer"),
         ("replica=2", "additional properties 'replica' not allowed"),
         (
@@ -305,7 +317,7 @@ fn wrong_values_are_refused_with_what_to_write() {
         ),
         (
             "sweep=sometimes",
-            "write watch, off, or an interval such as 10m",
+            "an interval from 10s to 168h such as 10m",
         ),
         (
             "config.limt=2",
@@ -570,6 +582,7 @@ fn the_alert_about_the_sweep_follows_its_interval() {
     for (sweep, bound) in [
         ("watch", Some(1800)),
         ("10m", Some(1800)),
+        ("1h30m", Some(10800)),
         ("6h", Some(43200)),
         ("off", None),
     ] {
@@ -581,6 +594,40 @@ fn the_alert_about_the_sweep_follows_its_interval() {
             shown,
             bound.map(|bound| format!("min by (cluster) (helmreboot_sweep_age_seconds) > {bound}")),
             "{sweep}"
+        );
+    }
+}
+
+#[test]
+fn wherever_replicas_choose_one_among_them_they_may() {
+    for set in [
+        "replicas=2",
+        "replicas=2,rbac.create=false",
+        "replicas=2,leaderElection=false",
+        "replicas=2,sweep=off",
+        "replicas=1",
+    ] {
+        let Some(rendered) = chart(&["--set", set]) else {
+            return;
+        };
+        let rendered = rendered.expect("a chart");
+        let container = &find(&rendered, "Deployment", "helmreboot")["spec"]["template"]["spec"]["containers"]
+            [0];
+        let variables = container["env"].as_array().expect("variables");
+        let elects = variables
+            .iter()
+            .any(|variable| variable["name"] == "LEADER_ELECT");
+        let may = rendered.iter().any(|object| {
+            object["kind"] == "Role" && object["metadata"]["name"] == "helmreboot-lease"
+        });
+        assert_eq!(elects, may, "{set}");
+        assert_eq!(
+            elects,
+            set.starts_with("replicas=2")
+                && !set.contains("false,")
+                && !set.ends_with("Election=false")
+                && !set.ends_with("off"),
+            "{set}"
         );
     }
 }

@@ -233,8 +233,19 @@ async fn send_trusts_the_authority_it_is_given_and_no_other() {
     assert_eq!(code, Some(0), "{said}");
     let key = mounted.files().key.display().to_string();
     let (code, said) = send("key of a", &["--url", &url, "--ca-file", &key]).await;
-    assert_eq!(code, Some(1), "{said}");
+    assert_eq!(code, Some(64), "{said}");
     assert!(said.contains("holds no certificate"), "{said}");
+    let other = Mounted::new("other");
+    other.renew();
+    let stranger = other.files().certificate.display().to_string();
+    for (url, arguments, advice) in [
+        (url.clone(), vec!["--ca-file", &stranger], "with --ca-file"),
+        (url.replace("https", "http"), vec![], "write https://"),
+    ] {
+        let (code, said) = send("key of a", &[vec!["--url", &url], arguments].concat()).await;
+        assert_eq!(code, Some(1), "{said}");
+        assert!(said.contains(advice), "{said}");
+    }
 }
 
 #[tokio::test]

@@ -84,6 +84,18 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- ternary "off" .Values.sweep (eq (toString .Values.sweep) "false") }}
 {{- end }}
 
+{{/* How long an interval is; 0 where there is none. */}}
+{{- define "helmreboot.sweepSeconds" -}}
+{{- $seconds := 0 }}
+{{- if regexMatch "^([0-9]+[smh])+$" (include "helmreboot.sweep" .) }}
+{{- range regexFindAll "[0-9]+[smh]" (include "helmreboot.sweep" .) -1 }}
+{{- $unit := ternary 3600 (ternary 60 1 (hasSuffix "m" .)) (hasSuffix "h" .) }}
+{{- $seconds = add $seconds (mul $unit (regexFind "^[0-9]+" . | int)) }}
+{{- end }}
+{{- end }}
+{{- $seconds }}
+{{- end }}
+
 {{- define "helmreboot.elects" -}}
 {{- if and .Values.leaderElection (gt (int .Values.replicas) 1) (ne (include "helmreboot.sweep" .) "off") }}true{{ end }}
 {{- end }}
@@ -101,8 +113,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 
 {{/* What a schema cannot say, each with what to write instead. */}}
 {{- define "helmreboot.check" -}}
-{{- if not (regexMatch "^(watch|off|([0-9]+[smh])+)$" (include "helmreboot.sweep" .)) }}
-{{- fail (printf "sweep is %q: write watch, off, or an interval such as 10m" (toString .Values.sweep)) }}
+{{- $seconds := include "helmreboot.sweepSeconds" . | int }}
+{{- if or (not (regexMatch "^(watch|off|([0-9]+[smh])+)$" (include "helmreboot.sweep" .))) (and (ne $seconds 0) (or (lt $seconds 10) (gt $seconds 604800))) (regexMatch "^[0smh]+$" (include "helmreboot.sweep" .)) }}
+{{- fail (printf "sweep is %q: write watch, off, or an interval from 10s to 168h such as 10m" (toString .Values.sweep)) }}
 {{- end }}
 {{- range $key, $instead := dict "mode" "mode" "sweep" "sweep" "sweepNamespaces" "rbac.namespaces" "tokenFile" "key.existingSecret" "tls" "tls.existingSecret" "webhookBindAddress" "service.port" "metricsBindAddress" "metrics" "healthProbeBindAddress" "nothing" "leaderElect" "leaderElection" }}
 {{- if hasKey $.Values.config $key }}
@@ -133,6 +146,14 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- end }}
 {{- if and .Values.flux.enabled (include "helmreboot.tlsSecret" .) (not .Values.flux.caSecret) }}
 {{- fail "flux.caSecret is empty: Flux does not know who signed the certificate; name a Secret of its namespace with the authority under ca.crt" }}
+{{- end }}
+{{- if not (regexMatch "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$" (include "helmreboot.fullname" .)) }}
+{{- fail (printf "the name %q is none Kubernetes takes: write lower-case letters, digits and - into nameOverride or fullnameOverride" (include "helmreboot.fullname" .)) }}
+{{- end }}
+{{- $own := 0 }}
+{{- range .Values.config.clusters }}{{ if .inCluster }}{{ $own = add1 $own }}{{ end }}{{ end }}
+{{- if gt (int $own) 1 }}
+{{- fail "config.clusters has inCluster: true more than once: helmreboot runs in one of them" }}
 {{- end }}
 {{- if and .Values.config.clusters .Values.config.clusterName }}
 {{- fail "config.clusterName is for one cluster, and config.clusters lists clusters: take it away" }}
