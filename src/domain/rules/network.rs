@@ -21,7 +21,7 @@ pub(super) const FAMILY: Family = Family {
         transient(
             "connection",
             &[
-                r"connect: operation not permitted|connection refused",
+                r"connect: operation not permitted|[Cc]onnection refused",
                 r"connection reset|reset by peer|broken pipe",
                 r"i/o timeout",
                 r"TLS handshake timeout|connection timed out",
