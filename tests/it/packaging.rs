@@ -84,6 +84,7 @@ fn kustomized(folder: &Path) -> Option<Vec<Value>> {
 
 /// The overlay for one cluster with one more component, as a person would write it.
 fn with_component(component: &str) -> Option<Vec<Value>> {
+    tool("kubectl")?;
     let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("kustomize-{component}"));
     let _ = fs::remove_dir_all(&home);
     fs::create_dir_all(home.join("own")).expect("a folder");
