@@ -272,14 +272,18 @@ impl Sources<'_> {
 
     /// What was given for a setting and where: flag, environment, file. An empty variable is none.
     fn given(&mut self, setting: &Setting) -> Option<(String, String)> {
+        self.given_as(setting, Fields::take_scalar)
+    }
+
+    /// The same for what the file may say in another way than with a single value.
+    fn given_as(
+        &mut self,
+        setting: &Setting,
+        take: impl FnOnce(&mut Fields, &str) -> Result<Option<String>, String>,
+    ) -> Option<(String, String)> {
         let in_file = setting.path.and_then(|path| {
             let place = self.file.place(path);
-            let taken = if setting.flag == settings::SWEEP_NAMESPACES.flag {
-                self.file.take_names(path)
-            } else {
-                self.file.take_scalar(path)
-            };
-            match taken {
+            match take(&mut self.file, path) {
                 Ok(value) => value.map(|value| (value, place)),
                 Err(problem) => {
                     self.fault(place, problem);

@@ -14,10 +14,7 @@ use crate::config::clusters::Reach;
 /// # Errors
 /// What is wrong with the kubeconfig, and what to do about it.
 pub async fn connect(reach: &Reach) -> Result<Client, String> {
-    let mut config = config(reach).await?;
-    // Every call is one call: the worker itself decides what is tried again, and when.
-    config.default_retry = false;
-    Client::try_from(config).map_err(|error| format!("no client can be made of it: {error}"))
+    client(config(reach).await?)
 }
 
 /// A client for the cluster this process runs in, or else the one that the environment leads to. It waits
@@ -34,10 +31,15 @@ pub async fn connect_home() -> Result<Client, String> {
         Ok(config) => config,
         Err(_) => config(&Reach::default()).await?,
     };
-    config.default_retry = false;
     config.connect_timeout = Some(CALL_TIMEOUT);
     config.read_timeout = Some(CALL_TIMEOUT);
     config.write_timeout = Some(CALL_TIMEOUT);
+    client(config)
+}
+
+fn client(mut config: Config) -> Result<Client, String> {
+    // Every call is one call: whoever makes it decides what is tried again, and when.
+    config.default_retry = false;
     Client::try_from(config).map_err(|error| format!("no client can be made of it: {error}"))
 }
 

@@ -98,7 +98,7 @@ fn single(sources: &mut Sources<'_>, only: bool) -> Option<ClusterConfig> {
     let file = text(&settings::TOKEN_FILE);
     let kubeconfig = text(&settings::KUBECONFIG);
     let context = text(&settings::CONTEXT);
-    let swept = text(&settings::SWEEP_NAMESPACES);
+    let swept = sources.given_as(&settings::SWEEP_NAMESPACES, Fields::take_names);
     let token = sources
         .variable(settings::TOKEN_ENV)
         .map(|token| (token, settings::TOKEN_ENV.to_owned()));

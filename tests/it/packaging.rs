@@ -6,18 +6,9 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
-    time::Duration,
 };
 
-use helmreboot::{
-    app::Options,
-    config::{SweepMode, settings},
-    demo::fake_cluster::Rights,
-    domain::policy::{Mode, Policy},
-};
 use serde_json::{Value, json};
-
-use crate::support::{Live, TestApp, pass};
 
 pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -46,7 +37,7 @@ fn documents(command: &mut Command) -> Result<Vec<Value>, String> {
 }
 
 /// The chart with further arguments.
-fn chart(arguments: &[&str]) -> Option<Result<Vec<Value>, String>> {
+pub(crate) fn chart(arguments: &[&str]) -> Option<Result<Vec<Value>, String>> {
     let mut helm = tool("helm")?;
     helm.args(["template", "helmreboot"])
         .arg(root().join("deploy/helm/helmreboot"));
@@ -101,7 +92,7 @@ fn with_component(component: &str) -> Option<Vec<Value>> {
     kustomized(&home.join("own"))
 }
 
-fn name_of(object: &Value) -> String {
+pub(crate) fn name_of(object: &Value) -> String {
     let field = |field: &str| object["metadata"][field].as_str().unwrap_or("-").to_owned();
     format!(
         "{} {}/{}",
@@ -203,7 +194,7 @@ fn the_chart_and_the_kustomizations_render_the_same_objects() {
 
 /// Parses an object as its kind; what the kind has no field for is an error. Kinds of others are known by
 /// their own definitions only, and pass.
-fn strictly(object: &Value) -> Result<(), String> {
+pub(crate) fn strictly(object: &Value) -> Result<(), String> {
     use k8s_openapi::api::{
         admissionregistration::v1 as admission, apps::v1 as apps, core::v1 as core,
         networking::v1 as networking, policy::v1 as policy, rbac::v1 as rbac,
@@ -295,340 +286,4 @@ fn whatever_is_rendered_has_only_fields_that_exist_and_names_that_do_not_clash()
     assert!(
         strictly(&json!({"apiVersion": "v1", "kind": "Service", "spec": {"prots": []}})).is_err()
     );
-}
-
-#[test]
-fn wrong_values_are_refused_with_what_to_write() {
-    let wrong = [
-        ("sweep=5s", "an interval from 10s to 168h"),
-        ("sweep=0m", "an interval from 10s to 168h"),
-        (
-            "fullnameOverride=My_App",
-            "write lower-case letters, digits and -",
-        ),
-        (
-            "config.clusters[0].inCluster=true,config.clusters[1].inCluster=true",
-            "runs in one of them",
-        ),
-        ("replicas=two", "at '/replicas': got string, want integer"),
-        ("replica=2", "additional properties 'replica' not allowed"),
-        (
-            "mode=dry-run",
-            "at '/mode': value must be one of 'act', 'observe'",
-        ),
-        (
-            "sweep=sometimes",
-            "an interval from 10s to 168h such as 10m",
-        ),
-        (
-            "config.limt=2",
-            "at '/config': additional properties 'limt' not allowed",
-        ),
-        ("config.mode=observe", "set mode beside config"),
-        (
-            "flux.enabled=true",
-            "list the namespaces of your HelmReleases",
-        ),
-        ("key.value=a,key.existingSecret=b", "keep one of them"),
-        (
-            "key.value=a,config.clusters[0].name=x",
-            "put their keys into the Secret that keysSecret names",
-        ),
-        (
-            "rbac.namespaces={*}",
-            "write the names of namespaces one by one",
-        ),
-        (
-            "image.digest=latest",
-            "write sha256: and 64 hexadecimal digits",
-        ),
-        (
-            "ingress.enabled=true",
-            "write the host name that remote clusters post to",
-        ),
-        (
-            "ingress.enabled=true,ingress.host=https://a.b",
-            "write the host name alone",
-        ),
-        (
-            "config.clusters[0].name=x,flux.enabled=true,flux.namespaces={a}",
-            "set inCluster: true on its entry",
-        ),
-        (
-            "config.clusters[0].name=x,config.clusterName=x",
-            "take it away",
-        ),
-        (
-            "config.clusters[0].name=x,config.clusters[0].inCluster=true,rbac.namespaces={a}",
-            "under sweepNamespaces of the cluster x",
-        ),
-        (
-            "networkPolicy.enabled=true,service.type=LoadBalancer",
-            "so that nobody but Flux gets in",
-        ),
-        (
-            "metrics.serviceMonitor.enabled=true,metrics.podMonitor.enabled=true",
-            "keep one of them",
-        ),
-        (
-            "tls.existingSecret=a,flux.enabled=true,flux.namespaces={a}",
-            "name a Secret of its namespace with the authority",
-        ),
-        ("httpRoute.enabled=true", "name your Gateway"),
-        (
-            "tls.certManager.enabled=true",
-            "write the name of your Issuer or ClusterIssuer",
-        ),
-        (
-            "tls.certManager.enabled=true,tls.certManager.issuerRef.name=a,tls.existingSecret=b",
-            "keep one of them",
-        ),
-        (
-            "serviceAccount.create=false",
-            "write the name of an account that exists",
-        ),
-        (
-            "service.port=99999",
-            "at '/service/port': maximum: got 99,999, want 65,535",
-        ),
-    ];
-    for (set, expected) in wrong {
-        let Some(rendered) = chart(&["--set", set]) else {
-            return;
-        };
-        let said = rendered.err().unwrap_or_else(|| panic!("{set} is taken"));
-        assert!(said.contains(expected), "{set}:\n{said}");
-    }
-    let old = chart(&["--kube-version=1.29"])
-        .expect("helm")
-        .expect_err("no policies yet");
-    assert!(old.contains("set admissionPolicy.enabled=false"), "{old}");
-}
-
-#[test]
-fn the_chart_knows_every_setting_and_no_other() {
-    let text = fs::read_to_string(root().join("deploy/helm/helmreboot/values.schema.json"))
-        .expect("the schema");
-    let schema: Value = serde_json::from_str(&text).expect("JSON");
-    let listed = schema["properties"]["config"]["properties"]
-        .as_object()
-        .expect("settings")
-        .keys()
-        .cloned();
-    let paths = settings::ALL.iter().filter_map(|setting| setting.path);
-    let heads = paths.map(|path| path.split('.').next().unwrap_or(path));
-    let known: BTreeSet<_> = heads
-        .chain(["clusters", "policies", "rules"])
-        .map(str::to_owned)
-        .collect();
-    assert_eq!(listed.collect::<BTreeSet<_>>(), known);
-}
-
-/// Which verbs which settings take: what the chart grants, and what is used.
-const RIGHTS: [(&str, &str, &[&str]); 6] = [
-    ("act", "watch", &["get", "list", "watch", "patch"]),
-    ("act", "10m", &["get", "list", "patch"]),
-    ("act", "off", &["get", "patch"]),
-    ("observe", "watch", &["get", "list", "watch"]),
-    ("observe", "10m", &["get", "list"]),
-    ("observe", "off", &["get"]),
-];
-
-#[test]
-fn the_chart_grants_exactly_these_verbs() {
-    for (mode, sweep, verbs) in RIGHTS {
-        let Some(rendered) = chart(&["--set", &format!("mode={mode},sweep={sweep}")]) else {
-            return;
-        };
-        let rendered = rendered.expect("a chart");
-        let rules: Vec<_> = rendered
-            .iter()
-            .filter_map(|object| object.get("rules"))
-            .collect();
-        let expected = json!([{"apiGroups": ["helm.toolkit.fluxcd.io"], "resources": ["helmreleases"], "verbs": verbs}]);
-        assert_eq!(rules, [&expected], "{mode} {sweep}");
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn exactly_the_granted_verbs_are_used() {
-    for (mode, sweep, verbs) in RIGHTS {
-        let observe = mode == "observe";
-        let policy = Policy {
-            mode: if observe { Mode::Observe } else { Mode::Act },
-            ..Policy::default()
-        };
-        let sweep = match sweep {
-            "off" => SweepMode::Off,
-            "watch" => SweepMode::Watch,
-            _ => SweepMode::Every(Duration::from_secs(600)),
-        };
-        let app = TestApp::with(
-            Options {
-                policies: policy.into(),
-                sweep,
-                ..Options::default()
-            },
-            &["a"],
-        );
-        app.cluster("a").grant(Rights {
-            verbs: verbs.iter().map(|verb| (*verb).to_owned()).collect(),
-            namespaces: None,
-        });
-        let release = app.holds(Live::stalled("web"));
-        app.alert(&release).await;
-        pass(1200).await;
-        let calls = app.cluster("a").calls();
-        let used: BTreeSet<_> = calls
-            .iter()
-            .map(|call| call.verb)
-            .filter(|verb| *verb != "discover")
-            .collect();
-        assert_eq!(used, verbs.iter().copied().collect(), "{mode} {sweep:?}");
-        assert_eq!(app.writes().is_empty(), observe);
-    }
-}
-
-/// The object of that kind, by its name.
-fn find<'a>(objects: &'a [Value], kind: &str, name: &str) -> &'a Value {
-    let wanted = |object: &&Value| object["kind"] == kind && object["metadata"]["name"] == name;
-    objects
-        .iter()
-        .find(wanted)
-        .unwrap_or_else(|| panic!("there is no {kind} {name}"))
-}
-
-#[test]
-fn flux_is_told_the_name_that_helmreboot_knows_its_own_cluster_by() {
-    let set = "config.clusters[0].name=hub,config.clusters[0].inCluster=true,flux.enabled=true,flux.namespaces={apps}";
-    let Some(rendered) = chart(&["--set", set]) else {
-        return;
-    };
-    let rendered = rendered.expect("a chart");
-    let address = &find(&rendered, "Provider", "helmreboot")["spec"]["address"];
-    assert_eq!(
-        address,
-        "http://helmreboot.helmreboot.svc.cluster.local:9292/webhook/hub"
-    );
-    let alert = find(&rendered, "Alert", "helmreboot");
-    assert_eq!(alert["spec"]["eventMetadata"]["cluster"], "hub");
-}
-
-#[test]
-fn two_installations_share_nothing_that_has_no_namespace() {
-    let Some(ours) = chart(&[]) else { return };
-    let theirs = chart(&["--namespace=other"]).expect("helm");
-    let names = |objects: Result<Vec<Value>, String>| -> BTreeSet<String> {
-        let objects = objects.expect("a chart");
-        objects
-            .iter()
-            .map(name_of)
-            .filter(|name| name.contains("-/") || name.contains("flux-system"))
-            .collect()
-    };
-    let (ours, theirs) = (names(ours), names(theirs));
-    assert!(
-        ours.len() >= 4 && ours.is_disjoint(&theirs),
-        "{ours:?} {theirs:?}"
-    );
-}
-
-#[test]
-fn what_looks_like_a_number_or_a_truth_stays_a_name() {
-    let set = "flux.enabled=true,flux.namespace=no,flux.namespaces={123},key.existingSecret=0123,priorityClassName=1e3,serviceAccount.name=true";
-    let Some(rendered) = chart(&[
-        "--set-string",
-        set.trim_start_matches("flux.enabled=true,"),
-        "--set",
-        "flux.enabled=true",
-    ]) else {
-        return;
-    };
-    let rendered = rendered.expect("a chart");
-    let pod = &find(&rendered, "Deployment", "helmreboot")["spec"]["template"]["spec"];
-    assert_eq!(pod["volumes"][0]["secret"]["secretName"], "0123");
-    assert_eq!(
-        (&pod["priorityClassName"], &pod["serviceAccountName"]),
-        (&json!("1e3"), &json!("true"))
-    );
-    let alert = find(&rendered, "Alert", "helmreboot");
-    assert_eq!(alert["metadata"]["namespace"], "no");
-    assert_eq!(alert["spec"]["eventSources"][0]["namespace"], "123");
-    for object in &rendered {
-        strictly(object).unwrap_or_else(|error| panic!("{}: {error}", name_of(object)));
-    }
-}
-
-#[test]
-fn the_alert_about_the_sweep_follows_its_interval() {
-    let rules = |sweep: &str| -> Option<Vec<Value>> {
-        let rendered = chart(&[
-            "--set",
-            &format!("sweep={sweep},metrics.prometheusRule.enabled=true"),
-        ])?;
-        let rendered = rendered.expect("a chart");
-        let groups = find(&rendered, "PrometheusRule", "helmreboot")["spec"]["groups"]
-            .as_array()
-            .expect("groups")
-            .clone();
-        let rules = groups
-            .iter()
-            .flat_map(|group| group["rules"].as_array().expect("rules").clone());
-        Some(
-            rules
-                .filter(|rule| rule["alert"] == "HelmrebootSweepStale")
-                .collect(),
-        )
-    };
-    for (sweep, bound) in [
-        ("watch", Some(1800)),
-        ("10m", Some(1800)),
-        ("1h30m", Some(10800)),
-        ("6h", Some(43200)),
-        ("off", None),
-    ] {
-        let Some(rules) = rules(sweep) else { return };
-        let shown = rules
-            .first()
-            .map(|rule| rule["expr"].as_str().expect("an expression").to_owned());
-        assert_eq!(
-            shown,
-            bound.map(|bound| format!("min by (cluster) (helmreboot_sweep_age_seconds) > {bound}")),
-            "{sweep}"
-        );
-    }
-}
-
-#[test]
-fn wherever_replicas_choose_one_among_them_they_may() {
-    for set in [
-        "replicas=2",
-        "replicas=2,rbac.create=false",
-        "replicas=2,leaderElection=false",
-        "replicas=2,sweep=off",
-        "replicas=1",
-    ] {
-        let Some(rendered) = chart(&["--set", set]) else {
-            return;
-        };
-        let rendered = rendered.expect("a chart");
-        let container = &find(&rendered, "Deployment", "helmreboot")["spec"]["template"]["spec"]["containers"]
-            [0];
-        let variables = container["env"].as_array().expect("variables");
-        let elects = variables
-            .iter()
-            .any(|variable| variable["name"] == "LEADER_ELECT");
-        let may = rendered.iter().any(|object| {
-            object["kind"] == "Role" && object["metadata"]["name"] == "helmreboot-lease"
-        });
-        assert_eq!(elects, may, "{set}");
-        assert_eq!(
-            elects,
-            set.starts_with("replicas=2")
-                && !set.contains("false,")
-                && !set.ends_with("Election=false")
-                && !set.ends_with("off"),
-            "{set}"
-        );
-    }
 }

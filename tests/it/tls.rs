@@ -52,6 +52,20 @@ impl Mounted {
     }
 }
 
+/// Serves the webhook as the program does.
+fn listen(app: &TestApp, tls: Option<&Tls>) -> SocketAddr {
+    let listener = bind("127.0.0.1:0").expect("a port");
+    let address = address_of(&listener);
+    let handle = axum_server::Handle::new();
+    tokio::spawn(server::serve(
+        listener,
+        app.router(),
+        handle,
+        tls.map(Tls::served),
+    ));
+    address
+}
+
 impl Drop for Mounted {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
@@ -87,14 +101,7 @@ async fn alerts_come_in_over_tls_and_over_nothing_else_and_a_new_certificate_nee
     let (app, mounted) = (TestApp::new(), Mounted::new("renewed"));
     let first = mounted.renew();
     let mut tls = Tls::new(mounted.files()).expect("a certificate");
-    let listener = bind("127.0.0.1:0").expect("a port");
-    let address = address_of(&listener);
-    tokio::spawn(server::serve(
-        listener,
-        app.router(),
-        axum_server::Handle::new(),
-        Some(tls.served()),
-    ));
+    let address = listen(&app, Some(&tls));
 
     let release = app.holds(Live::stalled("web"));
     let body = app.event("a", &release).to_string();
@@ -176,14 +183,7 @@ async fn send(key: &str, arguments: &[&str]) -> (Option<i32>, String) {
 #[tokio::test]
 async fn send_says_whether_the_way_is_open_and_the_key_the_same() {
     let app = today();
-    let listener = bind("127.0.0.1:0").expect("a port");
-    let url = format!("http://{}", address_of(&listener));
-    tokio::spawn(server::serve(
-        listener,
-        app.router(),
-        axum_server::Handle::new(),
-        None,
-    ));
+    let url = format!("http://{}", listen(&app, None));
     let bare = url.trim_start_matches("http://");
     let alerts = format!("{url}/alerts");
     for (key, url, code, part) in [
@@ -220,14 +220,7 @@ async fn send_trusts_the_authority_it_is_given_and_no_other() {
     let (app, mounted) = (today(), Mounted::new("send"));
     mounted.renew();
     let tls = Tls::new(mounted.files()).expect("a certificate");
-    let listener = bind("127.0.0.1:0").expect("a port");
-    let url = format!("https://localhost:{}", address_of(&listener).port());
-    tokio::spawn(server::serve(
-        listener,
-        app.router(),
-        axum_server::Handle::new(),
-        Some(tls.served()),
-    ));
+    let url = format!("https://localhost:{}", listen(&app, Some(&tls)).port());
     let authority = mounted.files().certificate.display().to_string();
     let (code, said) = send("key of a", &["--url", &url, "--ca-file", &authority]).await;
     assert_eq!(code, Some(0), "{said}");
@@ -262,14 +255,7 @@ async fn send_speaks_for_a_namespace_that_its_key_may_speak_for() {
         clock,
         [("a".to_owned(), bound)].into(),
     );
-    let listener = bind("127.0.0.1:0").expect("a port");
-    let url = format!("http://{}", address_of(&listener));
-    tokio::spawn(server::serve(
-        listener,
-        app.router(),
-        axum_server::Handle::new(),
-        None,
-    ));
+    let url = format!("http://{}", listen(&app, None));
     let folder = Mounted::new("bound");
     let config = folder.0.join("config.yaml");
     fs::write(
