@@ -23,8 +23,8 @@ LABEL org.opencontainers.image.title="helmreboot" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
-COPY --from=build /src/target/release/helmreboot /helmreboot
+COPY --from=build /src/target/release/helmreboot /usr/local/bin/helmreboot
 USER 65532:65532
 EXPOSE 9292 8080 8081
-ENTRYPOINT ["/helmreboot"]
+ENTRYPOINT ["/usr/local/bin/helmreboot"]
 CMD ["serve"]

@@ -4,9 +4,9 @@
 use std::{
     hash::Hash,
     sync::{Arc, atomic::AtomicU64},
-    time::Duration,
 };
 
+use jiff::Timestamp;
 use prometheus_client::{
     encoding::text,
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
@@ -123,8 +123,15 @@ pub struct Standing {
     pub in_flight: usize,
     /// Breakers that hold restarts back.
     pub breakers: usize,
-    /// Since the last time that all releases were known to have been looked at.
-    pub unseen_for: Duration,
+    /// When all releases were last known to have been looked at.
+    pub looked: Option<Timestamp>,
+}
+
+/// A point in time, in seconds since 1970.
+type Seconds = Gauge<f64, AtomicU64>;
+
+fn unix(time: Timestamp) -> f64 {
+    time.as_duration().as_secs_f64()
 }
 
 /// All counters; clones share them.
@@ -142,7 +149,8 @@ pub struct Metrics {
     gave_up: Family<ClusterLabels, Counter>,
     found: Family<FoundLabels, Counter>,
     failing: Family<ClusterLabels, Gauge>,
-    sweep_age: Family<ClusterLabels, Gauge<f64, AtomicU64>>,
+    last_sweep: Family<ClusterLabels, Seconds>,
+    start_time: Seconds,
     in_flight: Family<ClusterLabels, Gauge>,
     breakers: Family<ClusterLabels, Gauge>,
     paused: Gauge,
@@ -184,7 +192,8 @@ impl Default for Metrics {
             gave_up: Family::default(),
             found: Family::default(),
             failing: Family::default(),
-            sweep_age: Family::default(),
+            last_sweep: Family::default(),
+            start_time: Gauge::default(),
             in_flight: Family::default(),
             breakers: Family::default(),
             paused: Gauge::default(),
@@ -307,9 +316,14 @@ impl Metrics {
         self.breakers
             .get_or_create(&labels)
             .set(count(now.breakers));
-        self.sweep_age
+        self.last_sweep
             .get_or_create(&labels)
-            .set(now.unseen_for.as_secs_f64());
+            .set(now.looked.map_or(0.0, unix));
+    }
+
+    /// From now on this process serves.
+    pub fn started(&self, now: Timestamp) {
+        self.start_time.set(unix(now));
     }
 
     /// Whether nothing is written for now.

@@ -43,10 +43,10 @@ pub struct Member {
 }
 
 /// What one sweep sees of a cluster.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Outlook {
-    /// When all releases were last known to have been looked at; at first, when that began to matter.
-    looked: Mutex<Instant>,
+    /// When all releases were last known to have been looked at.
+    looked: Mutex<Option<Instant>>,
     failing: AtomicUsize,
 }
 
@@ -126,12 +126,12 @@ impl Member {
                 .sum(),
             in_flight: storm.in_flight(),
             breakers: storm.open(now),
-            unseen_for: self
+            looked: self
                 .outlooks
                 .iter()
-                .map(|it| it.age())
-                .max()
-                .unwrap_or_default(),
+                .map(|it| it.looked_at(now))
+                .min()
+                .flatten(),
         }
     }
 
@@ -170,19 +170,10 @@ impl Member {
     }
 }
 
-impl Default for Outlook {
-    fn default() -> Self {
-        Self {
-            looked: Mutex::new(Instant::now()),
-            failing: AtomicUsize::new(0),
-        }
-    }
-}
-
 impl Outlook {
     /// All releases have been looked at, and so many fail.
     pub fn looked(&self, failing: usize) {
-        *self.looked.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        *self.looked.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
         self.failing(failing);
     }
 
@@ -191,9 +182,9 @@ impl Outlook {
         self.failing.store(failing, Ordering::Relaxed);
     }
 
-    fn age(&self) -> Duration {
-        let looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
-        looked.elapsed()
+    fn looked_at(&self, now: Timestamp) -> Option<Timestamp> {
+        let looked = *self.looked.lock().unwrap_or_else(PoisonError::into_inner);
+        now.checked_sub(looked?.elapsed()).ok()
     }
 }
 

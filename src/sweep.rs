@@ -47,6 +47,14 @@ const ERRORS: u32 = 5;
 /// How long to wait for room in the queue.
 const ROOM: Duration = Duration::from_secs(1);
 
+/// What was made of a release.
+struct Made {
+    /// The same again is no news.
+    mark: u64,
+    /// Nobody decided that it be left alone.
+    counts: bool,
+}
+
 /// The sweep of one cluster, or of one namespace of it.
 pub struct Sweep {
     cluster: Cluster,
@@ -56,8 +64,8 @@ pub struct Sweep {
     outlook: Arc<Outlook>,
     shared: Shared,
     mode: SweepMode,
-    /// Releases that fail, and a mark of what was last made of each.
-    failing: BTreeMap<ReleaseRef, u64>,
+    /// Releases that fail, and what was last made of each.
+    failing: BTreeMap<ReleaseRef, Made>,
     when: Found,
     /// Errors in a row.
     errors: u32,
@@ -215,7 +223,12 @@ impl Sweep {
             tracing::info!(%cluster, "the sweep of {cluster} looks again");
         }
         self.errors = 0;
-        self.outlook.looked(self.failing.len());
+        self.outlook.looked(self.count());
+    }
+
+    /// How many fail that anybody should care about.
+    fn count(&self) -> usize {
+        self.failing.values().filter(|made| made.counts).count()
     }
 
     /// Looks at one release. Its name, if it fails.
@@ -224,7 +237,7 @@ impl Sweep {
         if !release.failing() {
             self.hint(&name, None, release.at_rest());
             self.failing.remove(&name);
-            self.outlook.failing(self.failing.len());
+            self.outlook.failing(self.count());
             return None;
         }
         let judgement = self.judge(release);
@@ -236,8 +249,10 @@ impl Sweep {
             self.storm.lock().failed(&name, &cause, now);
         }
         let mark = mark(release, &judgement);
-        let news = self.failing.insert(name.clone(), mark) != Some(mark);
-        self.outlook.failing(self.failing.len());
+        let counts = !matches!(why, Why::Suspended | Why::OptedOut | Why::Deleting);
+        let before = self.failing.insert(name.clone(), Made { mark, counts });
+        let news = before.is_none_or(|before| before.mark != mark);
+        self.outlook.failing(self.count());
         let uid = release.metadata.uid.as_str();
         if !self.hint(&name, Some(uid), release.at_rest()) && needs_a_look(&judgement, news) {
             self.announce(&name, uid, judgement.verdict).await;
@@ -249,7 +264,7 @@ impl Sweep {
         let name = self.name(release);
         self.hint(&name, None, true);
         self.failing.remove(&name);
-        self.outlook.failing(self.failing.len());
+        self.outlook.failing(self.count());
     }
 
     /// Tells the queue what was seen. False if the release is not in it.

@@ -116,6 +116,10 @@ impl Cluster {
                         .unwrap_or_else(|late| Err(kube::Error::Service(Box::new(late))));
                     timer.done(match &answer {
                         Ok(answer) if answer.status().is_success() => CallResult::Ok,
+                        // A list names no object: what is missing is the API.
+                        Ok(answer) if answer.status() == http::StatusCode::NOT_FOUND => {
+                            CallResult::Unsupported
+                        }
                         Ok(answer) => CallResult::of(answer.status().as_u16()),
                         Err(_) => CallResult::Unavailable,
                     });

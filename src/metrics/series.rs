@@ -110,13 +110,13 @@ impl Metrics {
         );
         own.register(
             "failing_releases",
-            "Releases that fail, as the sweep sees them",
+            "Releases that fail and that nobody keeps helmreboot from, as the sweep sees them",
             self.failing.clone(),
         );
         own.register(
-            "sweep_age_seconds",
-            "Since all releases were last known to have been looked at",
-            self.sweep_age.clone(),
+            "last_sweep_timestamp_seconds",
+            "When all releases were last known to have been looked at by this replica; 0 if never",
+            self.last_sweep.clone(),
         );
         own.register(
             "restarts_in_flight",
@@ -127,6 +127,11 @@ impl Metrics {
             "breakers_open",
             "Causes that so many releases share that one is tried at first",
             self.breakers.clone(),
+        );
+        own.register(
+            "start_time_seconds",
+            "When this process began to serve",
+            self.start_time.clone(),
         );
         own.register(
             "paused",
@@ -282,7 +287,7 @@ impl Metrics {
         for gauge in [&self.failing, &self.in_flight, &self.breakers] {
             appear(gauge, &labels);
         }
-        appear(&self.sweep_age, &labels);
+        appear(&self.last_sweep, &labels);
         appear(&self.delay, &labels);
         appear(&self.queue, &labels);
     }

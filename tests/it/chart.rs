@@ -31,10 +31,79 @@ fn wrong_values_are_refused_with_what_to_write() {
         ("sweep=0m", "an interval from 10s to 168h"),
         (
             "fullnameOverride=My_App",
-            "write lower-case letters, digits and -",
+            "write lower-case letters, digits and -, beginning with a letter, into fullnameOverride",
+        ),
+        ("fullnameOverride=1x", "beginning with a letter"),
+        (
+            "nameOverride=My App,fullnameOverride=x",
+            "does not do as a label",
+        ),
+        ("sweep=30m1h", "an interval from 10s to 168h"),
+        ("sweep=9999999999999999999h", "an interval from 10s to 168h"),
+        ("mode=null", "missing property 'mode'"),
+        ("metrics=null", "missing property 'metrics'"),
+        (
+            "config.policy.limt=3",
+            "at '/config/policy': additional properties 'limt' not allowed",
+        ),
+        ("config.clusterName=Prod EU", "at '/config/clusterName'"),
+        (
+            "config.clusters[0].name=a,config.clusters[0].tokn=b",
+            "additional properties 'tokn' not allowed",
         ),
         (
-            "config.clusters[0].inCluster=true,config.clusters[1].inCluster=true",
+            "config.clusters[0].name=a,config.clusters[0].keys[0].file=/etc/helmreboot/keys/a",
+            "name the Secret that has the entry \"a\"",
+        ),
+        (
+            "config.clusters[0].name=a,config.clusters[0].keys[0].env=A,config.clusters[0].kubeconfig=/etc/helmreboot/kubeconfigs/a",
+            "kubeconfigsSecret is empty",
+        ),
+        (
+            "rbac.namespaces={a},flux.enabled=true,flux.namespaces={a,b}",
+            "flux.namespaces has b, where rbac.namespaces gives no rights",
+        ),
+        (
+            "config.clusters[0].name=x,config.clusters[0].keys[0].env=A,config.clusters[0].inCluster=true,config.clusters[0].sweepNamespaces={b},rbac.namespaces={a}",
+            "config.clusters sweeps b, where rbac.namespaces gives no rights",
+        ),
+        (
+            "config.kubeconfig=/etc/k,flux.enabled=true,flux.namespaces={a}",
+            "leads to another: set flux.enabled=false",
+        ),
+        (
+            "extraEnv[0].name=HELMREBOOT_MODE,extraEnv[0].value=act",
+            "set mode instead",
+        ),
+        (
+            "extraEnv[0].name=A,extraEnv[0].value=1",
+            "at '/extraEnv/0/value': got number, want string",
+        ),
+        ("extraVolumes[0].name=tls", "choose another name"),
+        (
+            "serviceAccount.create=false,serviceAccount.name=default",
+            "name another account",
+        ),
+        ("metrics.podMonitor.interval=often", "/interval"),
+        (
+            "httpRoute.hostnames={https://a.b}",
+            "/httpRoute/hostnames/0",
+        ),
+        ("flux.address=hub.example.com", "at '/flux/address'"),
+        (
+            "spoke.enabled=true,ingress.enabled=true,ingress.host=a.b",
+            "leaves out the Deployment, and ingress is about it",
+        ),
+        (
+            "spoke.enabled=true,flux.enabled=true,flux.namespaces={a}",
+            "write where the hub takes this cluster's alerts",
+        ),
+        (
+            "spoke.enabled=true,flux.enabled=true,flux.namespaces={a},flux.address=https://a.b/webhook/prod-eu",
+            "set config.clusterName to the name in it",
+        ),
+        (
+            "config.clusters[0].name=a,config.clusters[0].keys[0].env=A,config.clusters[0].inCluster=true,config.clusters[1].name=b,config.clusters[1].keys[0].env=B,config.clusters[1].inCluster=true",
             "runs in one of them",
         ),
         ("replicas=two", "at '/replicas': got string, want integer"),
@@ -58,7 +127,7 @@ fn wrong_values_are_refused_with_what_to_write() {
         ),
         ("key.value=a,key.existingSecret=b", "keep one of them"),
         (
-            "key.value=a,config.clusters[0].name=x",
+            "key.value=a,config.clusters[0].name=x,config.clusters[0].keys[0].env=A",
             "put their keys into the Secret that keysSecret names",
         ),
         (
@@ -78,15 +147,15 @@ fn wrong_values_are_refused_with_what_to_write() {
             "write the host name alone",
         ),
         (
-            "config.clusters[0].name=x,flux.enabled=true,flux.namespaces={a}",
+            "config.clusters[0].name=x,config.clusters[0].keys[0].env=A,flux.enabled=true,flux.namespaces={a}",
             "set inCluster: true on its entry",
         ),
         (
-            "config.clusters[0].name=x,config.clusterName=x",
+            "config.clusters[0].name=x,config.clusters[0].keys[0].env=A,config.clusterName=x",
             "take it away",
         ),
         (
-            "config.clusters[0].name=x,config.clusters[0].inCluster=true,rbac.namespaces={a}",
+            "config.clusters[0].name=x,config.clusters[0].keys[0].env=A,config.clusters[0].inCluster=true,rbac.namespaces={a}",
             "under sweepNamespaces of the cluster x",
         ),
         (
@@ -137,18 +206,32 @@ fn the_chart_knows_every_setting_and_no_other() {
     let text = fs::read_to_string(root().join("deploy/helm/helmreboot/values.schema.json"))
         .expect("the schema");
     let schema: Value = serde_json::from_str(&text).expect("JSON");
-    let listed = schema["properties"]["config"]["properties"]
-        .as_object()
-        .expect("settings")
-        .keys()
-        .cloned();
+    /// The paths of all that the schema names, without what stands in lists.
+    fn leaves(schema: &Value, path: &str, found: &mut BTreeSet<String>) {
+        let Some(fields) = schema["properties"].as_object() else {
+            found.insert(path.to_owned());
+            return;
+        };
+        for (name, field) in fields {
+            let below = if path.is_empty() {
+                name.clone()
+            } else {
+                format!("{path}.{name}")
+            };
+            leaves(field, &below, found);
+        }
+    }
+    let mut listed = BTreeSet::new();
+    leaves(&schema["properties"]["config"], "", &mut listed);
+    // Left to one word, as the chart refuses them.
+    listed.remove("tls");
     let paths = settings::ALL.iter().filter_map(|setting| setting.path);
-    let heads = paths.map(|path| path.split('.').next().unwrap_or(path));
-    let known: BTreeSet<_> = heads
-        .chain(["clusters", "policies", "rules"])
+    let known: BTreeSet<_> = paths
+        .filter(|path| !path.starts_with("tls."))
+        .chain(["clusters", "policies", "rules", "policy.allow.policies"])
         .map(str::to_owned)
         .collect();
-    assert_eq!(listed.collect::<BTreeSet<_>>(), known);
+    assert_eq!(listed, known);
 }
 
 /// Which verbs which settings take: what the chart grants, and what is used.
@@ -218,7 +301,7 @@ async fn exactly_the_granted_verbs_are_used() {
 
 #[test]
 fn flux_is_told_the_name_that_helmreboot_knows_its_own_cluster_by() {
-    let set = "config.clusters[0].name=hub,config.clusters[0].inCluster=true,flux.enabled=true,flux.namespaces={apps}";
+    let set = "config.clusters[0].name=hub,config.clusters[0].keys[0].env=HUB,config.clusters[0].inCluster=true,flux.enabled=true,flux.namespaces={apps}";
     let Some(rendered) = chart(&["--set", set]) else {
         return;
     };
@@ -234,21 +317,36 @@ fn flux_is_told_the_name_that_helmreboot_knows_its_own_cluster_by() {
 
 #[test]
 fn two_installations_share_nothing_that_has_no_namespace() {
-    let Some(ours) = chart(&[]) else { return };
-    let theirs = chart(&["--namespace=other"]).expect("helm");
-    let names = |objects: Result<Vec<Value>, String>| -> BTreeSet<String> {
+    let names = |namespace: &str, name: &str| -> Option<BTreeSet<String>> {
+        let set = format!(
+            "fullnameOverride={name},key.value=secret,flux.enabled=true,flux.namespaces={{apps}}"
+        );
+        let objects = chart(&[&format!("--namespace={namespace}"), "--set", &set])?;
         let objects = objects.expect("a chart");
-        objects
-            .iter()
-            .map(name_of)
-            .filter(|name| name.contains("-/") || name.contains("flux-system"))
-            .collect()
+        let shared = |name: &String| name.contains("-/") || name.contains("flux-system");
+        Some(objects.iter().map(name_of).filter(shared).collect())
     };
-    let (ours, theirs) = (names(ours), names(theirs));
-    assert!(
-        ours.len() >= 4 && ours.is_disjoint(&theirs),
-        "{ours:?} {theirs:?}"
-    );
+    let long = "a".repeat(52);
+    let installations = [
+        ("helmreboot", "helmreboot"),
+        ("other", "helmreboot"),
+        ("eu", "helmreboot-prod"),
+        ("prod-eu", "helmreboot"),
+        ("prod", "helmreboot"),
+        ("helmreboot-prod", "helmreboot-prod"),
+        ("production-eu-1", &long),
+        ("production-eu-2", &long),
+    ];
+    let mut taken = BTreeSet::new();
+    for (namespace, name) in installations {
+        let Some(names) = names(namespace, name) else {
+            return;
+        };
+        assert!(names.len() >= 7, "{names:?}");
+        for name in names {
+            assert!(taken.insert(name.clone()), "{name} stands twice");
+        }
+    }
 }
 
 #[test]
@@ -311,7 +409,10 @@ fn the_alert_about_the_sweep_follows_its_interval() {
             .map(|rule| rule["expr"].as_str().expect("an expression").to_owned());
         assert_eq!(
             shown,
-            bound.map(|bound| format!("min by (cluster) (helmreboot_sweep_age_seconds) > {bound}")),
+            bound.map(|bound| format!(
+                "time() - max by (namespace, cluster) (max_over_time(helmreboot_last_sweep_timestamp_seconds[{}s])) > {bound}",
+                bound * 4
+            )),
             "{sweep}"
         );
     }
@@ -348,5 +449,123 @@ fn wherever_replicas_choose_one_among_them_they_may() {
                 && !set.ends_with("off"),
             "{set}"
         );
+    }
+}
+
+#[test]
+fn rights_are_given_where_something_is_done_and_nowhere_else() {
+    let cluster = |more: &str| {
+        format!("config.clusters[0].name=a,config.clusters[0].keys[0].env=A{more},sweep=off")
+    };
+    let rights = [
+        (cluster(",config.clusters[0].kubeconfig=/etc/a"), None),
+        ("config.kubeconfig=/etc/a,sweep=off".to_owned(), None),
+        (
+            cluster(",config.clusters[0].inCluster=true"),
+            Some(json!(["get", "patch"])),
+        ),
+        (
+            cluster(",config.clusters[0].inCluster=true,config.clusters[0].mode=observe"),
+            Some(json!(["get"])),
+        ),
+        (
+            "spoke.enabled=true,sweep=off".to_owned(),
+            Some(json!(["get", "patch"])),
+        ),
+    ];
+    for (set, verbs) in rights {
+        let Some(rendered) = chart(&["--set", &set]) else {
+            return;
+        };
+        let rendered = rendered.expect("a chart");
+        let role = rendered
+            .iter()
+            .find(|object| object["kind"] == "ClusterRole");
+        assert_eq!(
+            role.map(|role| role["rules"][0]["verbs"].clone()),
+            verbs,
+            "{set}"
+        );
+    }
+}
+
+#[test]
+fn a_configuration_that_is_all_comments_is_none() {
+    let Some(rendered) = chart(&["--set", "config=null"]) else {
+        return;
+    };
+    assert_eq!(
+        rendered.expect("a chart"),
+        chart(&[]).expect("helm").expect("a chart")
+    );
+}
+
+#[test]
+fn a_key_that_was_given_once_stays() {
+    let set = "key.value=secret,flux.enabled=true,flux.namespaces={apps}";
+    let Some(rendered) = chart(&["--set", set]) else {
+        return;
+    };
+    let rendered = rendered.expect("a chart");
+    let secrets: Vec<_> = rendered
+        .iter()
+        .filter(|object| object["kind"] == "Secret")
+        .collect();
+    assert_eq!(secrets.len(), 2);
+    for secret in secrets {
+        assert_eq!(secret["metadata"]["name"], "helmreboot-token");
+        assert_eq!(
+            secret["metadata"]["annotations"]["helm.sh/resource-policy"],
+            "keep"
+        );
+    }
+}
+
+#[test]
+fn labels_of_ones_own_never_part_pods_from_what_selects_them() {
+    let own = "app\\.kubernetes\\.io/name=mine";
+    let set = format!("podLabels.{own},commonLabels.{own},commonLabels.team=a,replicas=2");
+    let Some(rendered) = chart(&[
+        "--set-string",
+        &set.replace(",replicas=2", ""),
+        "--set",
+        "replicas=2",
+    ]) else {
+        return;
+    };
+    let rendered = rendered.expect("a chart");
+    let deployment = find(&rendered, "Deployment", "helmreboot");
+    let selector = &deployment["spec"]["selector"]["matchLabels"];
+    let pod = &deployment["spec"]["template"]["metadata"]["labels"];
+    for (name, value) in selector.as_object().expect("labels") {
+        assert_eq!(pod[name], *value);
+    }
+    assert_eq!(
+        find(&rendered, "Service", "helmreboot")["spec"]["selector"],
+        *selector
+    );
+    for object in &rendered {
+        assert_eq!(
+            object["metadata"]["labels"]["team"],
+            "a",
+            "{}",
+            name_of(object)
+        );
+    }
+}
+
+#[test]
+fn what_a_monitor_scrapes_is_not_scraped_by_annotation_too() {
+    for (set, annotated) in [
+        ("replicas=1", true),
+        ("metrics.podMonitor.enabled=true", false),
+    ] {
+        let Some(rendered) = chart(&["--set", set]) else {
+            return;
+        };
+        let rendered = rendered.expect("a chart");
+        let template = &find(&rendered, "Deployment", "helmreboot")["spec"]["template"];
+        let scrape = template["metadata"]["annotations"].get("prometheus.io/scrape");
+        assert_eq!(scrape.is_some(), annotated, "{set}");
     }
 }

@@ -251,7 +251,8 @@ fn the_image_runs_the_binary_as_nobody() {
         "{last}"
     );
     assert!(
-        last.contains("ENTRYPOINT [\"/helmreboot\"]") && last.contains("EXPOSE 9292 8080 8081"),
+        last.contains("ENTRYPOINT [\"/usr/local/bin/helmreboot\"]")
+            && last.contains("EXPOSE 9292 8080 8081"),
         "{last}"
     );
 }

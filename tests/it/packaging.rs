@@ -73,10 +73,21 @@ fn kustomized(folder: &Path) -> Option<Vec<Value>> {
     Some(rendered.unwrap_or_else(|error| panic!("{}: {error}", folder.display())))
 }
 
-/// The overlay for one cluster with one more component, as a person would write it.
+/// The overlay for one cluster with one more component.
 fn with_component(component: &str) -> Option<Vec<Value>> {
+    let name = format!("one-with-{component}");
+    built(
+        &name,
+        &format!(
+            "resources: [../deploy/kustomize/overlays/in-cluster]\ncomponents: [../deploy/kustomize/components/{component}]\n"
+        ),
+    )
+}
+
+/// A kustomization beside ours, as a person would write it.
+fn built(name: &str, text: &str) -> Option<Vec<Value>> {
     tool("kubectl")?;
-    let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("kustomize-{component}"));
+    let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("kustomize-{name}"));
     let _ = fs::remove_dir_all(&home);
     fs::create_dir_all(home.join("own")).expect("a folder");
     let copied = Command::new("cp")
@@ -85,9 +96,6 @@ fn with_component(component: &str) -> Option<Vec<Value>> {
         .arg(&home)
         .status();
     assert!(copied.expect("cp runs").success());
-    let text = format!(
-        "resources: [../deploy/kustomize/overlays/in-cluster]\ncomponents: [../deploy/kustomize/components/{component}]\n"
-    );
     fs::write(home.join("own/kustomization.yaml"), text).expect("a file");
     kustomized(&home.join("own"))
 }
@@ -133,6 +141,10 @@ fn meaning(value: &mut Value) {
             });
         }
         Value::String(text) => {
+            // The chart knows where it is installed.
+            *text = text
+                .replace("{namespace=\"helmreboot\"}", "")
+                .replace("[7200s]", "[2h]");
             if let Some((name, suffix)) = text.rsplit_once('-')
                 && name == "helmreboot-config"
                 && suffix.len() == 10
@@ -175,6 +187,7 @@ fn the_chart_and_the_kustomizations_render_the_same_objects() {
         ("cert-manager", with_component("cert-manager")),
         ("namespaced", with_component("namespaced")),
         ("observe", with_component("observe")),
+        ("spoke", overlay("spoke")),
     ];
     for (values, kustomized) in pairs {
         let (Some(chart), Some(kustomized)) = (chart_with(values), kustomized) else {
@@ -188,6 +201,59 @@ fn the_chart_and_the_kustomizations_render_the_same_objects() {
         );
         for (name, object) in &chart {
             assert_eq!(*object, kustomized[name], "{values}: {name}");
+        }
+    }
+}
+
+#[test]
+fn every_component_goes_with_every_overlay_and_what_is_prefixed_still_holds_together() {
+    let components = fs::read_dir(root().join("deploy/kustomize/components")).expect("a folder");
+    let components: Vec<_> = components
+        .map(|entry| {
+            entry
+                .expect("an entry")
+                .file_name()
+                .into_string()
+                .expect("a name")
+        })
+        .collect();
+    for overlay in ["in-cluster", "hub", "spoke"] {
+        let own = fs::read_to_string(root().join(format!(
+            "deploy/kustomize/overlays/{overlay}/kustomization.yaml"
+        )))
+        .expect("a file");
+        for component in &components {
+            // What it has already cannot be added again.
+            if own.contains(&format!("\n  - ../../components/{component}\n")) {
+                continue;
+            }
+            let text = format!(
+                "namePrefix: acme-\nresources: [../deploy/kustomize/overlays/{overlay}]\ncomponents: [../deploy/kustomize/components/{component}]\n"
+            );
+            let Some(objects) = built(&format!("{overlay}-with-{component}"), &text) else {
+                return;
+            };
+            let has = |kind: &str| objects.iter().any(|object| object["kind"] == kind);
+            assert_eq!(
+                has("Deployment"),
+                overlay != "spoke",
+                "{overlay} {component}"
+            );
+            let account = "acme-helmreboot";
+            for object in &objects {
+                let name = name_of(object);
+                strictly(object)
+                    .unwrap_or_else(|error| panic!("{overlay} {component}: {name}: {error}"));
+                if let Some(subject) = object["subjects"].get(0) {
+                    assert_eq!(subject["name"], account, "{overlay} {component}: {name}");
+                }
+                if object["type"] == "kubernetes.io/service-account-token" {
+                    assert_eq!(
+                        object["metadata"]["annotations"]["kubernetes.io/service-account.name"],
+                        account
+                    );
+                }
+            }
         }
     }
 }

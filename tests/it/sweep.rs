@@ -15,7 +15,12 @@ use crate::{
 };
 
 const FOUND: &str = "helmreboot_found_by_sweep_total{cluster=\"a\",when=\"later\"}";
-const AGE: &str = "helmreboot_sweep_age_seconds{cluster=\"a\"}";
+const LOOKED: &str = "helmreboot_last_sweep_timestamp_seconds{cluster=\"a\"}";
+
+/// How long ago all releases were looked at; since 1970 if never.
+async fn age(app: &TestApp) -> f64 {
+    app.clock.now().as_duration().as_secs_f64() - app.metric(LOOKED).await
+}
 
 fn verbs(app: &TestApp, verb: &str) -> usize {
     let calls = app.cluster("a").calls();
@@ -99,7 +104,7 @@ async fn with_rights_in_some_namespaces_each_is_swept_and_nothing_else_is_asked_
         assert_eq!(app.why(&hidden), "nothing");
         let failing = "helmreboot_failing_releases{cluster=\"a\"}";
         assert_eq!(app.metric(failing).await, 2.0, "both sweeps count");
-        assert!(app.metric(AGE).await < 70.0);
+        assert!(age(&app).await < 70.0);
         let refused = "helmreboot_kubernetes_requests_total{cluster=\"a\",verb=\"list\",result=\"forbidden\"}";
         assert_eq!(app.metric(refused).await, 0.0);
     }
@@ -122,7 +127,7 @@ async fn one_namespace_that_cannot_be_seen_shows_in_the_age_and_blinds_no_other(
     pass(600).await;
     assert_eq!(app.why(&seen), "token-pending");
     assert!(!app.writes().is_empty());
-    assert!(app.metric(AGE).await > 500.0);
+    assert!(age(&app).await > 500.0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -143,7 +148,7 @@ async fn of_two_replicas_the_one_that_leads_sweeps_and_another_takes_over() {
             before,
             "{mode:?}: nobody asks"
         );
-        assert!(app.metric(AGE).await > 500.0);
+        assert!(age(&app).await > 500.0);
 
         let alerted = app.holds(Live::stalled("alerted"));
         app.alert(&alerted).await;
@@ -287,12 +292,12 @@ async fn an_api_server_that_was_away_is_looked_at_again() {
     app.cluster("a").cut_watches();
     app.holds(Live::stalled("web"));
     pass(3600).await;
-    assert!(app.metric(AGE).await > 3500.0, "the metric shows it");
+    assert!(age(&app).await > 3500.0, "the metric shows it");
     assert!(verbs(&app, "watch") < 100, "and the server is not pressed");
     app.cluster("a").no_faults();
     pass(90).await;
     assert_eq!(app.writes().len(), 1);
-    assert!(app.metric(AGE).await < 100.0);
+    assert!(age(&app).await < 100.0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -300,7 +305,7 @@ async fn a_watch_that_works_is_never_old() {
     let app = TestApp::swept();
     for _ in 0..40 {
         pass(97).await;
-        assert!(app.metric(AGE).await < 400.0);
+        assert!(age(&app).await < 400.0);
     }
 }
 
@@ -310,7 +315,34 @@ async fn without_a_sweep_nothing_is_listed_and_the_metric_shows_it() {
     app.holds(Live::stalled("web"));
     pass(3600).await;
     assert_eq!(app.cluster("a").calls().len(), 0);
-    assert_eq!(app.metric(AGE).await, 3600.0);
+    assert_eq!(app.metric(LOOKED).await, 0.0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_people_keep_helmreboot_from_counts_as_nobody_s_trouble() {
+    let app = TestApp::swept();
+    let failing = "helmreboot_failing_releases{cluster=\"a\"}";
+    app.holds(Live::stalled("suspended").with(&json!({"spec": {"suspend": true}})));
+    app.holds(Live::stalled("opted-out").annotated("helmreboot.io/enabled", "false"));
+    pass(60).await;
+    assert_eq!(app.metric(failing).await, 0.0);
+    app.holds(Live::stalled("invalid").failed(crate::support::IMMUTABLE));
+    pass(60).await;
+    assert_eq!(app.metric(failing).await, 1.0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cluster_without_flux_shows_as_one() {
+    let app = TestApp::swept();
+    app.cluster("a").serve_versions(&[]);
+    pass(600).await;
+    let counted = |result: &str| {
+        format!(
+            "helmreboot_kubernetes_requests_total{{cluster=\"a\",verb=\"list\",result=\"{result}\"}}"
+        )
+    };
+    assert_eq!(app.metric(&counted("gone")).await, 0.0);
+    assert!(app.metric(&counted("unsupported")).await >= 1.0);
 }
 
 #[tokio::test(start_paused = true)]

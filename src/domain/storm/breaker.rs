@@ -47,15 +47,25 @@ impl Breaker {
 
     /// Whether nothing is left to remember.
     pub(super) fn is_over(&self, caps: &Caps, now: Timestamp) -> bool {
-        let quiet = self.touched.is_none_or(|touched| {
-            let longest = if self.is_open() {
-                caps.max_wait * 2
-            } else {
-                caps.window
-            };
-            now.duration_since(touched) > longest
-        });
-        quiet && (self.is_open() || (self.waiting.is_empty() && self.parked.is_empty()))
+        let holds = self.is_open() && !self.is_idle();
+        let longest = if holds {
+            caps.max_wait * 2
+        } else {
+            caps.window
+        };
+        let quiet = self
+            .touched
+            .is_none_or(|touched| now.duration_since(touched) > longest);
+        quiet && (holds || self.is_idle())
+    }
+
+    /// Nobody waits for it, nobody was given up for it, and nobody is or will be tried.
+    fn is_idle(&self) -> bool {
+        let tried = match &self.phase {
+            Phase::Open { probe, next, .. } => probe.is_some() || next.is_some(),
+            Phase::Closed | Phase::Releasing { .. } => false,
+        };
+        self.waiting.is_empty() && self.parked.is_empty() && !tried
     }
 
     pub(super) fn failed(&mut self, release: &ReleaseRef, caps: &Caps, now: Timestamp) {
@@ -185,6 +195,13 @@ impl Breaker {
         self.failing.remove(release);
         self.waiting.remove(release);
         self.parked.remove(release);
+        if let Phase::Open { probe, next, .. } = &mut self.phase {
+            probe.take_if(|probe| probe == release);
+            next.take_if(|next| next == release);
+            if self.failing.is_empty() && self.is_idle() && flying == 0 {
+                self.phase = Phase::Closed;
+            }
+        }
         self.release(flying, now)
     }
 

@@ -176,6 +176,30 @@ fn an_old_storm_is_forgotten() {
 }
 
 #[test]
+fn a_breaker_closes_when_all_who_needed_it_got_well_by_themselves() {
+    let mut storm = raging(caps(), 6);
+    assert_eq!(admitted(&mut storm, 0..6, 1), [0]);
+    assert_eq!(
+        storm.ended(&name(0), Outcome::Failed, at(10)),
+        [wake(1, 70, None)]
+    );
+    for number in 0..6 {
+        assert_eq!(storm.open(at(20)), 1, "before r{number:04}");
+        assert_eq!(storm.forget(&name(number), at(20)), []);
+    }
+    assert_eq!(storm.open(at(20)), 0);
+}
+
+#[test]
+fn a_breaker_that_holds_nobody_back_is_forgotten_after_the_window() {
+    let mut watched = raging(caps(), 5);
+    assert_eq!((watched.open(at(299)), watched.open(at(301))), (1, 0));
+    let mut asked = raging(caps(), 5);
+    assert_eq!(admitted(&mut asked, 0..5, 1), [0]);
+    assert_eq!(asked.open(at(301)), 1);
+}
+
+#[test]
 fn so_many_at_once_and_then_one_by_one() {
     let rate = Rate {
         per_minute: 30,

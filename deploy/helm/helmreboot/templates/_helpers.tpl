@@ -12,10 +12,10 @@
 {{- end }}
 {{- end }}
 
-{{/* For what has no namespace, or lives in Flux's: two installations must not share it. */}}
+{{/* For what has no namespace, or lives in Flux's: two installations must not share it. Neither part has a dot. */}}
 {{- define "helmreboot.clusterWide" -}}
 {{- $name := include "helmreboot.fullname" . }}
-{{- ternary $name (printf "%s-%s" $name .Release.Namespace | trunc 63 | trimSuffix "-") (eq $name .Release.Namespace) }}
+{{- ternary $name (printf "%s.%s" $name .Release.Namespace) (eq $name .Release.Namespace) }}
 {{- end }}
 
 {{- define "helmreboot.selectorLabels" -}}
@@ -23,12 +23,31 @@ app.kubernetes.io/name: {{ include "helmreboot.name" . | quote }}
 app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
+{{/* The chart's own labels outrank commonLabels: selectors go by them. */}}
 {{- define "helmreboot.labels" -}}
-{{ include "helmreboot.selectorLabels" . }}
-app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
-app.kubernetes.io/part-of: helmreboot
-app.kubernetes.io/managed-by: {{ .Release.Service | quote }}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | quote }}
+{{- $own := dict "app.kubernetes.io/version" .Chart.AppVersion "app.kubernetes.io/part-of" "helmreboot" "app.kubernetes.io/managed-by" .Release.Service "helm.sh/chart" (printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_") }}
+{{- toYaml (merge $own (include "helmreboot.selectorLabels" . | fromYaml) .Values.commonLabels) }}
+{{- end }}
+
+{{/* Labels of the pods, with those of the user that are not the chart's own. */}}
+{{- define "helmreboot.podLabels" -}}
+{{- toYaml (merge (include "helmreboot.selectorLabels" . | fromYaml) .Values.podLabels .Values.commonLabels) }}
+{{- end }}
+
+{{/* A changed configuration means new pods; what a monitor scrapes is not scraped by annotation too. */}}
+{{- define "helmreboot.podAnnotations" -}}
+{{- $own := dict }}
+{{- with .Values.config }}{{ $_ := set $own "checksum/config" (toYaml . | sha256sum) }}{{ end }}
+{{- if not (or .Values.metrics.serviceMonitor.enabled .Values.metrics.podMonitor.enabled) }}
+{{- $_ := set $own "prometheus.io/scrape" "true" }}
+{{- $_ := set $own "prometheus.io/port" "8080" }}
+{{- end }}
+{{- toYaml (merge $own .Values.podAnnotations) }}
+{{- end }}
+
+{{/* The labels of an object with further ones, given as a list of context and labels: no key may stand twice. */}}
+{{- define "helmreboot.labelsWith" -}}
+{{- toYaml (merge (include "helmreboot.labels" (index . 0) | fromYaml) (index . 1)) }}
 {{- end }}
 
 {{- define "helmreboot.serviceAccount" -}}
@@ -48,13 +67,16 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- end }}
 
 {{- define "helmreboot.keySecret" -}}
-{{- .Values.key.existingSecret | default "helmreboot-token" }}
+{{- .Values.key.existingSecret | default (printf "%s-token" (include "helmreboot.fullname" .)) }}
 {{- end }}
 
-{{/* Whether Flux needs a Secret beside ours: it does not in the same namespace under the same name. */}}
 {{- define "helmreboot.fluxSecret" -}}
-{{- $same := and (eq .Values.flux.namespace .Release.Namespace) (eq .Values.flux.secretName (include "helmreboot.keySecret" .)) }}
-{{- if and .Values.key.value (not $same) }}true{{ end }}
+{{- .Values.flux.secretName | default (printf "%s-token" (include "helmreboot.clusterWide" .)) }}
+{{- end }}
+
+{{/* Whether Flux's Secret is the very one that helmreboot reads. */}}
+{{- define "helmreboot.oneSecret" -}}
+{{- if and (not .Values.spoke.enabled) (eq .Values.flux.namespace .Release.Namespace) (eq (include "helmreboot.fluxSecret" .) (include "helmreboot.keySecret" .)) }}true{{ end }}
 {{- end }}
 
 {{- define "helmreboot.tlsSecret" -}}
@@ -65,18 +87,35 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- end }}
 {{- end }}
 
-{{/* What helmreboot calls the cluster it runs in; empty where it is none of config.clusters. */}}
+{{/* What helmreboot calls the cluster it runs in, or its only one; empty where it runs in none of config.clusters. */}}
 {{- define "helmreboot.clusterName" -}}
-{{- if .Values.config.clusters }}
+{{- if (.Values.config).clusters }}
 {{- range .Values.config.clusters }}{{ if .inCluster }}{{ .name }}{{ end }}{{ end }}
 {{- else }}
-{{- .Values.config.clusterName | default "default" }}
+{{- (.Values.config).clusterName | default "default" }}
 {{- end }}
+{{- end }}
+
+{{/* Whether the cluster it is installed in is one of those it serves. */}}
+{{- define "helmreboot.servesOwn" -}}
+{{- $remote := and (not (.Values.config).clusters) (or (.Values.config).kubeconfig (.Values.config).context) }}
+{{- if or .Values.spoke.enabled (and (not $remote) (include "helmreboot.clusterName" .)) }}true{{ end }}
+{{- end }}
+
+{{/* What is done in the cluster it runs in. */}}
+{{- define "helmreboot.ownMode" -}}
+{{- $mode := .Values.mode }}
+{{- range (.Values.config).clusters }}{{ if and .inCluster (eq (toString .mode) "observe") }}{{ $mode = "observe" }}{{ end }}{{ end }}
+{{- $mode }}
+{{- end }}
+
+{{- define "helmreboot.host" -}}
+{{- printf "%s.%s.svc" (include "helmreboot.fullname" .) .Release.Namespace }}
 {{- end }}
 
 {{- define "helmreboot.address" -}}
 {{- $scheme := ternary "https" "http" (ne (include "helmreboot.tlsSecret" .) "") }}
-{{- printf "%s://%s.%s.svc.cluster.local:%v/webhook" $scheme (include "helmreboot.fullname" .) .Release.Namespace .Values.service.port }}
+{{- printf "%s://%s.%s:%v/webhook" $scheme (include "helmreboot.host" .) .Values.clusterDomain .Values.service.port }}
 {{- end }}
 
 {{/* YAML 1.1 reads a bare off as false. */}}
@@ -84,13 +123,13 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- ternary "off" .Values.sweep (eq (toString .Values.sweep) "false") }}
 {{- end }}
 
-{{/* How long an interval is; 0 where there is none. */}}
+{{/* How long an interval is; 0 where there is none, or none that helmreboot reads. */}}
 {{- define "helmreboot.sweepSeconds" -}}
 {{- $seconds := 0 }}
-{{- if regexMatch "^([0-9]+[smh])+$" (include "helmreboot.sweep" .) }}
+{{- if regexMatch "^([0-9]{1,4}h)?([0-9]{1,6}m)?([0-9]{1,6}s)?$" (include "helmreboot.sweep" .) }}
 {{- range regexFindAll "[0-9]+[smh]" (include "helmreboot.sweep" .) -1 }}
 {{- $unit := ternary 3600 (ternary 60 1 (hasSuffix "m" .)) (hasSuffix "h" .) }}
-{{- $seconds = add $seconds (mul $unit (regexFind "^[0-9]+" . | int)) }}
+{{- $seconds = add $seconds (mul $unit (regexFind "^[0-9]+" . | atoi)) }}
 {{- end }}
 {{- end }}
 {{- $seconds }}
@@ -105,88 +144,20 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- $verbs := list "get" }}
 {{- if ne (include "helmreboot.sweep" .) "off" }}{{ $verbs = append $verbs "list" }}{{ end }}
 {{- if eq (include "helmreboot.sweep" .) "watch" }}{{ $verbs = append $verbs "watch" }}{{ end }}
-{{- if eq .Values.mode "act" }}{{ $verbs = append $verbs "patch" }}{{ end -}}
+{{- if eq (include "helmreboot.ownMode" .) "act" }}{{ $verbs = append $verbs "patch" }}{{ end -}}
 - apiGroups: [helm.toolkit.fluxcd.io]
   resources: [helmreleases]
   verbs: [{{ join ", " $verbs }}]
 {{- end }}
 
-{{/* What a schema cannot say, each with what to write instead. */}}
-{{- define "helmreboot.check" -}}
-{{- $seconds := include "helmreboot.sweepSeconds" . | int }}
-{{- if or (not (regexMatch "^(watch|off|([0-9]+[smh])+)$" (include "helmreboot.sweep" .))) (and (ne $seconds 0) (or (lt $seconds 10) (gt $seconds 604800))) (regexMatch "^[0smh]+$" (include "helmreboot.sweep" .)) }}
-{{- fail (printf "sweep is %q: write watch, off, or an interval from 10s to 168h such as 10m" (toString .Values.sweep)) }}
+{{/* How Prometheus scrapes, from the values of either monitor. */}}
+{{- define "helmreboot.scrape" -}}
+interval: {{ .interval | quote }}
+# Which cluster a series is about is helmreboot's to say.
+honorLabels: true
+{{- range $field := list "scrapeTimeout" "relabelings" "metricRelabelings" }}
+{{- with index $ $field }}
+{{ toYaml (dict $field .) }}
 {{- end }}
-{{- range $key, $instead := dict "mode" "mode" "sweep" "sweep" "sweepNamespaces" "rbac.namespaces" "tokenFile" "key.existingSecret" "tls" "tls.existingSecret" "webhookBindAddress" "service.port" "metricsBindAddress" "metrics" "healthProbeBindAddress" "nothing" "leaderElect" "leaderElection" }}
-{{- if hasKey $.Values.config $key }}
-{{- fail (printf "config.%s is the chart's own affair: take it away, and set %s beside config" $key $instead) }}
-{{- end }}
-{{- end }}
-{{- if and .Values.image.digest (not (regexMatch "^sha256:[0-9a-f]{64}$" .Values.image.digest)) }}
-{{- fail (printf "image.digest is %q: write sha256: and 64 hexadecimal digits" .Values.image.digest) }}
-{{- end }}
-{{- range $key, $names := dict "flux.namespaces" .Values.flux.namespaces "rbac.namespaces" .Values.rbac.namespaces }}
-{{- range $names }}
-{{- if not (regexMatch "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$" .) }}
-{{- fail (printf "%s has %q: write the names of namespaces one by one; neither Flux nor Kubernetes takes a pattern there" $key .) }}
-{{- end }}
-{{- end }}
-{{- end }}
-{{- if and .Values.key.value .Values.key.existingSecret }}
-{{- fail "key.value and key.existingSecret are both set: keep one of them" }}
-{{- end }}
-{{- if and .Values.config.clusters .Values.key.value }}
-{{- fail "key.value is for one cluster, and config.clusters lists clusters: put their keys into the Secret that keysSecret names" }}
-{{- end }}
-{{- if and .Values.flux.enabled (not .Values.flux.namespaces) }}
-{{- fail "flux.namespaces is empty: list the namespaces of your HelmReleases, for instance --set 'flux.namespaces={apps,infra}'; Flux takes no \"*\" there" }}
-{{- end }}
-{{- if and .Values.tls.existingSecret .Values.tls.certManager.enabled }}
-{{- fail "tls.existingSecret and tls.certManager.enabled are both set: keep one of them" }}
-{{- end }}
-{{- if and .Values.flux.enabled (include "helmreboot.tlsSecret" .) (not .Values.flux.caSecret) }}
-{{- fail "flux.caSecret is empty: Flux does not know who signed the certificate; name a Secret of its namespace with the authority under ca.crt" }}
-{{- end }}
-{{- if not (regexMatch "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$" (include "helmreboot.fullname" .)) }}
-{{- fail (printf "the name %q is none Kubernetes takes: write lower-case letters, digits and - into nameOverride or fullnameOverride" (include "helmreboot.fullname" .)) }}
-{{- end }}
-{{- $own := 0 }}
-{{- range .Values.config.clusters }}{{ if .inCluster }}{{ $own = add1 $own }}{{ end }}{{ end }}
-{{- if gt (int $own) 1 }}
-{{- fail "config.clusters has inCluster: true more than once: helmreboot runs in one of them" }}
-{{- end }}
-{{- if and .Values.config.clusters .Values.config.clusterName }}
-{{- fail "config.clusterName is for one cluster, and config.clusters lists clusters: take it away" }}
-{{- end }}
-{{- if and .Values.config.clusters .Values.flux.enabled (not (include "helmreboot.clusterName" .)) }}
-{{- fail "flux.enabled wires the cluster that helmreboot runs in, and none of config.clusters is that: set inCluster: true on its entry, or flux.enabled=false" }}
-{{- end }}
-{{- if and .Values.config.clusters .Values.rbac.namespaces }}
-{{- range .Values.config.clusters }}
-{{- if and .inCluster (not .sweepNamespaces) }}
-{{- fail (printf "rbac.namespaces gives rights in some namespaces only: list them under sweepNamespaces of the cluster %v in config.clusters too" .name) }}
-{{- end }}
-{{- end }}
-{{- end }}
-{{- if and .Values.networkPolicy.enabled (or .Values.ingress.enabled .Values.httpRoute.enabled (ne .Values.service.type "ClusterIP")) (not .Values.networkPolicy.from) }}
-{{- fail "networkPolicy.from is empty, so that nobody but Flux gets in: name the pods of your ingress controller or gateway, such as [{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: ingress-nginx}}}]" }}
-{{- end }}
-{{- if and .Values.metrics.serviceMonitor.enabled .Values.metrics.podMonitor.enabled }}
-{{- fail "metrics.serviceMonitor and metrics.podMonitor are both enabled, so that everything would count twice: keep one of them" }}
-{{- end }}
-{{- if and .Values.ingress.enabled (regexMatch "[/:]" .Values.ingress.host) }}
-{{- fail (printf "ingress.host is %q: write the host name alone" .Values.ingress.host) }}
-{{- end }}
-{{- if and .Values.tls.certManager.enabled (not .Values.tls.certManager.issuerRef.name) }}
-{{- fail "tls.certManager.issuerRef.name is empty: write the name of your Issuer or ClusterIssuer" }}
-{{- end }}
-{{- if and .Values.ingress.enabled (not .Values.ingress.host) }}
-{{- fail "ingress.host is empty: write the host name that remote clusters post to" }}
-{{- end }}
-{{- if and .Values.httpRoute.enabled (not .Values.httpRoute.parentRefs) }}
-{{- fail "httpRoute.parentRefs is empty: name your Gateway, for instance --set httpRoute.parentRefs[0].name=public" }}
-{{- end }}
-{{- if and .Values.admissionPolicy.enabled (not (semverCompare ">=1.30.0-0" .Capabilities.KubeVersion.Version)) }}
-{{- fail "this cluster is older than Kubernetes 1.30 and has no ValidatingAdmissionPolicy: set admissionPolicy.enabled=false" }}
 {{- end }}
 {{- end }}
