@@ -19,6 +19,7 @@ use rustls::{
     pki_types::{CertificateDer, pem::PemObject},
 };
 use serde_json::{Value, json};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::{choose, serve::Misconfigured, usage};
 use crate::{
@@ -29,6 +30,10 @@ use crate::{
 
 /// notification-controller gives up after as long by default.
 const PATIENCE: Duration = Duration::from_secs(15);
+
+/// How long it is tried again where nobody listens, and how often.
+const DEAF: Duration = Duration::from_secs(5);
+const AGAIN: Duration = Duration::from_millis(500);
 
 /// The most of an answer that is read.
 const ANSWER_LIMIT: usize = 64 * 1024;
@@ -47,15 +52,12 @@ pub async fn send(matches: &ArgMatches, flags: &Flags) -> anyhow::Result<ExitCod
     let address = whole(address, &cluster.name)
         .ok_or_else(|| usage("--url", "write it as http://host:port or https://host"))?;
     let authority = matches.get_one::<String>("ca-file").map(Path::new);
-    let request = request(&address, &cluster.name, key)?;
     let connector = connector(&address, authority)?;
-    let answer = tokio::time::timeout(PATIENCE, post(request, connector)).await;
-    let (status, said) = answer
-        .unwrap_or_else(|_| bail!("no answer within {} s", PATIENCE.as_secs()))
-        .map_err(|error| {
-            let advice = advice(&format!("{error:#}"));
-            error.context(format!("cannot post to {address}; {advice}"))
-        })?;
+    let sent = send_until_heard(&connector, || request(&address, &cluster.name, key)).await;
+    let (status, said) = sent.map_err(|error| {
+        let advice = advice(&format!("{error:#}"));
+        error.context(format!("cannot post to {address}; {advice}"))
+    })?;
     if status.is_success() {
         println!(
             "{address} answered {status}: alerts of cluster {} get there, and their signature is right",
@@ -140,11 +142,43 @@ fn connector(address: &Uri, authority: Option<&Path>) -> anyhow::Result<Connecto
     Ok(builder.https_or_http().enable_http1().build())
 }
 
+/// Posts once; again for a while where nobody listens: a Service refuses for a second or two after its pod is ready.
+async fn send_until_heard(
+    connector: &Connector,
+    request: impl Fn() -> anyhow::Result<Request<Body>>,
+) -> anyhow::Result<(StatusCode, String)> {
+    let begun = Instant::now();
+    let mut told = false;
+    loop {
+        let posted = timeout(PATIENCE, post(request()?, connector)).await;
+        let error = match posted {
+            Ok(Err(error)) if is_refused(&error) && begun.elapsed() < DEAF => error,
+            Ok(answer) => return answer,
+            Err(_) => bail!("no answer within {} s", PATIENCE.as_secs()),
+        };
+        if !told {
+            eprintln!(
+                "helmreboot: {error:#}; trying again for {} s",
+                DEAF.as_secs()
+            );
+            told = true;
+        }
+        sleep(AGAIN).await;
+    }
+}
+
+fn is_refused(error: &anyhow::Error) -> bool {
+    let refused = |cause: &std::io::Error| cause.kind() == std::io::ErrorKind::ConnectionRefused;
+    error
+        .chain()
+        .any(|cause| cause.downcast_ref().is_some_and(refused))
+}
+
 async fn post(
     request: Request<Body>,
-    connector: Connector,
+    connector: &Connector,
 ) -> anyhow::Result<(StatusCode, String)> {
-    let client = Client::builder(TokioExecutor::new()).build(connector);
+    let client = Client::builder(TokioExecutor::new()).build(connector.clone());
     let answer = client.request(request).await?;
     let status = answer.status();
     let body = Limited::new(answer.into_body(), ANSWER_LIMIT)

@@ -109,6 +109,43 @@ async fn every_query_names_series_that_exist_from_the_start() {
     }
 }
 
+#[tokio::test]
+async fn the_readme_lists_all_series_and_says_what_they_say() {
+    let metrics = TestApp::new().scrape().await;
+    let kinds: BTreeMap<_, _> = metrics
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '))
+        .collect();
+    let rows = metrics.lines().filter_map(|line| {
+        let (name, help) = line.strip_prefix("# HELP ")?.split_once(' ')?;
+        let suffix = match kinds[name] {
+            "counter" => "_total",
+            "info" => "_info",
+            _ => "",
+        };
+        Some((
+            format!("| `{name}{suffix}` | "),
+            format!(" | {} |", help.trim_end_matches('.')),
+        ))
+    });
+    let rows: Vec<_> = rows.collect();
+    for (name, help) in &rows {
+        let listed = |line: &str| line.starts_with(name) && line.ends_with(help);
+        assert!(
+            README.lines().any(listed),
+            "the README lacks {name}...{help}"
+        );
+    }
+    let listed = README.lines().filter(|line| {
+        line.starts_with("| `helmreboot_") || line.starts_with("| `controller_runtime_")
+    });
+    assert_eq!(
+        listed.count(),
+        rows.len(),
+        "the README lists series that do not exist"
+    );
+}
+
 #[test]
 fn every_alert_says_what_to_do_about_it() {
     let anchor = |heading: &str| heading.to_lowercase().replace(": ", "-").replace(' ', "-");

@@ -1,7 +1,7 @@
 //! The way to the webhook: over HTTPS, so that what remote clusters send does not cross a network in the
 //! open, and `helmreboot send`, which says whether it is open.
 
-use std::{fs, net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{fs, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use helmreboot::{
     app::{address_of, bind},
@@ -54,7 +54,11 @@ impl Mounted {
 
 /// Serves the webhook as the program does.
 fn listen(app: &TestApp, tls: Option<&Tls>) -> SocketAddr {
-    let listener = bind("127.0.0.1:0").expect("a port");
+    listen_at("127.0.0.1:0", app, tls)
+}
+
+fn listen_at(address: &str, app: &TestApp, tls: Option<&Tls>) -> SocketAddr {
+    let listener = bind(address).expect("a port");
     let address = address_of(&listener);
     let handle = axum_server::Handle::new();
     tokio::spawn(server::serve(
@@ -213,6 +217,22 @@ async fn send_says_whether_the_way_is_open_and_the_key_the_same() {
         app.cluster("a").calls().is_empty(),
         "a test asks for nothing"
     );
+}
+
+#[tokio::test]
+async fn send_waits_for_a_service_that_is_only_just_there() {
+    let app = today();
+    let address = address_of(&bind("127.0.0.1:0").expect("a port")).to_string();
+    let url = format!("http://{address}");
+    let arguments = ["--url", &url];
+    let sent = send("key of a", &arguments);
+    let begins = async {
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        listen_at(&address, &app, None);
+    };
+    let ((code, said), ()) = tokio::join!(sent, begins);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("trying again for 5 s"), "{said}");
 }
 
 #[tokio::test]
