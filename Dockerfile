@@ -1,8 +1,7 @@
-# syntax=docker/dockerfile:1
-
-# Alpine's Rust links statically, so that the binary runs on nothing.
-FROM rust:1.95-alpine AS build
-RUN apk add --no-cache musl-dev
+# Alpine's Rust links statically, so that the binary runs on nothing. Bases are pinned; Dependabot moves the pins.
+FROM rust:1.95-alpine@sha256:606fd313a0f49743ee2a7bd49a0914bab7deedb12791f3a846a34a4711db7ed2 AS build
+# The SBOM covers this stage too: Cargo.lock is here, and not in the image.
+ARG BUILDKIT_SBOM_SCAN_STAGE=true
 WORKDIR /src
 # The dependencies first: this layer is built anew only when they change.
 COPY Cargo.toml Cargo.lock ./
@@ -14,12 +13,13 @@ COPY src src
 RUN touch src/main.rs src/lib.rs && cargo build --release --locked --bin helmreboot
 
 # Certificates and a user; no shell, no libraries.
-FROM gcr.io/distroless/static-debian12:nonroot
+FROM gcr.io/distroless/static-debian13:nonroot@sha256:e2e927ec666bae08560abb3c55d0659eceabb657f56b6782ab500a9fc7f555e3
 ARG VERSION=0.1.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="helmreboot" \
       org.opencontainers.image.description="Heals Flux HelmReleases that failed for a passing reason" \
       org.opencontainers.image.source="https://github.com/helmreboot/helmreboot" \
+      org.opencontainers.image.url="https://github.com/helmreboot/helmreboot" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"

@@ -256,3 +256,25 @@ fn the_image_runs_the_binary_as_nobody() {
         "{last}"
     );
 }
+
+/// What is pinned in several places is pinned to the same.
+#[test]
+fn one_rust_builds_checks_and_releases() {
+    let dockerfile = include_str!("../../Dockerfile");
+    let (_, image) = dockerfile.split_once("FROM rust:").expect("a base");
+    let (rust, _) = image.split_once("-alpine@sha256:").expect("a pinned one");
+    for workflow in ["ci", "release"] {
+        let file = format!(
+            "{}/.github/workflows/{workflow}.yml",
+            env!("CARGO_MANIFEST_DIR")
+        );
+        let text = fs::read_to_string(&file).expect("a workflow");
+        assert!(
+            text.contains(&format!("rustup default {rust}\n")),
+            "{workflow}"
+        );
+    }
+    let oldest = env!("CARGO_PKG_RUST_VERSION");
+    let workflow = include_str!("../../.github/workflows/ci.yml");
+    assert!(workflow.contains(&format!("cargo +{oldest} check --locked")));
+}
