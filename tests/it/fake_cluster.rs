@@ -25,14 +25,18 @@ fn embedded() -> (FakeCluster, Api<DynamicObject>) {
 /// of HelmRelease and a namespace `apps`: the same must hold for both.
 async fn servers() -> Vec<Api<DynamicObject>> {
     let mut servers = vec![embedded().1];
-    if let Some(path) = std::env::var_os("HELMREBOOT_TEST_KUBECONFIG") {
-        let kubeconfig = Kubeconfig::read_from(path).expect("a kubeconfig");
-        let config =
-            Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await;
-        let client = Client::try_from(config.expect("a configuration")).expect("a client");
-        servers.push(api(client));
-    }
+    servers.extend(real_server().await.map(api));
     servers
+}
+
+/// A client of the API server that `HELMREBOOT_TEST_KUBECONFIG` names, at home in its namespace `apps`.
+pub(crate) async fn real_server() -> Option<Client> {
+    let path = std::env::var_os("HELMREBOOT_TEST_KUBECONFIG")?;
+    let kubeconfig = Kubeconfig::read_from(path).expect("a kubeconfig");
+    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await;
+    let mut config = config.expect("a configuration");
+    config.default_namespace = "apps".into();
+    Some(Client::try_from(config).expect("a client"))
 }
 
 fn api(client: Client) -> Api<DynamicObject> {

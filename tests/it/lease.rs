@@ -1,6 +1,6 @@
-//! The campaign for the Lease: what it does where the API server does not let it, or does not answer. (That
-//! one of two replicas wins, and the other follows when it lets go, was seen on a real API server: the Lease
-//! is written by server-side apply, which the embedded one does not serve.)
+//! The campaign for the Lease: what it does where the API server does not let it, or does not answer; and, where
+//! `HELMREBOOT_TEST_KUBECONFIG` names a real one, that one wins and the other follows. The Lease is written by
+//! server-side apply, which the embedded API server does not serve.
 
 use std::{
     sync::{Arc, Mutex},
@@ -13,13 +13,20 @@ use kube::Client;
 use serde_json::json;
 use tokio::{sync::oneshot, task::JoinHandle};
 
-use crate::support::pass;
+use crate::{fake_cluster::real_server, support::pass};
 
 /// A campaign against an API server that always answers so, what it told, and the way to end it.
 fn campaign(api_server: Router) -> (Arc<Mutex<Vec<bool>>>, oneshot::Sender<()>, JoinHandle<()>) {
+    campaign_of("one", Client::new(api_server, "helmreboot"))
+}
+
+fn campaign_of(
+    identity: &str,
+    client: Client,
+) -> (Arc<Mutex<Vec<bool>>>, oneshot::Sender<()>, JoinHandle<()>) {
     let told: Arc<Mutex<Vec<bool>>> = Arc::default();
     let (resign, resigned) = oneshot::channel::<()>();
-    let lease = Lease::new(Client::new(api_server, "helmreboot"), "one".into());
+    let lease = Lease::new(client, identity.into());
     let tell = {
         let told = Arc::clone(&told);
         move |leads| told.lock().expect("a lock").push(leads)
@@ -57,4 +64,32 @@ async fn an_api_server_that_never_answers_does_not_hold_up_the_end() {
     drop(resign);
     let ended = tokio::time::timeout(Duration::from_millis(10), running).await;
     ended.expect("at once").expect("no panic");
+}
+
+/// In real time: a real API server has a clock of its own.
+#[tokio::test]
+async fn on_a_real_api_server_one_leads_and_when_it_lets_go_the_other_does() {
+    let Some(client) = real_server().await else {
+        return;
+    };
+    let (first, resign, ended) = campaign_of("first", client.clone());
+    let told = |told: &Arc<Mutex<Vec<bool>>>| told.lock().expect("a lock").last().copied();
+    let leads = |who: Arc<Mutex<Vec<bool>>>| async move {
+        while told(&who) != Some(true) {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    // Whoever held it before may have died.
+    let patience = Duration::from_secs(60);
+    let won = tokio::time::timeout(patience, leads(Arc::clone(&first))).await;
+    won.expect("the first leads");
+    let (second, resign_too, ended_too) = campaign_of("second", client);
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!((told(&first), told(&second)), (Some(true), None));
+    drop(resign);
+    ended.await.expect("no panic");
+    let followed = tokio::time::timeout(patience, leads(second)).await;
+    followed.expect("the second follows");
+    drop(resign_too);
+    ended_too.await.expect("no panic");
 }
