@@ -1,0 +1,84 @@
+//! The words that stand in labels.
+
+use crate::domain::words;
+
+words! {
+    /// A call to an API server.
+    Verb {
+        /// Which versions of HelmRelease are served.
+        Discover = "discover",
+        /// One release.
+        Get = "get",
+        /// A page of all releases.
+        List = "list",
+        /// What becomes of all releases.
+        Watch = "watch",
+        /// Annotations on one release.
+        Patch = "patch",
+    }
+}
+
+words! {
+    /// How a call to an API server came out.
+    CallResult {
+        /// As asked.
+        Ok = "ok",
+        /// No such object.
+        Gone = "gone",
+        /// The object was changed in between.
+        Conflict = "conflict",
+        /// No rights.
+        Forbidden = "forbidden",
+        /// Credentials not accepted.
+        Unauthorized = "unauthorized",
+        /// Refused for what it holds.
+        Rejected = "rejected",
+        /// No such API.
+        Unsupported = "unsupported",
+        /// An answer that makes no sense.
+        Unreadable = "unreadable",
+        /// Too busy.
+        Throttled = "throttled",
+        /// No answer, a late one, or a server error.
+        Unavailable = "unavailable",
+    }
+}
+
+impl CallResult {
+    /// What an answer that is no success means.
+    pub fn of(code: u16) -> Self {
+        match code {
+            404 => Self::Gone,
+            409 => Self::Conflict,
+            401 => Self::Unauthorized,
+            403 => Self::Forbidden,
+            429 => Self::Throttled,
+            300..=399 => Self::Unreadable,
+            408 | 410 => Self::Unavailable,
+            400..=499 => Self::Rejected,
+            _ => Self::Unavailable,
+        }
+    }
+}
+
+words! {
+    /// The result of one look, in controller-runtime's words.
+    Reconciled {
+        /// Nothing left to do.
+        Success = "success",
+        /// To be looked at again.
+        RequeueAfter = "requeue_after",
+        /// The API server did not play along.
+        Error = "error",
+    }
+}
+
+words! {
+    /// When the sweep found what no alert had announced.
+    Found {
+        /// In its first look at everything: it may have been announced to a predecessor.
+        AtStart = "start",
+        /// Later: an alert is missing.
+        Later = "later",
+    }
+}
