@@ -246,9 +246,11 @@ impl Storm {
     }
 
     fn forget_the_old(&mut self, now: Timestamp) {
-        let caps = self.caps;
-        self.breakers
-            .retain(|_, breaker| !breaker.is_over(&caps, now));
+        let (caps, flying) = (self.caps, &self.flying);
+        self.breakers.retain(|cause, breaker| {
+            let flying = flying.values().filter(|flight| flight.cause == *cause);
+            !breaker.is_over(flying.count(), &caps, now)
+        });
     }
 
     /// Restarts whose end has not been seen.

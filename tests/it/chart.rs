@@ -126,7 +126,8 @@ fn the_alert_about_the_sweep_follows_its_interval() {
         assert_eq!(
             shown,
             bound.map(|bound| format!(
-                "time() - max by (namespace, cluster) (max_over_time(helmreboot_last_sweep_timestamp_seconds[{}s])) > {bound}",
+                "time() - max by (namespace, cluster) (max_over_time(helmreboot_last_sweep_timestamp_seconds[{}s])) > {bound}\nand\n\
+                 max by (namespace, cluster) (max_over_time(helmreboot_last_sweep_timestamp_seconds[10m])) >= 0",
                 bound * 4
             )),
             "{sweep}"
@@ -135,14 +136,26 @@ fn the_alert_about_the_sweep_follows_its_interval() {
 }
 
 #[test]
-fn a_configuration_that_is_all_comments_is_none() {
-    let Some(rendered) = chart(&["--set", "config=null"]) else {
-        return;
-    };
-    assert_eq!(
-        rendered.expect("a chart"),
-        chart(&[]).expect("helm").expect("a chart")
-    );
+fn what_is_all_comments_is_not_said() {
+    let plain = chart(&[]);
+    for set in [
+        "config=null",
+        "config.policy=null,config.storm=null",
+        "podLabels=null,commonLabels=null,podAnnotations=null",
+        "httpRoute.hostnames=null,nodeSelector=null,extraEnv=null,resources.limits=null",
+        "podSecurityContext=null,securityContext=null",
+    ] {
+        let Some(rendered) = chart(&["--set", set]) else {
+            return;
+        };
+        let rendered = rendered.unwrap_or_else(|error| panic!("{set}: {error}"));
+        for object in &rendered {
+            strictly(object).unwrap_or_else(|error| panic!("{set}: {error}"));
+        }
+        if set == "config=null" {
+            assert_eq!(Some(Ok(rendered)), plain);
+        }
+    }
 }
 
 #[test]

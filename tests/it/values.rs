@@ -86,6 +86,26 @@ fn wrong_values_are_refused_with_what_to_write() {
             "set config.clusterName to the name in it",
         ),
         (
+            "spoke.enabled=true,flux.enabled=true,flux.namespaces={a},config.clusterName=a,flux.address=https://a.b/webhook/a/",
+            "without a slash at the end",
+        ),
+        (
+            "spoke.enabled=true,key.existingSecret=mine",
+            "name the Secret that Flux signs with in flux.secretName",
+        ),
+        (
+            "spoke.enabled=true,tls.existingSecret=mine,flux.enabled=true,flux.namespaces={a}",
+            "nothing reads tls.existingSecret",
+        ),
+        (
+            "spoke.enabled=true,config.policy.limit=3",
+            "nothing reads config.policy",
+        ),
+        (
+            "spoke.enabled=true,key.value=a",
+            "set flux.enabled=true, or take key.value away",
+        ),
+        (
             "config.clusters[0].name=a,config.clusters[0].keys[0].env=A,config.clusters[0].inCluster=true,config.clusters[1].name=b,config.clusters[1].keys[0].env=B,config.clusters[1].inCluster=true",
             "runs in one of them",
         ),
@@ -215,4 +235,20 @@ fn the_chart_knows_every_setting_and_no_other() {
         .map(str::to_owned)
         .collect();
     assert_eq!(listed, known);
+}
+
+#[test]
+fn lists_and_addresses_are_taken_as_helmreboot_and_gateways_take_them() {
+    let own = "config.clusters[0].name=x,config.clusters[0].keys[0].env=A,config.clusters[0].inCluster=true,rbac.namespaces={a,b}";
+    let spoke = "spoke.enabled=true,flux.enabled=true,flux.namespaces={a},config.clusterName=a";
+    for set in [
+        format!("{own},config.clusters[0].sweepNamespaces=a \\, b\\,"),
+        format!("{own},config.clusters[0].sweepNamespaces={{a}}"),
+        format!("{spoke},flux.address=https://gateway.example.com/helmreboot/webhook/a"),
+    ] {
+        let Some(rendered) = chart(&["--set", &set]) else {
+            return;
+        };
+        rendered.unwrap_or_else(|error| panic!("{set}: {error}"));
+    }
 }

@@ -46,8 +46,8 @@ impl Breaker {
     }
 
     /// Whether nothing is left to remember.
-    pub(super) fn is_over(&self, caps: &Caps, now: Timestamp) -> bool {
-        let holds = self.is_open() && !self.is_idle();
+    pub(super) fn is_over(&self, flying: usize, caps: &Caps, now: Timestamp) -> bool {
+        let holds = self.is_open() && (!self.is_idle() || flying > 0);
         let longest = if holds {
             caps.max_wait * 2
         } else {
@@ -195,14 +195,28 @@ impl Breaker {
         self.failing.remove(release);
         self.waiting.remove(release);
         self.parked.remove(release);
-        if let Phase::Open { probe, next, .. } = &mut self.phase {
-            probe.take_if(|probe| probe == release);
-            next.take_if(|next| next == release);
-            if self.failing.is_empty() && self.is_idle() && flying == 0 {
-                self.phase = Phase::Closed;
-            }
+        let Phase::Open {
+            until, probe, next, ..
+        } = &mut self.phase
+        else {
+            return self.release(flying, now);
+        };
+        probe.take_if(|probe| probe == release);
+        // Whoever was to be tried next hands that on.
+        if next.take_if(|next| next == release).is_some()
+            && let Some(other) = self.waiting.pop_first()
+        {
+            *next = Some(other.clone());
+            return vec![Wake {
+                release: other,
+                at: *until,
+                released: None,
+            }];
         }
-        self.release(flying, now)
+        if self.failing.is_empty() && self.is_idle() && flying == 0 {
+            self.phase = Phase::Closed;
+        }
+        Vec::new()
     }
 
     /// Lets as many go as there is room for, those that were given up last, and closes when nobody is

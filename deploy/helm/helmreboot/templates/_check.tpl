@@ -1,11 +1,11 @@
 {{/* What a schema cannot say, each with what to write instead. */}}
 {{- define "helmreboot.check" -}}
+{{- if .Values.spoke.enabled }}{{ include "helmreboot.checkSpoke" . }}{{ end }}
 {{- include "helmreboot.checkNames" . }}
 {{- include "helmreboot.checkClusters" . }}
 {{- include "helmreboot.checkKeys" . }}
 {{- include "helmreboot.checkWays" . }}
 {{- include "helmreboot.checkPod" . }}
-{{- if .Values.spoke.enabled }}{{ include "helmreboot.checkSpoke" . }}{{ end }}
 {{- $sweep := include "helmreboot.sweep" . }}
 {{- $seconds := include "helmreboot.sweepSeconds" . | int }}
 {{- if not (or (has $sweep (list "watch" "off")) (and (ge $seconds 10) (le $seconds 604800))) }}
@@ -64,7 +64,7 @@
 {{- fail "flux.enabled wires the cluster that helmreboot runs in, and config.kubeconfig or config.context leads to another: set flux.enabled=false, and apply flux-config there" }}
 {{- end }}
 {{- range $own }}
-{{- $swept := kindIs "string" .sweepNamespaces | ternary (regexSplit ", *" (toString .sweepNamespaces) -1) .sweepNamespaces }}
+{{- $swept := kindIs "string" .sweepNamespaces | ternary (regexSplit "\\s*,\\s*" (toString .sweepNamespaces | trim) -1 | compact) .sweepNamespaces }}
 {{- if and $.Values.rbac.create $.Values.rbac.namespaces }}
 {{- if not .sweepNamespaces }}
 {{- fail (printf "rbac.namespaces gives rights in some namespaces only: list them under sweepNamespaces of the cluster %v in config.clusters too" .name) }}
@@ -157,14 +157,25 @@
 {{- fail (printf "spoke.enabled leaves out the Deployment, and %s is about it: set %s.enabled=false, and keep it for the hub" $what $what) }}
 {{- end }}
 {{- end }}
+{{- range $what, $set := dict "key.existingSecret" .Values.key.existingSecret "keysSecret" .Values.keysSecret "kubeconfigsSecret" .Values.kubeconfigsSecret "tls.existingSecret" .Values.tls.existingSecret }}
+{{- if $set }}
+{{- fail (printf "spoke.enabled leaves out the Deployment, and nothing reads %s: keep it for the hub, and name the Secret that Flux signs with in flux.secretName" $what) }}
+{{- end }}
+{{- end }}
+{{- range $key, $_ := omit (.Values.config | default dict) "clusterName" "clusters" }}
+{{- fail (printf "spoke.enabled leaves out the Deployment, and nothing reads config.%s: keep it for the hub" $key) }}
+{{- end }}
+{{- if and .Values.key.value (not .Values.flux.enabled) }}
+{{- fail "key.value is for Flux to sign with, and flux.enabled=false leaves Flux alone: set flux.enabled=true, or take key.value away" }}
+{{- end }}
 {{- if gt (int .Values.replicas) 1 }}
 {{- fail "spoke.enabled leaves out the Deployment: set replicas=1, and keep more for the hub" }}
 {{- end }}
 {{- if (.Values.config).clusters }}
 {{- fail "spoke.enabled is for the remote clusters of a hub, and config.clusters for the hub: keep one of them" }}
 {{- end }}
-{{- if and .Values.flux.enabled (not (regexMatch "^https?://[^/]+/webhook/." .Values.flux.address)) }}
-{{- fail (printf "flux.address is %q: write where the hub takes this cluster's alerts, such as https://helmreboot.example.com/webhook/prod-eu" .Values.flux.address) }}
+{{- if and .Values.flux.enabled (not (regexMatch "^https?://[^/]+(/.*)?/webhook/[^/]+$" .Values.flux.address)) }}
+{{- fail (printf "flux.address is %q: write where the hub takes this cluster's alerts, such as https://helmreboot.example.com/webhook/prod-eu, without a slash at the end" .Values.flux.address) }}
 {{- end }}
 {{- if and .Values.flux.enabled (not (hasSuffix (printf "/webhook/%s" (include "helmreboot.clusterName" .)) .Values.flux.address)) }}
 {{- fail (printf "flux.address ends with another cluster than %s, and the hub would refuse its alerts: set config.clusterName to the name in it" (include "helmreboot.clusterName" .)) }}

@@ -26,12 +26,12 @@ app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{/* The chart's own labels outrank commonLabels: selectors go by them. */}}
 {{- define "helmreboot.labels" -}}
 {{- $own := dict "app.kubernetes.io/version" .Chart.AppVersion "app.kubernetes.io/part-of" "helmreboot" "app.kubernetes.io/managed-by" .Release.Service "helm.sh/chart" (printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_") }}
-{{- toYaml (merge $own (include "helmreboot.selectorLabels" . | fromYaml) .Values.commonLabels) }}
+{{- toYaml (merge $own (include "helmreboot.selectorLabels" . | fromYaml) (.Values.commonLabels | default dict)) }}
 {{- end }}
 
 {{/* Labels of the pods, with those of the user that are not the chart's own. */}}
 {{- define "helmreboot.podLabels" -}}
-{{- toYaml (merge (include "helmreboot.selectorLabels" . | fromYaml) .Values.podLabels .Values.commonLabels) }}
+{{- toYaml (merge (include "helmreboot.selectorLabels" . | fromYaml) (.Values.podLabels | default dict) (.Values.commonLabels | default dict)) }}
 {{- end }}
 
 {{/* A changed configuration means new pods; what a monitor scrapes is not scraped by annotation too. */}}
@@ -42,12 +42,12 @@ app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- $_ := set $own "prometheus.io/scrape" "true" }}
 {{- $_ := set $own "prometheus.io/port" "8080" }}
 {{- end }}
-{{- toYaml (merge $own .Values.podAnnotations) }}
+{{- toYaml (merge $own (.Values.podAnnotations | default dict)) }}
 {{- end }}
 
 {{/* The labels of an object with further ones, given as a list of context and labels: no key may stand twice. */}}
 {{- define "helmreboot.labelsWith" -}}
-{{- toYaml (merge (include "helmreboot.labels" (index . 0) | fromYaml) (index . 1)) }}
+{{- toYaml (merge (include "helmreboot.labels" (index . 0) | fromYaml) (index . 1 | default dict)) }}
 {{- end }}
 
 {{- define "helmreboot.serviceAccount" -}}
