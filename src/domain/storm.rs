@@ -226,9 +226,7 @@ impl Storm {
         self.rate.forget(release);
         let mut wakes = Vec::new();
         for (cause, breaker) in &mut self.breakers {
-            let same = |flight: &&Flight| flight.cause == *cause;
-            let flying = self.flying.values().filter(same).count();
-            wakes.extend(breaker.forget(release, flying, now));
+            wakes.extend(breaker.forget(release, count(&self.flying, cause), now));
         }
         wakes
     }
@@ -247,10 +245,8 @@ impl Storm {
 
     fn forget_the_old(&mut self, now: Timestamp) {
         let (caps, flying) = (self.caps, &self.flying);
-        self.breakers.retain(|cause, breaker| {
-            let flying = flying.values().filter(|flight| flight.cause == *cause);
-            !breaker.is_over(flying.count(), &caps, now)
-        });
+        self.breakers
+            .retain(|cause, breaker| !breaker.is_over(count(flying, cause), &caps, now));
     }
 
     /// Restarts whose end has not been seen.
@@ -274,6 +270,12 @@ impl Storm {
             |(release, flight): &(&ReleaseRef, &Flight)| flight.cause == *cause && *release != but;
         self.flying.iter().filter(same).count()
     }
+}
+
+/// How many restarts run for that cause.
+fn count(flying: &BTreeMap<ReleaseRef, Flight>, cause: &Fingerprint) -> usize {
+    let same = |flight: &&Flight| flight.cause == *cause;
+    flying.values().filter(same).count()
 }
 
 #[cfg(test)]

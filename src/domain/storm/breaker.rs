@@ -203,15 +203,11 @@ impl Breaker {
         };
         probe.take_if(|probe| probe == release);
         // Whoever was to be tried next hands that on.
-        if next.take_if(|next| next == release).is_some()
-            && let Some(other) = self.waiting.pop_first()
-        {
-            *next = Some(other.clone());
-            return vec![Wake {
-                release: other,
-                at: *until,
-                released: None,
-            }];
+        if next.take_if(|next| next == release).is_some() {
+            *next = self.waiting.pop_first();
+            if next.is_some() {
+                return turn(next, *until);
+            }
         }
         if self.failing.is_empty() && self.is_idle() && flying == 0 {
             self.phase = Phase::Closed;
@@ -249,17 +245,23 @@ impl Breaker {
     fn reopen(&mut self, pause: SignedDuration, wait: SignedDuration, now: Timestamp) -> Vec<Wake> {
         let until = now.saturating_add(pause).unwrap_or(Timestamp::MAX);
         let next = self.waiting.pop_first();
+        let wakes = turn(&next, until);
         self.phase = Phase::Open {
             until,
             wait,
             probe: None,
-            next: next.clone(),
+            next,
         };
-        let wake = |release| Wake {
-            release,
-            at: until,
-            released: None,
-        };
-        next.into_iter().map(wake).collect()
+        wakes
     }
+}
+
+/// Tells whoever is to be tried next when to come.
+fn turn(next: &Option<ReleaseRef>, at: Timestamp) -> Vec<Wake> {
+    let wake = |release: &ReleaseRef| Wake {
+        release: release.clone(),
+        at,
+        released: None,
+    };
+    next.iter().map(wake).collect()
 }

@@ -64,8 +64,8 @@
 {{- fail "flux.enabled wires the cluster that helmreboot runs in, and config.kubeconfig or config.context leads to another: set flux.enabled=false, and apply flux-config there" }}
 {{- end }}
 {{- range $own }}
-{{- $swept := kindIs "string" .sweepNamespaces | ternary (regexSplit "\\s*,\\s*" (toString .sweepNamespaces | trim) -1 | compact) .sweepNamespaces }}
 {{- if and $.Values.rbac.create $.Values.rbac.namespaces }}
+{{- $swept := kindIs "string" .sweepNamespaces | ternary (regexSplit "\\s*,\\s*" (toString .sweepNamespaces | trim) -1 | compact) .sweepNamespaces }}
 {{- if not .sweepNamespaces }}
 {{- fail (printf "rbac.namespaces gives rights in some namespaces only: list them under sweepNamespaces of the cluster %v in config.clusters too" .name) }}
 {{- end }}
