@@ -154,7 +154,6 @@ impl App {
         metrics.started(clock.now());
         let webhook = Webhook {
             clusters: Arc::clone(&registry),
-            classifier,
             metrics,
             clock,
             settle,

@@ -34,6 +34,7 @@ pub mod policy;
 pub mod release;
 pub mod rules;
 pub mod said;
+pub mod short_hash;
 pub mod signature;
 pub mod storm;
 pub mod subject;

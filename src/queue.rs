@@ -186,7 +186,7 @@ impl Queue {
             return;
         };
         let again = hints.again.map(|due| {
-            let mut fresh = Pending::new(pending.failure, Source::Sweep, pending.verdict);
+            let mut fresh = Pending::new(pending.failure, Source::Sweep);
             fresh.failure.uid = None;
             (fresh, due)
         });

@@ -19,7 +19,6 @@ use crate::{
     config::SweepMode,
     domain::{
         alert::{Failure, ReleaseRef},
-        classify::Verdict,
         decide::{Trigger, Why},
         judge::Judgement,
         policy::Mode,
@@ -255,7 +254,7 @@ impl Sweep {
         self.outlook.failing(self.count());
         let uid = release.metadata.uid.as_str();
         if !self.hint(&name, Some(uid), release.at_rest()) && needs_a_look(&judgement, news) {
-            self.announce(&name, uid, judgement.verdict).await;
+            self.announce(&name, uid).await;
         }
         Some(name)
     }
@@ -279,14 +278,14 @@ impl Sweep {
     }
 
     /// Puts it into the queue. A full queue is waited for: nothing is lost.
-    async fn announce(&self, name: &ReleaseRef, uid: &str, verdict: Verdict) {
+    async fn announce(&self, name: &ReleaseRef, uid: &str) {
         let failure = Failure {
             release: name.clone(),
             uid: Some(uid.into()),
         };
         let due = self.shared.pace.settle;
         while !self.queue.contains(name) {
-            let pending = Pending::new(failure.clone(), Source::Sweep, verdict);
+            let pending = Pending::new(failure.clone(), Source::Sweep);
             match self.queue.offer(pending, Instant::now() + due) {
                 Admission::Queued => self.shared.metrics.found(&self.cluster.name, self.when),
                 Admission::Full => {
@@ -309,7 +308,7 @@ impl Sweep {
             self.shared.judge(&self.cluster.name),
             self.shared.clock.now(),
         );
-        judge.judge(Some(release), &trigger, Verdict::UNKNOWN, None, now)
+        judge.judge(Some(release), &trigger, None, now)
     }
 
     fn name(&self, release: &Release) -> ReleaseRef {
@@ -346,7 +345,7 @@ fn mark(release: &Release, judgement: &Judgement) -> u64 {
     judgement.policy.name.hash(&mut hasher);
     release.metadata.uid.hash(&mut hasher);
     release.config_key().to_string().hash(&mut hasher);
-    release.marks().to_string().hash(&mut hasher);
+    release.progress().to_string().hash(&mut hasher);
     release.annotation(REQUESTED_AT).hash(&mut hasher);
     hasher.finish()
 }

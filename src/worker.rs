@@ -16,7 +16,7 @@ use crate::{
         classify::Classifier,
         journal::Journal,
         judge::Judge,
-        ledger::Ended,
+        ledger::{self, Ended},
         policy::Policies,
         storm::{Outcome, StormControl, Wake},
     },
@@ -196,6 +196,11 @@ impl Worker {
                 Ok(mut observed) => {
                     let name = &pending.failure.release;
                     self.memory.restore(name, &mut observed.release);
+                    if let Some(noted) = ledger::note_return(&observed.release) {
+                        let uid = &observed.release.metadata.uid;
+                        self.memory.keep(name, uid, &noted);
+                        self.memory.restore(name, &mut observed.release);
+                    }
                     Some(observed)
                 }
                 Err(Error::Gone) => None,

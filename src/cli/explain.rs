@@ -17,7 +17,6 @@ use crate::{
     config::{Config, Flags, clusters::ClusterConfig},
     domain::{
         alert::{ReleaseRef, is_dns_name},
-        classify::Verdict,
         decide::Trigger,
         judge::Judge,
         release::Release,
@@ -74,7 +73,7 @@ pub async fn explain(matches: &ArgMatches, flags: &Flags) -> anyhow::Result<Exit
             settled: settled(release, now),
             ..Trigger::default()
         };
-        let judgement = judge.judge(Some(release), &trigger, Verdict::UNKNOWN, None, now);
+        let judgement = judge.judge(Some(release), &trigger, None, now);
         let text = if wish.json {
             print::json(release, &judgement)?
         } else {

@@ -39,6 +39,8 @@ pub struct FakeFlux {
     world: Arc<Mutex<World>>,
     /// Wakes up what waits for helm-controller to be there again.
     started: Arc<Notify>,
+    /// Wakes up the work on one release.
+    wakes: Arc<Mutex<BTreeMap<Key, Arc<Notify>>>>,
 }
 
 /// What is true outside of Flux.
@@ -52,6 +54,8 @@ struct World {
     unready: BTreeSet<Key>,
     /// What Helm has stored.
     storage: BTreeMap<Key, Helm>,
+    /// Values that come from a ConfigMap (`spec.valuesFrom`), as text.
+    values_from: BTreeMap<Key, String>,
     /// When Helm ran.
     runs: BTreeMap<Key, Vec<Timestamp>>,
 }
@@ -93,6 +97,7 @@ impl FakeFlux {
             speed,
             world: Arc::default(),
             started: Arc::default(),
+            wakes: Arc::default(),
         }
     }
 
@@ -120,6 +125,18 @@ impl FakeFlux {
         } else {
             world.unready.insert(key.clone())
         };
+    }
+
+    /// Values of the release that come from a ConfigMap change. helm-controller watches it (label
+    /// `reconcile.fluxcd.io/watch: Enabled`), and the generation stays what it was.
+    pub fn set_values_from(&self, key: &Key, values: &str) {
+        self.world()
+            .values_from
+            .insert(key.clone(), values.to_owned());
+        let wakes = self.wakes.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(wake) = wakes.get(key) {
+            wake.notify_one();
+        }
     }
 
     /// When Helm installed or upgraded the release, whatever came of it.
@@ -157,6 +174,9 @@ impl FakeFlux {
                         let wake = Arc::new(Notify::new());
                         wake.notify_one();
                         tasks.spawn(self.clone().work(key.clone(), Arc::clone(&wake)));
+                        let mut wakes = self.wakes.lock().unwrap_or_else(PoisonError::into_inner);
+                        wakes.insert(key.clone(), Arc::clone(&wake));
+                        drop(wakes);
                         known.insert(key, (mark, wake));
                     }
                 }

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::domain::{
     journal::Journal,
-    ledger::{ATTEMPTS, GAVE_UP},
+    ledger::{GAVE_UP, RESTARTS},
     signature::{Key as SigningKey, SIGNATURE_HEADER, Secret},
 };
 
@@ -247,7 +247,7 @@ fn end(role: &Role, spoke: &Spoke, journal: &Journal) -> End {
     let key = role.key();
     let object = spoke.cluster.get(&key).unwrap_or_default();
     let annotation = |name: &str| object["metadata"]["annotations"][name].as_str();
-    let restarts = annotation(ATTEMPTS)
+    let restarts = annotation(RESTARTS)
         .and_then(|attempts| attempts.parse().ok())
         .unwrap_or_default();
     let last = last_word(journal, role.cluster, &key.namespace, &key.name);

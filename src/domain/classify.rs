@@ -7,6 +7,7 @@
 //! failures, the worst counts, and each must be known.
 
 use std::{
+    cell::OnceCell,
     collections::BTreeMap,
     ops::Range,
     sync::{Arc, LazyLock},
@@ -29,6 +30,7 @@ mod text;
 pub use patterns::check;
 use patterns::{Matches, Patterns};
 pub use text::HEAD_LIMIT;
+use text::Quotes;
 
 /// A class, and the rule that says so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -213,6 +215,7 @@ impl Classifier {
             text,
             reason: said.reason,
             matches: self.patterns.matches(text),
+            quotes: OnceCell::new(),
         }
     }
 }
@@ -240,6 +243,8 @@ struct Reading<'a> {
     text: &'a str,
     reason: &'a str,
     matches: Matches<'a>,
+    /// Found when they are first asked for: most messages never are.
+    quotes: OnceCell<Quotes<'a>>,
 }
 
 impl Reading<'_> {
@@ -303,10 +308,9 @@ impl Reading<'_> {
     fn counts(&self, index: usize, rule: &Rule, exceptions: &[Range<usize>]) -> bool {
         let passing = rule.class == Class::Transient && rule.rank == Rank::Ordinary;
         if passing && self.text.contains('"') {
+            let quotes = self.quotes.get_or_init(|| Quotes::of(self.text));
             let mut spans = self.spans(index).peekable();
-            if spans.peek().is_some()
-                && spans.all(|span| text::quoted(self.text, span.start, span.end))
-            {
+            if spans.peek().is_some() && spans.all(|span| quotes.around(&span)) {
                 return false;
             }
         }

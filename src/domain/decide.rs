@@ -19,8 +19,6 @@ pub use rows::TABLE;
 /// What made us look.
 #[derive(Clone, Debug, Default)]
 pub struct Trigger {
-    /// An alert named the release; otherwise its own status did.
-    pub alerted: bool,
     /// The UID the alert named.
     pub uid: Option<Box<str>>,
     /// Whether the release was looked at before for the same failure: one look has passed already.
@@ -35,7 +33,7 @@ pub struct Trigger {
 pub struct Case<'a> {
     /// What made us look.
     pub trigger: &'a Trigger,
-    /// What the live conditions, or where those are silent the alert, are worth.
+    /// What the failure text of the live conditions is worth.
     pub verdict: Verdict,
     /// What the API server holds, `None` if nothing.
     pub release: Option<&'a Release>,

@@ -37,13 +37,12 @@ pub struct Judgement {
 }
 
 impl Judge<'_> {
-    /// Judges what the API server holds. `said` is what an alert's message is worth; it counts where the
-    /// live object is silent.
+    /// Judges what the API server holds, and nothing else: an alert names a release, and what it says of it
+    /// counts for nothing.
     pub fn judge(
         &self,
         release: Option<&Release>,
         trigger: &Trigger,
-        said: Verdict,
         hold: Option<Hold>,
         now: Timestamp,
     ) -> Judgement {
@@ -52,7 +51,7 @@ impl Judge<'_> {
             None => (self.policies.base.clone(), Vec::new()),
         };
         let live = release.and_then(|release| self.classifier.release(release));
-        let verdict = live.unwrap_or(said);
+        let verdict = live.unwrap_or(Verdict::UNKNOWN);
         policy.limit = policy.limit_for(verdict.budget);
         let (decision, row) = explain(&Case {
             trigger,

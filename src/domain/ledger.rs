@@ -4,23 +4,25 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use sha2::{Digest, Sha256};
 
-use super::release::{FORCE_AT, Marks, REQUESTED_AT, RESET_AT, Release, Truth};
+use super::{
+    release::{FORCE_AT, REQUESTED_AT, RESET_AT, Release, Truth},
+    short_hash::short_hash,
+};
 
-/// Time of the last restart.
+mod state;
+use state::{Before, Read, State};
+pub use state::{time_of, token_of};
+
+/// For people: time of the last restart.
 pub const LAST_RESTART: &str = "helmreboot.io/last-restart";
-/// Restarts charged to the config key.
-pub const ATTEMPTS: &str = "helmreboot.io/attempts";
-/// What the attempts count against.
-pub const CONFIG_KEY: &str = "helmreboot.io/config-key";
-/// The rule that named the cause.
+/// For people: restarts charged to the configuration of the last one.
+pub const RESTARTS: &str = "helmreboot.io/restarts";
+/// For people: the rule that named the cause.
 pub const CAUSE: &str = "helmreboot.io/cause";
-/// The token of the last restart.
-pub const TOKEN: &str = "helmreboot.io/token";
-/// Where Flux's books stood before it.
-pub const BEFORE: &str = "helmreboot.io/before";
-/// When and why helmreboot stopped.
+/// For helmreboot: versioned JSON with everything that must survive the process.
+pub const STATE: &str = "helmreboot.io/state";
+/// For people: when and why helmreboot stopped.
 pub const GAVE_UP: &str = "helmreboot.io/gave-up";
 /// Set by people: any new value renews the budget.
 pub const RENEW: &str = "helmreboot.io/renew";
@@ -59,8 +61,11 @@ words! {
 /// What the ledger says about the configuration Flux last tried.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Standing {
-    /// Restarts charged so far.
+    /// Restarts charged to it so far.
     pub attempts: u32,
+    /// Restarts since the last success or renewal, whatever the configuration: the wait between two
+    /// grows with these.
+    pub total: u32,
     /// The last restart: when, and its token.
     pub last: Option<(Timestamp, String)>,
     /// Whether giving up was already reported.
@@ -76,46 +81,50 @@ pub struct Standing {
 /// Tokens for one restart: the first, and two more where Flux swallows them.
 pub const SENDS: u32 = 3;
 
-/// Reads the ledger. A new config key, a new value of [`RENEW`] and a success since the last restart
-/// start afresh; time alone does not. A count that somebody removed or made unreadable counts as spent.
-/// Whoever removes the whole ledger removes the budget with it, which is why a worker also keeps what it
+/// Reads the ledger. A success since the last restart and a new value of [`RENEW`] start afresh; a new
+/// config key starts a count of its own; time alone does nothing. A state that cannot be read counts as
+/// spent. Removing the whole ledger removes the budget with it, which is why a worker also keeps what it
 /// wrote itself.
 pub fn standing(release: &Release) -> Standing {
-    let Some(key) = release.annotation(CONFIG_KEY) else {
-        return Standing::default();
+    let state = match State::of(release) {
+        Read::State(state) => state,
+        Read::Nothing => return Standing::default(),
+        Read::Unreadable if renewal(release).is_some() => return Standing::default(),
+        Read::Unreadable => {
+            return Standing {
+                attempts: u32::MAX,
+                total: u32::MAX,
+                gave_up: release.annotation(GAVE_UP).is_some(),
+                ..Standing::default()
+            };
+        }
     };
-    let before = Before::of(release);
-    let succeeded =
-        Marks::version_of(before.marks).is_some_and(|version| release.succeeded_after(version));
-    if !same_config(key, release) || succeeded {
+    if state.succeeded(release) {
         return Standing::default();
     }
-    let attempts = release
-        .annotation(ATTEMPTS)
-        .and_then(|attempts| attempts.parse().ok());
-    let token = release.annotation(TOKEN).unwrap_or_default();
-    let last = release
-        .annotation(LAST_RESTART)
-        .and_then(|at| Some((at.parse().ok()?, token.to_owned())));
-    if !same_budget(key, release) {
+    let last = state.last().map(|at| (at, state.token.clone()));
+    if is_renewed(&state, release) {
         // A renewal that comes anew at every sync must not lead to a restart at every sync.
         return Standing {
             last,
             ..Standing::default()
         };
     }
-    let requested = release.annotation(REQUESTED_AT);
-    let contested =
-        requested.is_some_and(|value| value != token && before.was == Some(&*short_hash(value)));
+    let token = state.token.as_str();
+    let attempts = state.attempts(&release.config_key());
+    let contested = release
+        .annotation(REQUESTED_AT)
+        .is_some_and(|value| value != token && state.was == Some(short_hash(value)));
     Standing {
-        attempts: attempts.unwrap_or(u32::MAX),
+        attempts,
+        total: state.total,
         last,
-        gave_up: release.annotation(GAVE_UP).is_some(),
-        sends: before.sends,
+        gave_up: attempts > 0 && release.annotation(GAVE_UP).is_some(),
+        sends: state.sends,
         // A plain request may rightly lead to nothing; a reset or force may not.
         swallowed: (release.annotation(RESET_AT) == Some(token)
             || release.annotation(FORCE_AT) == Some(token))
-            && ended(release, token) == Some(Ended::Swallowed),
+            && outcome(&state, release) == Some(Ended::Swallowed),
         contested,
     }
 }
@@ -141,7 +150,7 @@ pub struct Stamp {
     pub salt: u32,
 }
 
-/// What a restart writes: one fresh token under every request key, and the ledger of the episode.
+/// What a restart writes: one fresh token under every request key, and the ledger.
 pub fn restart(
     release: &Release,
     order: Order,
@@ -151,19 +160,31 @@ pub fn restart(
 ) -> Changes {
     let now = stamp.now;
     let token = fresh_token(release, stamp);
-    let was = release
+    let mut state = match State::of(release) {
+        Read::State(state) if !state.succeeded(release) && !is_renewed(&state, release) => state,
+        Read::State(old) => State::new(release, old.renewed),
+        Read::Nothing | Read::Unreadable => State::new(release, None),
+    };
+    if order.sends > 1 {
+        state.resent(now);
+    } else {
+        state.charge(&release.config_key(), now);
+    }
+    state.token.clone_from(&token);
+    state.sends = order.sends;
+    state.before = Before::from(&release.progress());
+    let replaced = release
         .annotation(REQUESTED_AT)
-        .filter(|value| !value.is_empty())
-        .map_or_else(|| "-".to_owned(), short_hash);
-    let before = format!("{}{SENT}{} was={was}", release.marks(), order.sends);
+        .filter(|value| !value.is_empty());
+    state.was = replaced.map(short_hash);
+    // One that was taken away is remembered, so that the same value again is none.
+    state.renewed = renewal(release).or(state.renewed);
     let mut changes = Changes::from([
         (REQUESTED_AT, Some(token.clone())),
-        (LAST_RESTART, Some(now.to_string())),
-        (ATTEMPTS, Some(order.attempt.to_string())),
-        (CONFIG_KEY, Some(budget_key(release))),
+        (LAST_RESTART, Some(format!("{now:.0}"))),
+        (RESTARTS, Some(order.attempt.to_string())),
         (CAUSE, Some(cause.to_owned())),
-        (BEFORE, Some(before)),
-        (TOKEN, Some(token.clone())),
+        (STATE, Some(state.text())),
     ]);
     match order.action {
         Action::Request => {}
@@ -180,74 +201,26 @@ pub fn restart(
     changes
 }
 
-/// Parts of [`BEFORE`]: Flux's books, tokens sent, and a hash of the request that stood there.
-struct Before<'a> {
-    marks: &'a str,
-    sends: u32,
-    was: Option<&'a str>,
+/// What to remember of a release that went back to a configuration that was restarted before: those it
+/// alternates between share one budget. `None` if it did not, or if that is known.
+pub fn note_return(release: &Release) -> Option<Changes> {
+    let Read::State(mut state) = State::of(release) else {
+        return None;
+    };
+    let news = state.note_return(&release.config_key());
+    news.then(|| Changes::from([(STATE, Some(state.text()))]))
 }
 
-/// Between the marks and what follows them.
-const SENT: &str = " sends=";
-
-impl<'a> Before<'a> {
-    fn of(release: &'a Release) -> Self {
-        let text = release.annotation(BEFORE).unwrap_or_default();
-        let (marks, rest) = text.rsplit_once(SENT).unwrap_or((text, ""));
-        let (sends, was) = rest.split_once(" was=").unwrap_or((rest, "-"));
-        Self {
-            marks,
-            sends: sends.parse().unwrap_or(1),
-            was: Some(was).filter(|was| *was != "-"),
-        }
-    }
+/// Whether a person has renewed the budget since the last restart. Taking the annotation away is no
+/// renewal.
+fn is_renewed(state: &State, release: &Release) -> bool {
+    renewal(release).is_some_and(|renewal| state.renewed != Some(renewal))
 }
 
-/// The config key, and behind `~` which renewal it was. One that was taken away is remembered, so that
-/// the same value again is none.
-fn budget_key(release: &Release) -> String {
-    let key = release.config_key();
-    let written = release.annotation(CONFIG_KEY).map(parts_of);
-    let last = written.and_then(|(written, renewal)| {
-        renewal
-            .filter(|_| written == key.to_string())
-            .map(str::to_owned)
-    });
-    match renewal(release).or(last) {
-        Some(renewal) => format!("{key}~{renewal}"),
-        None => key.to_string(),
-    }
-}
-
-/// What somebody wrote to renew the budget; nothing but white space is nothing.
+/// What a person wrote to renew the budget; nothing but white space is nothing.
 fn renewal(release: &Release) -> Option<String> {
     let value = release.annotation(RENEW)?.trim();
     (!value.is_empty()).then(|| short_hash(value))
-}
-
-/// A written key: the config key, and the renewal.
-fn parts_of(written: &str) -> (&str, Option<&str>) {
-    written
-        .rsplit_once('~')
-        .map_or((written, None), |(key, renewal)| (key, Some(renewal)))
-}
-
-/// Whether a key that was written speaks of today's configuration, and nobody renewed since. Taking the
-/// renewal away is none.
-fn same_budget(written: &str, release: &Release) -> bool {
-    same_config(written, release) && {
-        let (_, renewed) = parts_of(written);
-        renewal(release).is_none_or(|renewal| renewed == Some(renewal.as_str()))
-    }
-}
-
-fn same_config(written: &str, release: &Release) -> bool {
-    parts_of(written).0 == release.config_key().to_string()
-}
-
-/// Enough of a hash to tell two values apart that people wrote.
-fn short_hash(value: &str) -> String {
-    hex::encode(&Sha256::digest(value.as_bytes())[..4])
 }
 
 /// What giving up writes: when and why, once.
@@ -266,12 +239,18 @@ pub fn counted(attempts: u32) -> String {
     }
 }
 
-/// Whether, and how, the episode that began with `token` has ended.
+/// Whether, and how, the restart with `token` has ended.
 pub fn ended(release: &Release, token: &str) -> Option<Ended> {
-    let same = release
-        .annotation(CONFIG_KEY)
-        .is_some_and(|key| same_budget(key, release));
-    let foreign = release.annotation(REQUESTED_AT) != Some(token) || !same;
+    match State::of(release) {
+        Read::State(state) if state.token == token => outcome(&state, release),
+        _ => Some(Ended::Superseded),
+    }
+}
+
+/// Whether, and how, the last restart has ended.
+fn outcome(state: &State, release: &Release) -> Option<Ended> {
+    let same = state.is_for(&release.config_key()) && !is_renewed(state, release);
+    let foreign = release.annotation(REQUESTED_AT) != Some(state.token.as_str()) || !same;
     if release.metadata.deletion_timestamp.is_some() || release.spec.suspend || foreign {
         return Some(Ended::Superseded);
     }
@@ -285,7 +264,7 @@ pub fn ended(release: &Release, token: &str) -> Option<Ended> {
     if working || !release.failing() {
         return None;
     }
-    let moved = Before::of(release).marks != release.marks().to_string();
+    let moved = state.before != Before::from(&release.progress());
     Some(if moved {
         Ended::FailedAgain
     } else {
@@ -314,11 +293,12 @@ fn fresh_token(release: &Release, stamp: Stamp) -> String {
     first
 }
 
-/// The token of our own restart, while Flux has not taken notice of it: an episode has begun, whoever
-/// began it and whatever became of their process.
-pub fn running(release: &Release) -> Option<&str> {
-    let token = release.annotation(TOKEN)?;
-    (release.token_pending() && release.annotation(REQUESTED_AT) == Some(token)).then_some(token)
+/// The token of our own restart, while Flux has not taken notice of it: a restart runs, whichever process
+/// began it.
+pub fn running(release: &Release) -> Option<String> {
+    let token = token_of(release.annotation(STATE)?)?;
+    let runs = release.token_pending() && release.annotation(REQUESTED_AT) == Some(token.as_str());
+    runs.then_some(token)
 }
 
 #[cfg(test)]

@@ -2,8 +2,8 @@
 //! `backoff.factor`, `backoff.maxDuration`.
 //!
 //! A release gets the first policy that matches it. Its annotations may always narrow that; they widen
-//! it only as far as the policy's `allow` says, because whoever may edit a release is not whoever runs
-//! helmreboot.
+//! it only as far as the policy's `allow` says, because the owner of a release is often not the operator
+//! of helmreboot. A value that cannot be read narrows: the release is left alone or only observed.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -12,9 +12,10 @@ use sha2::{Digest, Sha256};
 
 use super::{classify::Class, ledger::RENEW, release::Release};
 
-/// Set by people: `"false"` keeps helmreboot away from this release.
+/// Set by people: `"false"`, or anything that is not `"true"`, keeps helmreboot away from this release.
 pub const ENABLED: &str = "helmreboot.io/enabled";
-/// Set by people: `"observe"` decides and reports, and writes nothing on this release.
+/// Set by people: `"observe"`, or anything that is not `"act"`, decides and reports, and writes nothing on
+/// this release.
 pub const MODE: &str = "helmreboot.io/mode";
 /// Set by people: the name of a policy.
 pub const POLICY: &str = "helmreboot.io/policy";
@@ -184,10 +185,13 @@ impl Policies {
                     }
                     policy = narrowed;
                 }
-                None => odd.push(Odd {
-                    annotation: POLICY,
-                    problem: "there is no policy of that name",
-                }),
+                None => {
+                    policy.mode = Mode::Observe;
+                    odd.push(Odd {
+                        annotation: POLICY,
+                        problem: "there is no policy of that name; nothing is written on this release until there is",
+                    });
+                }
             }
         }
         // What is switched to observing as a whole stays so, whatever policy was chosen.
@@ -230,6 +234,16 @@ impl Match {
     }
 }
 
+/// A truth value as people write it in annotations, in upper or lower case. `None` for anything else: the
+/// caller then does less, because a person wanted something and what it was is not known.
+fn truth(value: &str) -> Option<bool> {
+    match value.to_ascii_lowercase().as_str() {
+        "true" | "t" | "yes" | "y" | "on" | "1" | "enabled" => Some(true),
+        "false" | "f" | "no" | "n" | "off" | "0" | "disabled" => Some(false),
+        _ => None,
+    }
+}
+
 fn stands_for(pattern: &str, name: &str) -> bool {
     match pattern.strip_suffix('*') {
         Some(start) => name.starts_with(start),
@@ -250,25 +264,27 @@ impl Policy {
             }
         };
         read(ENABLED, &mut |value| {
-            match value.to_ascii_lowercase().as_str() {
-                "false" => self.enabled = false,
-                "true" => {}
-                _ => return Err("write \"false\" to keep helmreboot away"),
-            }
-            Ok(())
+            let enabled = truth(value);
+            self.enabled &= enabled.unwrap_or(false);
+            let problem = "expected \"true\" or \"false\"; helmreboot leaves this release alone until it is one of them";
+            enabled.map(drop).ok_or(problem)
         });
         read(MODE, &mut |value| {
-            match value {
-                "observe" => self.mode = Mode::Observe,
-                "act" => {}
-                _ => return Err("write \"observe\" to have nothing written here"),
+            let acts = value.eq_ignore_ascii_case("act");
+            if !acts {
+                self.mode = Mode::Observe;
             }
-            Ok(())
+            let known = acts || value.eq_ignore_ascii_case("observe");
+            let problem = "expected \"act\" or \"observe\"; nothing is written on this release until it is \"act\"";
+            known.then_some(()).ok_or(problem)
         });
         read(LIMIT, &mut |value| {
-            let limit: u32 = value
-                .parse()
-                .map_err(|_| "write a number of restarts, such as \"2\"")?;
+            let Ok(limit) = value.parse::<u32>() else {
+                self.limit = 0;
+                return Err(
+                    "expected a number of restarts such as \"2\"; it counts as 0 until it is one",
+                );
+            };
             let most = self.limit.max(self.allow.limit);
             self.limit = limit.min(most);
             self.own_limit = limit <= most;
@@ -278,15 +294,16 @@ impl Policy {
             Ok(())
         });
         read(AFTER_ROLLBACK, &mut |value| {
-            match value {
-                "true" if self.after_rollback || self.allow.after_rollback => {
-                    self.after_rollback = true;
-                }
-                "true" => return Err("the policy's allow.afterRollback forbids it"),
-                "false" => self.after_rollback = false,
-                _ => return Err("write \"true\" or \"false\""),
+            let wanted = truth(value);
+            let allowed = self.after_rollback || self.allow.after_rollback;
+            self.after_rollback = wanted == Some(true) && allowed;
+            match wanted {
+                Some(true) if !allowed => Err("the policy's allow.afterRollback forbids it"),
+                Some(_) => Ok(()),
+                None => Err(
+                    "expected \"true\" or \"false\"; it counts as \"false\" until it is one of them",
+                ),
             }
-            Ok(())
         });
         read(RENEW, &mut |value| {
             if value.is_empty() {

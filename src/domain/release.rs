@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 
-use super::said::Said;
+use super::{said::Said, short_hash::short_hash};
 
 /// The annotation whose changed value wakes Flux.
 pub const REQUESTED_AT: &str = "reconcile.fluxcd.io/requestedAt";
@@ -175,14 +175,21 @@ pub struct TestHook {
     pub phase: String,
 }
 
-/// What a budget counts against: a new one renews it. Generation, attempted chart version and values.
+/// What a budget counts against: generation, attempted chart version and values.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ConfigKey(String);
+pub struct ConfigKey {
+    generation: i64,
+    /// Chart version and digest of the values, bounded.
+    config: String,
+}
 
 /// What shows that Flux did something: compared before and after a restart. The handled tokens are no
 /// part of it, for Flux records them even when it does nothing (`fluxcd/pkg:apis/meta/annotations.go`).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Marks(String);
+pub struct Progress {
+    revision: i64,
+    text: String,
+}
 
 impl Release {
     /// The condition of that type.
@@ -247,46 +254,31 @@ impl Release {
     pub fn config_key(&self) -> ConfigKey {
         let status = &self.status;
         let digest = status.last_attempted_config_digest.as_deref();
-        let digest = digest
-            .or(status.last_attempted_values_checksum.as_deref())
-            .unwrap_or("-");
-        let short: String = digest
-            .rsplit(':')
-            .next()
-            .unwrap_or(digest)
-            .chars()
-            .take(12)
-            .collect();
-        let revision: String = status
-            .last_attempted_revision
-            .as_deref()
-            .unwrap_or("-")
-            .chars()
-            .take(80)
-            .collect();
-        ConfigKey(format!(
-            "{}/{revision}/{short}",
-            self.metadata.generation.unwrap_or_default()
-        ))
+        let digest = digest.or(status.last_attempted_values_checksum.as_deref());
+        ConfigKey {
+            generation: self.metadata.generation.unwrap_or_default(),
+            config: config(status.last_attempted_revision.as_deref(), digest),
+        }
     }
 
-    /// Where Flux's own books stand.
+    /// Flux's own records of what it did.
     ///
-    /// Besides version and counters it holds when Helm last ran: after an uninstall remediation the
+    /// Besides version and counters they hold when Helm last ran: after an uninstall remediation the
     /// version starts again and the counters can read the same as before
     /// (`recorded/uninstalled-then-reset`).
-    pub fn marks(&self) -> Marks {
+    pub fn progress(&self) -> Progress {
         let status = &self.status;
         let newest = self.newest();
-        Marks(format!(
-            "v{} ran={} failures={}/{}/{} revision={}",
-            newest.map_or(0, |snapshot| snapshot.version),
+        let revision = newest.map_or(0, |snapshot| snapshot.version);
+        let text = format!(
+            "v{revision} ran={} failures={}/{}/{} revision={}",
             newest.map_or("-", |snapshot| snapshot.last_deployed.as_str()),
             status.failures,
             status.install_failures,
             status.upgrade_failures,
             status.last_attempted_revision.as_deref().unwrap_or("-"),
-        ))
+        );
+        Progress { revision, text }
     }
 
     /// The newest Helm revision; a later run outranks a higher number.
@@ -295,33 +287,60 @@ impl Release {
         history.max_by_key(|snapshot| (snapshot.last_deployed.as_str(), snapshot.version))
     }
 
-    /// Whether the configuration Flux last tried was deployed well as a revision newer than `version`.
+    /// Whether a configuration, by its hash, was deployed well as a revision newer than `revision`.
+    /// `current` says that it is the one Flux last tried, so that what conditions say is about it.
     /// A rollback deploys too, and so does an upgrade whose tests fail: neither is a success. Revisions
-    /// are compared rather than times, for Flux's clock is not ours.
-    pub fn succeeded_after(&self, version: i64) -> bool {
-        let status = &self.status;
-        if self.is("TestSuccess", Truth::False) || self.is("Remediated", Truth::True) {
+    /// are compared rather than times, because Flux's clock is another one.
+    pub fn deployed_after(&self, revision: i64, config_hash: &str, current: bool) -> bool {
+        let undone = self.is("TestSuccess", Truth::False) || self.is("Remediated", Truth::True);
+        if current && undone {
             return false;
         }
-        status.history.iter().any(|snapshot| {
-            snapshot.status == "deployed"
-                && snapshot.version > version
+        self.status.history.iter().any(|snapshot| {
+            ["deployed", "superseded"].contains(&snapshot.status.as_str())
+                && snapshot.version > revision
                 && snapshot
                     .test_hooks
                     .values()
                     .all(|hook| hook.phase != "Failed")
-                && Some(snapshot.config_digest.as_str())
-                    == status.last_attempted_config_digest.as_deref()
-                && Some(snapshot.chart_version.as_str())
-                    == status.last_attempted_revision.as_deref()
+                && snapshot.config_hash() == config_hash
         })
     }
 }
 
-impl Marks {
-    /// The newest revision in marks that were written as text.
-    pub fn version_of(text: &str) -> Option<i64> {
-        text.strip_prefix('v')?.split(' ').next()?.parse().ok()
+impl Snapshot {
+    /// As [`ConfigKey::config_hash`].
+    fn config_hash(&self) -> String {
+        let digest = Some(self.config_digest.as_str()).filter(|digest| !digest.is_empty());
+        short_hash(&config(Some(&self.chart_version), digest))
+    }
+}
+
+/// Chart version and digest of the values, cut to what tells two apart.
+fn config(revision: Option<&str>, digest: Option<&str>) -> String {
+    let digest = digest.unwrap_or("-");
+    let digest = digest.rsplit(':').next().unwrap_or(digest);
+    let cut = |text: &str, most: usize| text.chars().take(most).collect::<String>();
+    format!("{}/{}", cut(revision.unwrap_or("-"), 80), cut(digest, 12))
+}
+
+impl ConfigKey {
+    /// A short name for it, for the state on the release: generation, a hyphen, and
+    /// [`Self::config_hash`].
+    pub fn id(&self) -> String {
+        format!("{}-{}", self.generation, self.config_hash())
+    }
+
+    /// Of chart version and values alone: the same in `status.history`, which knows no generation.
+    pub fn config_hash(&self) -> String {
+        short_hash(&self.config)
+    }
+}
+
+impl Progress {
+    /// The newest Helm revision; 0 before the first.
+    pub fn revision(&self) -> i64 {
+        self.revision
     }
 }
 
@@ -333,13 +352,13 @@ fn or_default<'de, D: Deserializer<'de>, T: DeserializeOwned + Default>(
 
 impl fmt::Display for ConfigKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        write!(f, "{}/{}", self.generation, self.config)
     }
 }
 
-impl fmt::Display for Marks {
+impl fmt::Display for Progress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.text)
     }
 }
 

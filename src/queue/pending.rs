@@ -5,9 +5,8 @@ use tokio::time::Instant;
 
 use crate::domain::{
     alert::Failure,
-    classify::Verdict,
     decide::Why,
-    ledger::{Changes, Order, TOKEN},
+    ledger::{Changes, Order, STATE, token_of},
     words,
 };
 
@@ -28,8 +27,6 @@ pub struct Pending {
     pub failure: Failure,
     /// Who said so.
     pub source: Source,
-    /// What the message is worth; used where the live object is silent.
-    pub verdict: Verdict,
     /// When the failure was announced.
     pub since: Instant,
     /// Looks taken for this failure.
@@ -69,20 +66,24 @@ pub struct Tried {
 }
 
 impl Tried {
+    /// The state it carries; no two are alike, for each has a fresh token.
+    pub fn state(&self) -> Option<&str> {
+        self.changes.get(STATE)?.as_deref()
+    }
+
     /// The token it carries.
-    pub fn token(&self) -> Option<&str> {
-        self.changes.get(TOKEN)?.as_deref()
+    pub fn token(&self) -> Option<String> {
+        token_of(self.state()?)
     }
 }
 
 impl Pending {
     /// A failure that was just announced.
-    pub fn new(failure: Failure, source: Source, verdict: Verdict) -> Self {
+    pub fn new(failure: Failure, source: Source) -> Self {
         let since = Instant::now();
         Self {
             failure,
             source,
-            verdict,
             since,
             looks: 0,
             errors: 0,

@@ -1,5 +1,5 @@
 use super::*;
-use crate::domain::{alert::Failure, classify::Verdict};
+use crate::domain::alert::Failure;
 
 fn pending(name: &str) -> Pending {
     let release = ReleaseRef {
@@ -7,11 +7,7 @@ fn pending(name: &str) -> Pending {
         namespace: "apps".into(),
         name: name.into(),
     };
-    Pending::new(
-        Failure { release, uid: None },
-        Source::Alert,
-        Verdict::UNKNOWN,
-    )
+    Pending::new(Failure { release, uid: None }, Source::Alert)
 }
 
 fn soon(seconds: u64) -> Instant {

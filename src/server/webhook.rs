@@ -23,8 +23,6 @@ use crate::{
     domain::{
         alert::{BadField, Event, Failure, Ignored, Meaning},
         answer::Answer,
-        classify::Classifier,
-        said::Said,
         signature::{self, SIGNATURE_HEADER, Tag},
     },
     metrics::Metrics,
@@ -49,8 +47,6 @@ pub const DEFAULT_CLUSTER: &str = "default";
 pub struct Webhook {
     /// Who may speak.
     pub clusters: Arc<Registry>,
-    /// What a message is worth.
-    pub classifier: Arc<Classifier>,
     /// What is counted.
     pub metrics: Metrics,
     /// What time it is.
@@ -249,12 +245,7 @@ impl Webhook {
             name,
             ..Accepted::default()
         };
-        let pending = Pending::new(
-            failure,
-            Source::Alert,
-            self.classifier
-                .verdict(Said::by_event(&event.reason, &event.message)),
-        );
+        let pending = Pending::new(failure, Source::Alert);
         match member.queue.offer(pending, Instant::now() + self.settle) {
             Admission::Queued => Ok(self.accepted(member, Answer::Queued, details)),
             Admission::Merged => Ok(self.accepted(member, Answer::Merged, details)),

@@ -15,7 +15,7 @@ use crate::{
         release::Release,
         storm::Outcome,
     },
-    queue::{Pending, Source, Tried},
+    queue::{Pending, Tried},
 };
 
 /// A look at what is there: everything that acting on it needs.
@@ -42,15 +42,13 @@ impl Worker {
                 .unwrap_or(Timestamp::MIN)
         };
         let trigger = Trigger {
-            alerted: pending.source == Source::Alert,
             uid: pending.failure.uid.clone(),
             settled: pending.looks > 1,
             released: pending.released.map(there),
         };
-        let said = pending.verdict;
         let judge = |hold| {
             let judge = self.shared.judge(&self.cluster.name);
-            judge.judge(release, &trigger, said, hold, now)
+            judge.judge(release, &trigger, hold, now)
         };
         let mut judgement = judge(None);
         // A restart that ended makes room before another asks for it.

@@ -5,6 +5,7 @@ use tokio::time::Instant;
 use super::Worker;
 use crate::{
     domain::{
+        classify::Verdict,
         ledger::{self, Ended},
         policy::Policy,
         release::Release,
@@ -28,7 +29,7 @@ impl Worker {
         let cause = changes.get(ledger::CAUSE).cloned().flatten();
         let rule = self.shared.classifier.rule(&cause.unwrap_or_default());
         pending.episode = tried.token().map(|token| Episode {
-            token: token.to_owned(),
+            token,
             rule,
             ours: true,
         });
@@ -48,7 +49,7 @@ impl Worker {
 
     /// Sees whether a restart whose answer was lost was written.
     pub(super) fn recognise(&self, pending: &mut Pending, release: &Release, policy: &Policy) {
-        let written = |tried: &mut Tried| release.annotation(ledger::TOKEN) == tried.token();
+        let written = |tried: &mut Tried| release.annotation(ledger::STATE) == tried.state();
         match pending.tried.take_if(written) {
             Some(tried) => {
                 self.fly(pending, release);
@@ -65,7 +66,7 @@ impl Worker {
         if let (None, Some(token)) = (&pending.episode, ledger::running(release)) {
             let cause = release.annotation(ledger::CAUSE).unwrap_or_default();
             pending.episode = Some(Episode {
-                token: token.to_owned(),
+                token,
                 rule: self.shared.classifier.rule(cause),
                 ours: false,
             });
@@ -83,7 +84,7 @@ impl Worker {
     /// A restart runs that was not admitted here, or whose place was given away.
     fn fly(&self, pending: &Pending, release: &Release) {
         let classifier = &self.shared.classifier;
-        let verdict = classifier.release(release).unwrap_or(pending.verdict);
+        let verdict = classifier.release(release).unwrap_or(Verdict::UNKNOWN);
         let cause = classifier.fingerprint(release, verdict);
         let now = self.shared.clock.now();
         let name = &pending.failure.release;

@@ -6,8 +6,6 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use jiff::Timestamp;
-
 use crate::domain::{
     alert::ReleaseRef,
     ledger::{self, Changes},
@@ -37,15 +35,7 @@ impl Memory {
             .filter(|(name, _)| name.starts_with("helmreboot.io/"));
         let noted: Changes = ledger.map(|(name, value)| (*name, value.clone())).collect();
         match inner.ledgers.get_mut(release) {
-            // What was noted for another configuration is over.
-            Some((known, kept))
-                if known == uid
-                    && noted
-                        .get(ledger::CONFIG_KEY)
-                        .is_none_or(|key| kept.get(ledger::CONFIG_KEY) == Some(key)) =>
-            {
-                kept.extend(noted);
-            }
+            Some((known, kept)) if known == uid => kept.extend(noted),
             Some(other) => *other = (uid.to_owned(), noted),
             None => {
                 let kept = (uid.to_owned(), noted);
@@ -67,9 +57,9 @@ impl Memory {
         let Some((uid, kept)) = inner.ledgers.get(name) else {
             return;
         };
-        let time = |text: Option<&str>| text.and_then(|at| at.parse::<Timestamp>().ok());
-        let ours = kept.get(ledger::LAST_RESTART).and_then(Option::as_deref);
-        let later = time(release.annotation(ledger::LAST_RESTART)) > time(ours);
+        let time = |text: Option<&str>| text.and_then(ledger::time_of);
+        let ours = kept.get(ledger::STATE).and_then(Option::as_deref);
+        let later = time(release.annotation(ledger::STATE)) > time(ours);
         if *uid != release.metadata.uid || later {
             return;
         }

@@ -218,7 +218,7 @@ impl Reports {
             pending,
             "error",
             error.result().as_str(),
-            pending.verdict.rule,
+            Verdict::NO_RULE,
             0,
         );
         let ReleaseRef {

@@ -442,11 +442,11 @@ async fn it_serves_heals_survives_abuse_and_stops() {
         patches[0].body["metadata"]["annotations"]
             .as_object()
             .map(serde_json::Map::len),
-        Some(9)
+        Some(7)
     );
     let object = cluster.get(&release).expect("the release");
     assert_eq!(
-        object["metadata"]["annotations"]["helmreboot.io/attempts"],
+        object["metadata"]["annotations"]["helmreboot.io/restarts"],
         "1"
     );
     for line in said {

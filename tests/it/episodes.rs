@@ -89,7 +89,7 @@ async fn what_never_heals_is_restarted_five_times_in_growing_steps_and_given_up(
     pass(3 * 3600).await;
     assert_eq!(app.writes().len(), 7);
     assert_eq!(
-        app.annotation(&release, "helmreboot.io/attempts")
+        app.annotation(&release, "helmreboot.io/restarts")
             .as_deref(),
         Some("6")
     );
@@ -98,8 +98,10 @@ async fn what_never_heals_is_restarted_five_times_in_growing_steps_and_given_up(
     app.cluster("a")
         .apply(&release, &json!({"spec": {"values": {"note": "other"}}}));
     pass(30).await;
+    assert_eq!(app.why(&release), "backoff", "the wait goes on");
+    pass(3600).await;
     assert_eq!(
-        app.annotation(&release, "helmreboot.io/attempts")
+        app.annotation(&release, "helmreboot.io/restarts")
             .as_deref(),
         Some("1")
     );
@@ -147,7 +149,7 @@ async fn a_success_renews_the_budget() {
     pass(300).await;
     assert!(ready(&app.cluster("a").get(&release).expect("the release")));
     assert_eq!(
-        app.annotation(&release, "helmreboot.io/attempts")
+        app.annotation(&release, "helmreboot.io/restarts")
             .as_deref(),
         Some("3")
     );
@@ -161,7 +163,7 @@ async fn a_success_renews_the_budget() {
     );
     pass(20).await;
     assert_eq!(
-        app.annotation(&release, "helmreboot.io/attempts")
+        app.annotation(&release, "helmreboot.io/restarts")
             .as_deref(),
         Some("1")
     );
@@ -191,7 +193,7 @@ async fn killed_between_any_two_steps_it_neither_repeats_a_restart_nor_forgets_i
         app.alert(&release).await;
         pass(900).await;
         assert_eq!(
-            app.annotation(&release, "helmreboot.io/attempts")
+            app.annotation(&release, "helmreboot.io/restarts")
                 .as_deref(),
             Some("1"),
             "killed after {tenth} tenths"
@@ -216,7 +218,7 @@ async fn a_process_that_dies_again_and_again_still_keeps_to_the_budget() {
     }
     pass(3600).await;
     assert_eq!(
-        app.annotation(&release, "helmreboot.io/attempts")
+        app.annotation(&release, "helmreboot.io/restarts")
             .as_deref(),
         Some("5")
     );
@@ -251,10 +253,10 @@ async fn whoever_wipes_the_ledger_at_every_sync_does_not_renew_the_budget() {
 #[tokio::test(start_paused = true)]
 async fn whoever_writes_over_the_ledger_does_not_renew_the_budget() {
     for (name, value) in [
-        ("helmreboot.io/attempts", "0"),
-        ("helmreboot.io/config-key", "garbage"),
+        ("helmreboot.io/restarts", "0"),
+        ("helmreboot.io/state", "garbage"),
+        ("helmreboot.io/state", "{\"v\":1}"),
         ("helmreboot.io/last-restart", "2026-01-01T00:00:00Z"),
-        ("helmreboot.io/token", "t"),
     ] {
         let app = TestApp::new();
         let (_flux, release, running) = with_flux(&app, "webhook", 0).await;

@@ -3,6 +3,7 @@
 mod admission;
 mod architecture;
 mod binary;
+mod bounds;
 mod chart;
 mod classify;
 mod corpus;

@@ -8,7 +8,6 @@ use helmreboot::domain::{
     decide::{Case, Decision, Trigger, decide},
     policy::Policy,
     release::Release,
-    said::Said,
 };
 use jiff::Timestamp;
 use serde_json::Value;
@@ -47,17 +46,13 @@ fn the_recorded_stories_are_decided_as_the_table_says() {
 
 fn sequence(story: &[Entry]) -> Vec<String> {
     let classifier = Classifier::default();
-    let (mut steps, mut alerted, mut said) = (Vec::new(), false, Verdict::UNKNOWN);
+    let (mut steps, mut alerted) = (Vec::new(), false);
     for (index, entry) in story.iter().enumerate() {
         match &entry.kind {
             Kind::Alert { body, .. } => {
                 let event: Value = serde_json::from_str(body).expect("an event");
                 if event["severity"] == "error" {
                     alerted = true;
-                    said = classifier.verdict(Said::by_event(
-                        event["reason"].as_str().expect("a reason"),
-                        event["message"].as_str().expect("a message"),
-                    ));
                     steps.push((
                         entry.at,
                         format!("(alert {})", event["reason"].as_str().expect("a reason")),
@@ -84,11 +79,9 @@ fn sequence(story: &[Entry]) -> Vec<String> {
                                 &classifier,
                                 release,
                                 &Trigger {
-                                    alerted,
                                     settled,
                                     ..Trigger::default()
                                 },
-                                said,
                             ),
                         ));
                     }
@@ -104,15 +97,10 @@ fn sequence(story: &[Entry]) -> Vec<String> {
         .collect()
 }
 
-fn step(
-    classifier: &Classifier,
-    release: Option<&Release>,
-    trigger: &Trigger,
-    said: Verdict,
-) -> String {
+fn step(classifier: &Classifier, release: Option<&Release>, trigger: &Trigger) -> String {
     let verdict = release
         .and_then(|release| classifier.release(release))
-        .unwrap_or(said);
+        .unwrap_or(Verdict::UNKNOWN);
     let decision = decide(&Case {
         trigger,
         verdict,

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 use helmreboot::demo::fake_cluster::{Fault, FaultKind, Key};
 use serde_json::json;
 
-use crate::support::{Live, TestApp, alerts_only, fault, pass, unlimited};
+use crate::support::{Live, TestApp, alerts_only, config_key, fault, pass, unlimited};
 
 #[tokio::test(start_paused = true)]
 async fn a_restart_is_one_get_and_one_patch_of_exactly_these_annotations() {
@@ -32,12 +32,10 @@ async fn a_restart_is_one_get_and_one_patch_of_exactly_these_annotations() {
     let names: BTreeSet<_> = annotations.keys().map(String::as_str).collect();
     let expected = [
         "fluxcd.io/reconcileAt",
-        "helmreboot.io/attempts",
-        "helmreboot.io/before",
         "helmreboot.io/cause",
-        "helmreboot.io/config-key",
         "helmreboot.io/last-restart",
-        "helmreboot.io/token",
+        "helmreboot.io/restarts",
+        "helmreboot.io/state",
         "reconcile.fluxcd.io/requestedAt",
         "reconcile.fluxcd.io/resetAt",
     ];
@@ -46,16 +44,20 @@ async fn a_restart_is_one_get_and_one_patch_of_exactly_these_annotations() {
         annotations["reconcile.fluxcd.io/requestedAt"],
         annotations["reconcile.fluxcd.io/resetAt"]
     );
+    let text = annotations["helmreboot.io/state"].as_str().expect("text");
+    assert!(text.len() <= 1024, "{text}");
+    let state: serde_json::Value = serde_json::from_str(text).expect("JSON");
     assert_eq!(
         annotations["reconcile.fluxcd.io/requestedAt"],
-        annotations["helmreboot.io/token"]
+        state["token"]
     );
-    assert_eq!(annotations["helmreboot.io/attempts"], "1");
-    assert_eq!(annotations["helmreboot.io/cause"], "wait-timeout");
+    assert_eq!((&state["v"], &state["total"]), (&json!(1), &json!(1)));
     assert_eq!(
-        annotations["helmreboot.io/config-key"],
-        "1/1.0.0/0123456789ab"
+        state["keys"][0]["key"],
+        config_key("1.0.0", "sha256:0123456789abcdef")
     );
+    assert_eq!(annotations["helmreboot.io/restarts"], "1");
+    assert_eq!(annotations["helmreboot.io/cause"], "wait-timeout");
     assert_eq!(
         writes[0].body.as_object().map(serde_json::Map::len),
         Some(1),
@@ -144,7 +146,7 @@ async fn somebody_else_s_write_in_between_means_to_look_again() {
     assert_eq!(verbs, ["discover", "get", "patch", "get", "patch"]);
     app.writes();
     assert_eq!(
-        app.annotation(&release, "helmreboot.io/attempts")
+        app.annotation(&release, "helmreboot.io/restarts")
             .as_deref(),
         Some("1")
     );
@@ -176,7 +178,7 @@ async fn what_passes_is_tried_again_and_what_a_person_must_mend_too() {
         assert_eq!(app.metric(&series).await, 1.0);
         pass(600).await;
         assert_eq!(
-            app.annotation(&release, "helmreboot.io/attempts")
+            app.annotation(&release, "helmreboot.io/restarts")
                 .as_deref(),
             Some("1"),
             "{verb} {code}"

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use helmreboot::domain::{
-    classify::{Class, Classifier},
-    rules::{FAMILIES, Rank, built_in},
+    classify::{Class, Classifier, Entry, check},
+    rules::{FAMILIES, OWN, Rank, Rule, built_in},
     said::{Said, head},
 };
 use proptest::prelude::*;
@@ -178,6 +178,25 @@ proptest! {
     }
 
     #[test]
+    fn any_message_and_any_pattern_get_a_verdict(
+        parts in proptest::collection::vec(prop::sample::select(&PATTERN_PARTS[..]), 1..5),
+        rank in prop::sample::select(Rank::ALL),
+        message in proptest::collection::vec(prop::sample::select(&MESSAGE_PARTS[..]), 0..12),
+        noise in "\\PC{0,12}",
+    ) {
+        let pattern = parts.concat();
+        if check(&pattern).is_err() {
+            return Ok(());
+        }
+        let message = format!("{noise}{}{noise}", message.concat());
+        let classifier = with_own_rule(&pattern, rank);
+        let verdict = classifier.verdict(message.as_str().into());
+        let fired = classifier.fired(message.as_str().into());
+        prop_assert!(fired.iter().all(|fired| fired.span.end <= message.len()));
+        prop_assert!(verdict.class == Class::Unknown || classifier.find(verdict.rule).is_some());
+    }
+
+    #[test]
     fn a_log_tail_changes_nothing(index in any::<prop::sample::Index>(), tail in "\\PC{0,200}", lasting in any::<prop::sample::Index>()) {
         let known: Vec<_> = corpus().into_iter().chain(own()).collect();
         let line = index.get(&known);
@@ -209,6 +228,67 @@ proptest! {
         let verdict = Classifier::built_in().verdict(message.as_str().into());
         prop_assert_eq!(verdict.class, Class::Permanent, "{} by {}", message, verdict.rule);
     }
+}
+
+/// Parts of patterns that people write, some of which match half a character.
+const PATTERN_PARTS: [&str; 14] = [
+    "quota exceeded",
+    "quota",
+    ".",
+    ".+",
+    ".{2}",
+    "[^a]",
+    r"\W",
+    r"\xe2",
+    r"[\x80-\xff]",
+    "\"",
+    "(?i)QUOTA",
+    "$",
+    "\n",
+    "\u{2026}",
+];
+
+/// Parts of messages: quotes, line breaks, and characters of one to four bytes.
+const MESSAGE_PARTS: [&str; 14] = [
+    "quota exceeded",
+    "\u{2026}",
+    "\"",
+    "\\\"",
+    "\n",
+    "\u{1f6a8}",
+    "\u{201c}",
+    "\u{201d}",
+    "\u{a0}",
+    "(\"EOF\")",
+    "desc = \"EOF\"",
+    " && ",
+    "2 errors occurred:\n\t* ",
+    "connection refused",
+];
+
+/// The built-in rules and one more, as a configuration file adds it.
+fn with_own_rule(pattern: &str, rank: Rank) -> Classifier {
+    let patterns: &'static [&'static str] = vec![&*pattern.to_owned().leak()].leak();
+    let rule: &'static Rule = Box::leak(Box::new(Rule {
+        name: "own-rule",
+        class: Class::Transient,
+        rank,
+        patterns,
+        ..Rule::NONE
+    }));
+    let own = Entry { family: OWN, rule };
+    let built_in = Classifier::built_in();
+    let all = [own].into_iter().chain(built_in.entries().iter().copied());
+    Classifier::new(all.collect()).expect("the pattern was checked")
+}
+
+#[test]
+fn a_rule_that_matches_half_a_character_between_quotes_gives_a_verdict() {
+    let classifier = with_own_rule("quota exceeded.", Rank::Ordinary);
+    let verdict = classifier.verdict("\"quota exceeded\u{2026}\"".into());
+    assert_eq!(verdict.class, Class::Unknown, "quoted words do not count");
+    let verdict = classifier.verdict("quota exceeded\u{2026}".into());
+    assert_eq!(verdict.rule, "own-rule");
 }
 
 /// Where charts, policies and names put words of their own into a message.

@@ -21,6 +21,7 @@ use helmreboot::{
         ledger,
         policy::Mode,
         release,
+        short_hash::short_hash,
         signature::{Key as SigningKey, Keys, Secret},
         storm::{Caps, Rate},
     },
@@ -34,17 +35,15 @@ use tokio::task::JoinHandle;
 use tower::{BoxError, ServiceExt, util::BoxCloneSyncService};
 
 /// Every annotation that helmreboot ever writes.
-pub(crate) const WRITTEN: [&str; 11] = [
+pub(crate) const WRITTEN: [&str; 9] = [
     release::REQUESTED_AT,
     release::RESET_AT,
     release::FORCE_AT,
     ledger::LEGACY_RECONCILE_AT,
     ledger::LAST_RESTART,
-    ledger::ATTEMPTS,
-    ledger::CONFIG_KEY,
+    ledger::RESTARTS,
     ledger::CAUSE,
-    ledger::TOKEN,
-    ledger::BEFORE,
+    ledger::STATE,
     ledger::GAVE_UP,
 ];
 
@@ -197,9 +196,8 @@ impl TestApp {
     pub(crate) fn restarts_that_landed(&self, release: &Key) -> usize {
         let versions = self.cluster("a").versions_of(release);
         let token = |object: &Value| {
-            object["metadata"]["annotations"]["helmreboot.io/token"]
-                .as_str()
-                .map(str::to_owned)
+            let state = object["metadata"]["annotations"]["helmreboot.io/state"].as_str()?;
+            ledger::token_of(state)
         };
         versions
             .iter()
@@ -560,6 +558,31 @@ impl Live {
         self.status = None;
         self
     }
+}
+
+/// The state of a release that was restarted that often for the configuration of [`Live::named`], the last
+/// time two hours ago: any backoff is over, the slow lane is not.
+pub(crate) fn state(attempts: u32) -> Value {
+    json!({"v": 1, "token": "t", "sends": 1, "total": attempts,
+        "keys": [{"key": config_key("1.0.0", "sha256:0123456789abcdef"), "base": 0, "at": seconds("2026-11-23T10:00:00Z")}],
+        "before": {"revision": 1, "hash": "of another time"}})
+}
+
+/// How a state names a configuration of generation 1.
+pub(crate) fn config_key(revision: &str, digest: &str) -> String {
+    let digest: String = digest
+        .rsplit(':')
+        .next()
+        .unwrap_or(digest)
+        .chars()
+        .take(12)
+        .collect();
+    format!("1-{}", short_hash(&format!("{revision}/{digest}")))
+}
+
+pub(crate) fn seconds(time: &str) -> i64 {
+    let time: jiff::Timestamp = time.parse().expect("a time");
+    time.as_second()
 }
 
 /// A switch for one kind of call.

@@ -393,7 +393,7 @@ fn end(app: &TestApp, release: &Key) -> String {
             )
         })
         .collect();
-    let attempts = &object["metadata"]["annotations"]["helmreboot.io/attempts"];
+    let attempts = &object["metadata"]["annotations"]["helmreboot.io/restarts"];
     let gave_up = object["metadata"]["annotations"]["helmreboot.io/gave-up"].is_string();
     format!(
         "{} attempts {attempts} gave up {gave_up}",

@@ -100,10 +100,9 @@ impl Helm {
 
 /// The digest of the values, as status shows it.
 pub(super) fn digest(object: &Object) -> String {
-    format!(
-        "sha256:{}",
-        hex::encode(Sha256::digest(object.spec("/values").to_string()))
-    )
+    let values_from = object.values_from.as_deref().unwrap_or_default();
+    let values = format!("{}{values_from}", object.spec("/values"));
+    format!("sha256:{}", hex::encode(Sha256::digest(values)))
 }
 
 /// `spec.timeout`, 5 minutes by default.

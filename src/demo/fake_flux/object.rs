@@ -9,6 +9,8 @@ pub(super) struct Object {
     pub(super) read: Value,
     /// The status as it shall be.
     pub(super) status: Map<String, Value>,
+    /// Values that come from a ConfigMap.
+    pub(super) values_from: Option<String>,
 }
 
 /// Conditions stand in this order.
@@ -22,9 +24,13 @@ const ORDER: [&str; 6] = [
 ];
 
 impl Object {
-    pub(super) fn new(read: Value) -> Self {
+    pub(super) fn new(read: Value, values_from: Option<String>) -> Self {
         let status = read["status"].as_object().cloned().unwrap_or_default();
-        Self { read, status }
+        Self {
+            read,
+            status,
+            values_from,
+        }
     }
 
     pub(super) fn generation(&self) -> i64 {

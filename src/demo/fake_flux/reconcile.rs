@@ -39,7 +39,8 @@ impl FakeFlux {
                 &json!({"metadata": {"finalizers": ["finalizers.fluxcd.io"]}}),
             );
         }
-        let mut object = Object::new(read);
+        let values_from = self.world().values_from.get(key).cloned();
+        let mut object = Object::new(read, values_from);
         if object.read["metadata"]["deletionTimestamp"].is_string() {
             self.uninstall_for_good(key, &mut object).await;
             return Requeue::Never;

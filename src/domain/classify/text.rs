@@ -1,5 +1,7 @@
 //! What of a message is looked at.
 
+use std::ops::Range;
+
 /// The most of a message that is looked at, in bytes. Condition messages hold up to 32 KiB; what is longer
 /// is never taken for a passing failure, for nobody saw all of it.
 pub const HEAD_LIMIT: usize = 64 * 1024;
@@ -49,23 +51,56 @@ fn after<'a>(head: &'a str, introduction: &str) -> Option<&'a str> {
     head.split_once(introduction).map(|(_, list)| list)
 }
 
-/// Whether a match lies between double quotes: values and names stand there, which strangers choose.
-/// What programs quote of each other does not: `error on the server ("EOF")`, `desc = "EOF"`.
-pub(super) fn quoted(head: &str, start: usize, end: usize) -> bool {
-    let line = head[..start].rfind('\n').map_or(0, |at| at + 1);
-    let before = &head[line..start];
-    let mut quotes = before.match_indices('"').map(|(at, _)| at);
-    let mut quotes = quotes.by_ref().filter(|at| !before[..*at].ends_with('\\'));
-    let (mut opening, mut open) = (0, false);
-    for at in quotes.by_ref() {
-        (opening, open) = (at, !open);
+/// Where the double quotes and the line breaks of a text are. Found once for a text, so that asking about
+/// many matches costs no more than their number. All offsets are bytes: a match of a bytes pattern may
+/// begin or end inside a character.
+pub(super) struct Quotes<'a> {
+    text: &'a [u8],
+    /// All double quotes.
+    all: Vec<usize>,
+    /// Those that no backslash precedes.
+    plain: Vec<usize>,
+    lines: Vec<usize>,
+}
+
+impl<'a> Quotes<'a> {
+    pub(super) fn of(text: &'a str) -> Self {
+        let text = text.as_bytes();
+        let places = |wanted: u8| {
+            let bytes = text.iter().enumerate();
+            bytes.filter_map(move |(at, byte)| (*byte == wanted).then_some(at))
+        };
+        let all: Vec<_> = places(b'"').collect();
+        let escaped = |at: &usize| text[..*at].ends_with(b"\\");
+        Self {
+            text,
+            plain: all.iter().copied().filter(|at| !escaped(at)).collect(),
+            lines: places(b'\n').collect(),
+            all,
+        }
     }
-    let introduced = before[..opening].ends_with(['(', '=']) || before[..opening].ends_with("= ");
-    open && !introduced
-        && head[end..]
-            .lines()
-            .next()
-            .is_some_and(|rest| rest.contains('"'))
+
+    /// Whether a match lies between double quotes: values and names are written there, which people
+    /// outside choose. What programs quote of each other does not count: `error on the server ("EOF")`,
+    /// `desc = "EOF"`.
+    pub(super) fn around(&self, span: &Range<usize>) -> bool {
+        let breaks = self.lines.partition_point(|at| *at < span.start);
+        let line = breaks.checked_sub(1).map_or(0, |last| self.lines[last] + 1);
+        let first = self.plain.partition_point(|at| *at < line);
+        let before = self.plain.partition_point(|at| *at < span.start);
+        if (before - first).is_multiple_of(2) {
+            return false;
+        }
+        let opening = &self.text[line..self.plain[before - 1]];
+        let introduced = [&b"("[..], b"=", b"= "];
+        if introduced.iter().any(|words| opening.ends_with(words)) {
+            return false;
+        }
+        let behind = self.lines.partition_point(|at| *at < span.end);
+        let end = self.lines.get(behind).copied().unwrap_or(self.text.len());
+        let closing = self.all.partition_point(|at| *at < span.end);
+        self.all.get(closing).is_some_and(|at| *at < end)
+    }
 }
 
 #[cfg(test)]
@@ -112,7 +147,20 @@ mod tests {
             ("\"a\nEOF\"", false),
         ] {
             let start = head.find("EOF").expect("the match");
-            assert_eq!(quoted(head, start, start + 3), expected, "{head}");
+            let quotes = Quotes::of(head);
+            assert_eq!(quotes.around(&(start..start + 3)), expected, "{head}");
         }
+    }
+
+    #[test]
+    fn a_match_that_ends_inside_a_character_is_judged_like_any_other() {
+        let head = "\"quota exceeded\u{2026}\"";
+        let quotes = Quotes::of(head);
+        for start in 0..head.len() {
+            for end in start..=head.len() {
+                quotes.around(&(start..end));
+            }
+        }
+        assert!(quotes.around(&(1..16)));
     }
 }

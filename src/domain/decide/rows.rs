@@ -58,7 +58,7 @@ pub const TABLE: &[Row] = &[
         holds: settling,
     },
     Row {
-        live: "the wanted configuration was not tried yet; nothing is said yet",
+        live: "the wanted configuration was not tried yet; no status yet, whatever an alert says",
         done: "wait",
         words: &[Why::NotAttempted, Why::Settling],
         holds: not_attempted,
@@ -217,17 +217,17 @@ fn settling(case: &Case<'_>, release: &Release) -> Option<Decision> {
     })
 }
 
-fn not_attempted(case: &Case<'_>, release: &Release) -> Option<Decision> {
+fn not_attempted(_: &Case<'_>, release: &Release) -> Option<Decision> {
     let (status, wanted) = (&release.status, release.metadata.generation);
     let tried = status.last_attempted_generation;
     if tried.is_some_and(|tried| Some(tried) != wanted) {
         return Some(wait(Why::NotAttempted));
     }
     let blank = status.conditions.is_empty();
-    if release.failing() || (blank && case.trigger.alerted) {
+    if release.failing() {
         return None;
     }
-    // Ready=True for an older generation, or nothing said yet: a patch is on its way.
+    // Ready=True for an older generation, or no condition yet: a patch is on its way.
     Some(wait(if blank {
         Why::NotAttempted
     } else {
@@ -336,7 +336,7 @@ fn is_sane(last: Timestamp, case: &Case<'_>) -> bool {
 fn backoff(case: &Case<'_>, release: &Release) -> Option<Decision> {
     let standing = ledger::standing(release);
     let (last, token) = standing.last.as_ref()?;
-    let until = case.policy.backoff.until(standing.attempts, *last, token);
+    let until = case.policy.backoff.until(standing.total, *last, token);
     (is_sane(*last, case) && case.now < until).then_some(Decision::Wait {
         until: Some(until),
         why: Why::Backoff,

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use crate::domain::ledger::{ATTEMPTS, CONFIG_KEY};
+use crate::domain::ledger::{LAST_RESTART, STATE};
 
 fn conditions() -> impl Strategy<Value = Vec<serde_json::Value>> {
     let kind = prop::sample::select(vec![
@@ -50,8 +50,9 @@ prop_compose! {
         }
         let mut release: Release = serde_json::from_value(json).expect("a release");
         if let Some(attempts) = attempts {
-            release.metadata.annotations.insert(ATTEMPTS.into(), attempts);
-            release.metadata.annotations.insert(CONFIG_KEY.into(), release.config_key().to_string());
+            let state = format!("{{\"v\":1,\"token\":\"a\",\"sends\":1,\"total\":{attempts},\"keys\":[{{\"key\":\"{}\",\"base\":0,\"at\":0}}],\"before\":{{\"revision\":0,\"hash\":\"\"}}}}", release.config_key().id());
+            release.metadata.annotations.insert(STATE.into(), state);
+            release.metadata.annotations.insert(LAST_RESTART.into(), "1970-01-01T00:00:00Z".into());
         }
         release
     }
@@ -62,9 +63,9 @@ proptest! {
 
     /// Total, and whatever stands on the object: restraint.
     #[test]
-    fn a_restart_is_decided_only_where_it_may_be(release in release(), class in prop::sample::select(Class::ALL), alerted: bool, settled: bool) {
+    fn a_restart_is_decided_only_where_it_may_be(release in release(), class in prop::sample::select(Class::ALL), settled: bool) {
         let verdict = Verdict { class, rule: "rule", ..Verdict::UNKNOWN };
-        let trigger = Trigger { alerted, settled, ..Trigger::default() };
+        let trigger = Trigger { settled, ..Trigger::default() };
         let policy = Policy::default();
         let now = Timestamp::UNIX_EPOCH;
         let case = Case { trigger: &trigger, verdict, release: Some(&release), policy: &policy, hold: None, now };

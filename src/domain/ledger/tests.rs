@@ -41,7 +41,7 @@ fn after(mut release: Release, changes: Changes) -> Release {
 
 #[test]
 fn a_restart_is_read_back_as_it_was_written() {
-    let restarted = release(serde_json::json!({}));
+    let restarted = restarted(&release(serde_json::json!({})));
     let changes = restart(
         &restarted,
         order(Action::Reset, 2),
@@ -49,17 +49,18 @@ fn a_restart_is_read_back_as_it_was_written() {
         true,
         stamp(),
     );
-    assert_eq!(changes.len(), 9);
+    assert_eq!(changes.len(), 7);
     assert_eq!(changes[REQUESTED_AT], changes[RESET_AT]);
     assert_eq!(
         changes[REQUESTED_AT].as_deref(),
-        Some("2026-01-01T00:00:00.000000000Z")
+        Some("2026-01-01T00:00:00.000000001Z")
     );
+    assert_eq!(changes[RESTARTS].as_deref(), Some("2"));
     let standing = standing(&after(restarted, changes));
     assert_eq!(standing.attempts, 2);
     assert_eq!(
         standing.last,
-        Some((now(), "2026-01-01T00:00:00.000000000Z".into()))
+        Some((now(), "2026-01-01T00:00:00.000000001Z".into()))
     );
 }
 
@@ -85,35 +86,130 @@ fn a_token_is_never_used_twice() {
     );
 }
 
+/// The release, restarted once more, and then the same release in another configuration.
+fn restarted(release: &Release) -> Release {
+    let attempt = standing(release).attempts + 1;
+    let changes = restart(release, order(Action::Reset, attempt), "c", false, stamp());
+    after(release.clone(), changes)
+}
+
+fn with_digest(mut release: Release, digest: &str) -> Release {
+    release.status.last_attempted_config_digest = Some(format!("sha256:{digest}"));
+    release
+}
+
 #[test]
-fn a_new_config_key_and_a_success_start_afresh_and_garbage_does_not() {
-    let ledger = |key: &str, attempts: &str| {
-        release(
-            serde_json::json!({CONFIG_KEY: key, ATTEMPTS: attempts, BEFORE: "v3 ran=-",
-            LAST_RESTART: "2026-01-01T00:00:00Z", TOKEN: "t"}),
-        )
-    };
-    assert_eq!(standing(&ledger("2/1.0.0/abc", "4")).attempts, 4);
-    assert_eq!(standing(&ledger("1/1.0.0/abc", "4")).attempts, 0);
-    assert_eq!(standing(&ledger("2/1.0.0/abc", "lots")).attempts, u32::MAX);
-    let mut succeeded = ledger("2/1.0.0/abc", "4");
-    succeeded.status.history = vec![crate::domain::release::Snapshot {
+fn each_configuration_has_a_count_of_its_own_and_the_wait_grows_over_all() {
+    let first = restarted(&restarted(&release(serde_json::json!({}))));
+    assert_eq!((standing(&first).attempts, standing(&first).total), (2, 2));
+    let other = with_digest(first, "other");
+    assert_eq!((standing(&other).attempts, standing(&other).total), (0, 2));
+    assert!(
+        standing(&other).last.is_some(),
+        "the last restart still counts"
+    );
+    let other = restarted(&other);
+    assert_eq!((standing(&other).attempts, standing(&other).total), (1, 3));
+}
+
+#[test]
+fn what_alternates_has_one_budget_for_all_configurations() {
+    let mut release = release(serde_json::json!({}));
+    for (restarts, digest) in ["a", "b", "a", "b", "a"].into_iter().enumerate() {
+        release = with_digest(release, digest);
+        let charged = u32::try_from(restarts).expect("small");
+        let expected = if restarts == 1 { 0 } else { charged };
+        assert_eq!(standing(&release).attempts, expected, "restart {restarts}");
+        release = restarted(&release);
+    }
+    for digest in ["a", "b"] {
+        let standing = standing(&with_digest(release.clone(), digest));
+        assert_eq!((standing.attempts, standing.total), (5, 5), "{digest}");
+    }
+}
+
+#[test]
+fn the_last_four_configurations_keep_their_counts() {
+    let mut release = release(serde_json::json!({}));
+    for digest in ["a", "b", "c", "d", "a"] {
+        release = restarted(&with_digest(release, digest));
+    }
+    for digest in ["a", "b", "c", "d"] {
+        let standing = standing(&with_digest(release.clone(), digest));
+        assert_eq!(standing.attempts, 5, "{digest}");
+    }
+}
+
+#[test]
+fn a_configuration_that_never_stops_changing_gains_nothing() {
+    let mut release = release(serde_json::json!({}));
+    for number in 0..5 {
+        release = with_digest(release, &format!("d{number}"));
+        let expected = if number < 4 { 0 } else { 4 };
+        assert_eq!(standing(&release).attempts, expected, "{number}");
+        release = restarted(&release);
+    }
+    let next = with_digest(release, "next");
+    assert_eq!(standing(&next).attempts, 5);
+}
+
+#[test]
+fn a_success_starts_afresh_also_where_another_configuration_followed_it() {
+    let spent = restarted(&restarted(&release(serde_json::json!({}))));
+    let snapshot = |digest: &str, status: &str| crate::domain::release::Snapshot {
         version: 4,
-        status: "deployed".into(),
+        status: status.into(),
         chart_version: "1.0.0".into(),
-        config_digest: "sha256:abc".into(),
+        config_digest: format!("sha256:{digest}"),
         ..crate::domain::release::Snapshot::default()
-    }];
-    assert_eq!(standing(&succeeded).attempts, 0);
+    };
+    let with = |release: &Release, snapshot| {
+        let mut release = release.clone();
+        release.status.history = vec![snapshot];
+        release
+    };
+    assert_eq!(
+        standing(&with(&spent, snapshot("abc", "deployed"))).total,
+        0
+    );
+    assert_eq!(standing(&with(&spent, snapshot("abc", "failed"))).total, 2);
+    assert_eq!(
+        standing(&with(&spent, snapshot("old", "deployed"))).total,
+        2
+    );
+    let followed = with_digest(with(&spent, snapshot("abc", "superseded")), "other");
+    assert_eq!(standing(&followed), Standing::default());
+}
+
+#[test]
+fn a_state_that_cannot_be_read_counts_as_spent_until_a_person_renews() {
+    for text in ["", "lots", "{}", "{\"v\":2}", "[]"] {
+        let damaged = release(serde_json::json!({STATE: text}));
+        assert_eq!(standing(&damaged).attempts, u32::MAX, "{text}");
+        let renewed = release(serde_json::json!({STATE: text, RENEW: "now"}));
+        assert_eq!(standing(&renewed).attempts, 0, "{text}");
+    }
+    let taken = release(serde_json::json!({LAST_RESTART: "2026-01-01T00:00:00Z"}));
+    assert_eq!(standing(&taken).attempts, u32::MAX);
+}
+
+#[test]
+fn a_state_is_small_whatever_a_release_calls_its_versions() {
+    let mut release = release(serde_json::json!({RENEW: "x".repeat(5000)}));
+    release.metadata.generation = Some(i64::MAX);
+    release.status.last_attempted_revision = Some("v".repeat(5000));
+    for number in 0..9 {
+        release = restarted(&with_digest(release, &format!("{number:0>64}")));
+    }
+    let text = release.annotation(STATE).expect("a state");
+    assert!(text.len() <= 1024, "{} bytes", text.len());
 }
 
 #[test]
 fn a_new_value_of_renew_starts_afresh_and_taking_it_away_does_not() {
-    let base = release(serde_json::json!({}));
-    let spent = after(
-        base.clone(),
-        restart(&base, order(Action::Reset, 5), "c", false, stamp()),
-    );
+    let spent = (0..5).fold(release(serde_json::json!({})), |release, _| {
+        restarted(&release)
+    });
     let renew = |release: &Release, value: &str| {
         after(
             release.clone(),

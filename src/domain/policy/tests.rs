@@ -61,22 +61,33 @@ fn annotations_narrow_and_what_cannot_be_heeded_is_said() {
         (LIMIT, "0", true, true),
         (LIMIT, "5", true, true),
         (LIMIT, "50", false, false),
-        (LIMIT, "-1", false, false),
-        (LIMIT, "many", false, false),
-        (LIMIT, "", false, false),
+        (LIMIT, "-1", false, true),
+        (LIMIT, "many", false, true),
+        (LIMIT, "", false, true),
         (ENABLED, "false", true, true),
         (ENABLED, "False", true, true),
         (ENABLED, "true", true, false),
-        (ENABLED, "no", false, false),
+        (ENABLED, "TRUE", true, false),
+        (ENABLED, "yes", true, false),
+        (ENABLED, "no", true, true),
+        (ENABLED, "off", true, true),
+        (ENABLED, "0", true, true),
+        (ENABLED, "Disabled", true, true),
+        (ENABLED, "nope", false, true),
+        (ENABLED, "", false, true),
         (MODE, "observe", true, true),
+        (MODE, "Observe", true, true),
         (MODE, "act", true, false),
-        (MODE, "loud", false, false),
-        (POLICY, "nobody's", false, false),
+        (MODE, "ACT", true, false),
+        (MODE, "dry-run", false, true),
+        (MODE, "off", false, true),
+        (MODE, "nope", false, true),
+        (POLICY, "unheard-of", false, true),
         (POLICY, "default", true, false),
         (RENEW, "monday", true, false),
         (RENEW, " ", false, false),
         (AFTER_ROLLBACK, "false", true, false),
-        (AFTER_ROLLBACK, "yes", false, false),
+        (AFTER_ROLLBACK, "perhaps", false, false),
     ] {
         let (policy, odd) = with(Policy::default(), key, value);
         assert_eq!(odd.is_empty(), heeded, "{key}: {value:?}: {odd:?}");
@@ -108,7 +119,12 @@ fn annotations_widen_only_as_far_as_allowed() {
         after_rollback: true,
         ..strict
     };
-    assert!(!with(open, AFTER_ROLLBACK, "false").0.after_rollback);
+    for narrow in ["false", "no", "perhaps"] {
+        let (policy, _) = with(open.clone(), AFTER_ROLLBACK, narrow);
+        assert!(!policy.after_rollback, "{narrow}");
+    }
+    let (policy, _) = with(Policy::default(), LIMIT, "abc");
+    assert_eq!(policy.limit, 0, "what cannot be read counts as 0");
 }
 
 #[test]

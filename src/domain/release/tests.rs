@@ -46,24 +46,43 @@ fn a_rollback_is_no_success_of_the_configuration_that_was_tried() {
             "history": [{"version": version, "status": status, "chartVersion": "1.0.0",
                 "configDigest": digest}]}}))
     };
-    assert!(history("sha256:new", "deployed", 3).succeeded_after(2));
-    assert!(!history("sha256:old", "deployed", 3).succeeded_after(2));
-    assert!(!history("sha256:new", "failed", 3).succeeded_after(2));
-    assert!(!history("sha256:new", "deployed", 2).succeeded_after(2));
+    let succeeded = |release: &Release, current| {
+        let config = release.config_key().config_hash();
+        release.deployed_after(2, &config, current)
+    };
+    assert!(succeeded(&history("sha256:new", "deployed", 3), true));
+    assert!(!succeeded(&history("sha256:old", "deployed", 3), true));
+    assert!(!succeeded(&history("sha256:new", "failed", 3), true));
+    assert!(!succeeded(&history("sha256:new", "deployed", 2), true));
+    assert!(
+        succeeded(&history("sha256:new", "superseded", 3), true),
+        "another one followed it"
+    );
     let mut tested = history("sha256:new", "deployed", 3);
     let failed = serde_json::json!({"phase": "Failed"});
     let hook = serde_json::from_value(failed).expect("a hook");
     tested.status.history[0]
         .test_hooks
         .insert("test".into(), hook);
-    assert!(!tested.succeeded_after(2));
+    assert!(!succeeded(&tested, true));
+    let mut undone = history("sha256:new", "deployed", 3);
+    undone.status.conditions.push(Condition {
+        kind: "Remediated".into(),
+        status: Truth::True,
+        ..Condition::default()
+    });
+    assert!(!succeeded(&undone, true));
+    assert!(
+        succeeded(&undone, false),
+        "what is undone is another configuration"
+    );
 }
 
 #[test]
-fn marks_tell_their_revision() {
-    let marks = release(serde_json::json!({"status": {"history": [{"version": 7}]}})).marks();
-    assert_eq!(Marks::version_of(&marks.to_string()), Some(7));
-    assert_eq!(Marks::version_of("seven"), None);
+fn progress_tells_its_revision() {
+    let history = serde_json::json!({"status": {"history": [{"version": 7}]}});
+    assert_eq!(release(history).progress().revision(), 7);
+    assert_eq!(Release::default().progress().revision(), 0);
 }
 
 #[test]

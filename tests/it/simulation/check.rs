@@ -18,20 +18,21 @@ use serde_json::Value;
 use super::{Fate, people::FROM_GIT, replica::Counted, scene::Land};
 
 mod objects;
-use objects::{annotation, changed, is, lasting, stripped, summary, uninstalled};
+use objects::{
+    annotation, changed, is, lasting, only_observed, opted_out, state, stripped, summary,
+    uninstalled,
+};
 
 /// What may be written.
-const ALLOWED: [&str; 11] = [
+const ALLOWED: [&str; 9] = [
     "reconcile.fluxcd.io/requestedAt",
     "reconcile.fluxcd.io/resetAt",
     "reconcile.fluxcd.io/forceAt",
     "fluxcd.io/reconcileAt",
     "helmreboot.io/last-restart",
-    "helmreboot.io/attempts",
-    "helmreboot.io/config-key",
+    "helmreboot.io/restarts",
     "helmreboot.io/cause",
-    "helmreboot.io/token",
-    "helmreboot.io/before",
+    "helmreboot.io/state",
     "helmreboot.io/gave-up",
 ];
 
@@ -57,21 +58,56 @@ pub(super) struct Check {
 #[derive(Default)]
 struct Book {
     object: Option<Arc<Value>>,
-    /// How often it has become ready.
-    successes: usize,
-    /// Restarts of the running budget.
-    budget: String,
+    /// Restarts since the last success or renewal, whatever the configuration.
     restarts: Vec<Restart>,
+    /// The last value of the renewal that a restart saw.
+    renewed: String,
     tokens: BTreeSet<String>,
 }
 
 #[derive(Clone)]
 struct Restart {
     at: Timestamp,
-    attempts: String,
+    /// Restarts that helmreboot says it made, this one included.
+    total: u64,
     token: String,
     /// Tokens sent for it.
     sends: usize,
+    /// Generation, chart version and values that Flux had tried.
+    config: [String; 3],
+}
+
+/// Configurations whose restarts are remembered.
+const REMEMBERED: usize = 4;
+
+impl Book {
+    /// Restarts that count against a configuration: all since its first one, as long as it is among the
+    /// last few that were restarted.
+    fn charged(&self, config: &[String; 3]) -> usize {
+        let mut first: Vec<(&[String; 3], usize)> = Vec::new();
+        for (index, restart) in self.restarts.iter().enumerate() {
+            let known = first
+                .iter()
+                .position(|(known, _)| **known == restart.config);
+            let since = known.map_or(index, |at| first.remove(at).1);
+            first.push((&restart.config, since));
+            if first.len() > REMEMBERED {
+                first.remove(0);
+            }
+        }
+        let since = first.iter().find(|(known, _)| *known == config);
+        since.map_or(0, |(_, since)| self.restarts.len() - since)
+    }
+}
+
+/// What Flux tried last.
+fn config_of(object: &Value) -> [String; 3] {
+    let status = &object["status"];
+    [
+        object["metadata"]["generation"].to_string(),
+        status["lastAttemptedRevision"].to_string(),
+        status["lastAttemptedConfigDigest"].to_string(),
+    ]
 }
 
 impl Check {
@@ -140,7 +176,12 @@ impl Check {
             .as_ref()
             .is_some_and(|object| is(object, "Ready", "True"));
         if is(&change.object, "Ready", "True") && !was_ready {
-            book.successes += 1;
+            // A success of another configuration says nothing about the one that fails.
+            let config = config_of(&change.object);
+            let last = book.restarts.last();
+            if last.is_some_and(|last| last.config[1..] == config[1..]) {
+                book.restarts.clear();
+            }
             self.helped.push((land.name, change.key.clone(), change.at));
         }
         book.object = Some(Arc::clone(&change.object));
@@ -166,20 +207,14 @@ impl Check {
                 broken.push(format!("wrote the annotation {name}"));
             }
         }
-        let enabled = annotation(&before, "helmreboot.io/enabled")
-            .trim()
-            .to_lowercase();
         for (wrong, what) in [
             (before["spec"]["suspend"] == true, "suspended"),
             (
                 before["metadata"]["deletionTimestamp"].is_string(),
                 "deleting",
             ),
-            (enabled == "false", "opted out"),
-            (
-                annotation(&before, "helmreboot.io/mode") == "observe",
-                "only observed",
-            ),
+            (opted_out(&before), "opted out"),
+            (only_observed(&before), "only observed"),
             (self.observed.contains(land.name), "in an observed cluster"),
             (lasting(&before), "failing for a lasting cause"),
             (
@@ -239,30 +274,23 @@ impl Check {
         if !book.tokens.insert(token.to_owned()) || token == requested {
             broken.push("used a token twice".into());
         }
-        let renewals = annotation(before, "helmreboot.io/renew");
-        let budget = format!(
-            "{} {} {} {} {renewals} {}",
-            before["metadata"]["uid"],
-            before["metadata"]["generation"],
-            status["lastAttemptedRevision"],
-            status["lastAttemptedConfigDigest"],
-            book.successes
-        );
-        if book.budget != budget {
-            book.budget = budget;
+        let renewal = annotation(before, "helmreboot.io/renew").trim();
+        if !renewal.is_empty() && renewal != book.renewed {
+            renewal.clone_into(&mut book.renewed);
             book.restarts.clear();
         }
-        let attempts = annotation(&change.object, "helmreboot.io/attempts").to_owned();
+        let total = state(&change.object)["total"].as_u64().unwrap_or_default();
         let now = change.at;
         let limit = usize::try_from(self.limit(before)).expect("small");
-        let made = book.restarts.len();
+        let config = config_of(before);
+        let (made, charged) = (book.restarts.len(), book.charged(&config));
         if let Some(last) = book.restarts.last_mut() {
             let ran = land
                 .flux
                 .runs(&change.key)
                 .iter()
                 .any(|run| *run >= last.at && *run <= now);
-            if last.attempts == attempts {
+            if last.total == total {
                 last.sends += 1;
                 if ran {
                     broken.push("did not charge a restart although Flux tried".into());
@@ -284,7 +312,7 @@ impl Check {
                     made + 1
                 ));
             }
-            if made >= limit {
+            if charged >= limit {
                 let early = self.policy.slow_lane.is_none_or(|lane| gap < lane);
                 let helped = self.others_helped(land.name, &change.key, last.at);
                 if early && !helped {
@@ -300,14 +328,15 @@ impl Check {
         }
         let remediated = is(before, "Remediated", "True");
         let opted_in = self.policy.after_rollback || self.policy.after_uninstall;
-        if remediated && (!opted_in || !book.restarts.is_empty()) {
+        if remediated && (!opted_in || charged > 0) {
             broken.push("disturbed what Flux had put right".into());
         }
         book.restarts.push(Restart {
             at: now,
-            attempts,
+            total,
             token: token.to_owned(),
             sends: 1,
+            config,
         });
     }
 
@@ -319,8 +348,11 @@ impl Check {
     }
 
     fn limit(&self, object: &Value) -> u32 {
-        let own = annotation(object, "helmreboot.io/limit").trim().parse();
-        own.map_or(self.policy.limit, |own: u32| own.min(self.policy.limit))
+        match annotation(object, "helmreboot.io/limit").trim() {
+            "" => self.policy.limit,
+            // What cannot be read counts as 0.
+            own => own.parse().map_or(0, |own: u32| own.min(self.policy.limit)),
+        }
     }
 
     fn backoff(&self, made: usize) -> SignedDuration {
@@ -388,20 +420,19 @@ impl Check {
         let mode = object["spec"]["values"]["mode"]
             .as_str()
             .unwrap_or_default();
-        let enabled = annotation(&object, "helmreboot.io/enabled")
-            .trim()
-            .to_lowercase();
         let limit = self.limit(&object);
         let left = limit > 0
             && (book.restarts.len() < usize::try_from(limit).expect("small")
-                || self.policy.slow_lane.is_some());
+                || self.policy.slow_lane.is_some())
+            // Too many new configurations without a success: the count is not renewed any more.
+            && (book.restarts.len() < REMEMBERED || self.policy.slow_lane.is_some());
         let may = self.swept
             && ["slow", "webhook"].contains(&mode)
             && is(&object, "Stalled", "True")
             && !is(&object, "Remediated", "True")
             && object["spec"]["suspend"] != true
-            && enabled != "false"
-            && annotation(&object, "helmreboot.io/mode") != "observe"
+            && !opted_out(&object)
+            && !only_observed(&object)
             && !self.observed.contains(land.name)
             && !object["metadata"]["deletionTimestamp"].is_string()
             && !lasting(&object)

@@ -59,6 +59,21 @@ fn spec(mode: &str, fate: &Fate) -> Value {
 /// What `git` wants `requestedAt` to be, where it wants anything.
 pub(super) const FROM_GIT: &str = "2026-01-01T00:00:00Z";
 
+/// Configurations that a release alternates between: by values from a ConfigMap, which leave the generation
+/// as it is, or by Git, which does not.
+pub(super) fn flip(land: &Land, variants: u64, fate: &Fate) {
+    let key = fate.one_of(&land.releases);
+    let variant = fate.number(0..variants);
+    fate.note(|| format!("{}: {} flips to variant {variant}", land.name, key.name));
+    if fate.chance(0.8) {
+        land.flux
+            .set_values_from(&key, &format!("variant: {variant}"));
+    } else if land.cluster.get(&key).is_some() {
+        land.cluster
+            .apply(&key, &json!({"spec": {"values": {"note": variant}}}));
+    }
+}
+
 /// Somebody does something.
 pub(super) fn act(land: &mut Land, fate: &Fate) {
     let key = fate.one_of(&land.releases);
@@ -140,7 +155,14 @@ pub(super) fn act(land: &mut Land, fate: &Fate) {
         34 => annotate("helmreboot.io/renew", json!(fate.number(0..3).to_string())),
         35 => annotate(
             "helmreboot.io/enabled",
-            fate.one_of(&[json!("false"), json!("FALSE"), json!("no"), Value::Null]),
+            fate.one_of(&[
+                json!("false"),
+                json!("FALSE"),
+                json!("no"),
+                json!("nope"),
+                Value::Null,
+                Value::Null,
+            ]),
         ),
         36 => annotate(
             "helmreboot.io/limit",
@@ -154,11 +176,22 @@ pub(super) fn act(land: &mut Land, fate: &Fate) {
         ),
         37 => annotate(
             "helmreboot.io/mode",
-            fate.one_of(&[json!("observe"), json!("act"), Value::Null]),
+            fate.one_of(&[
+                json!("observe"),
+                json!("Act"),
+                json!("dry-run"),
+                Value::Null,
+                Value::Null,
+            ]),
         ),
         38 => annotate(
             "helmreboot.io/policy",
-            fate.one_of(&[json!("default"), json!("nobody's"), Value::Null]),
+            fate.one_of(&[
+                json!("default"),
+                json!("unheard-of"),
+                Value::Null,
+                Value::Null,
+            ]),
         ),
         _ => {
             let label = json!({"touched": fate.number(0..1000).to_string()});

@@ -81,11 +81,20 @@ impl Scene {
         while self.replicas.len() < replicas {
             self.start();
         }
+        // In every tenth history configurations alternate, sometimes more of them than are remembered.
+        let variants = if fate.chance(0.1) {
+            fate.number(2..7)
+        } else {
+            0
+        };
         let calm_at =
             fate.now() + SignedDuration::from_mins(30 + fate.number(0..120).cast_signed());
         while fate.now() < calm_at {
             sleep(fate.seconds(1..120)).await;
             let land = usize::try_from(fate.number(0..3)).expect("small") % self.lands.len();
+            if variants > 0 {
+                people::flip(&self.lands[land], variants, &fate);
+            }
             match fate.number(0..20) {
                 0 if !self.replicas.is_empty() => self.kill().await,
                 0 | 1 if self.replicas.len() < replicas => self.start(),

@@ -43,6 +43,27 @@ pub(super) fn annotation<'a>(object: &'a Value, name: &str) -> &'a str {
         .unwrap_or_default()
 }
 
+/// Whether a person keeps helmreboot away: anything but a clear yes does.
+pub(super) fn opted_out(object: &Value) -> bool {
+    let enabled = object["metadata"]["annotations"]["helmreboot.io/enabled"].as_str();
+    enabled.is_some_and(|text| !text.trim().eq_ignore_ascii_case("true"))
+}
+
+/// Whether a person wants nothing to be written: anything but `act` says so, and so does a policy that does
+/// not exist.
+pub(super) fn only_observed(object: &Value) -> bool {
+    let annotations = &object["metadata"]["annotations"];
+    let mode = annotations["helmreboot.io/mode"].as_str();
+    let policy = annotations["helmreboot.io/policy"].as_str();
+    mode.is_some_and(|mode| !mode.trim().eq_ignore_ascii_case("act"))
+        || policy.is_some_and(|policy| policy != "default")
+}
+
+/// What helmreboot keeps for itself.
+pub(super) fn state(object: &Value) -> Value {
+    serde_json::from_str(annotation(object, "helmreboot.io/state")).unwrap_or_default()
+}
+
 /// Names of annotations that differ.
 pub(super) fn changed(before: &Value, after: &Value) -> Vec<String> {
     let map = |object: &Value| {
@@ -98,7 +119,7 @@ pub(super) fn summary(object: &Value) -> String {
         conditions.join(" "),
         annotation(object, "reconcile.fluxcd.io/requestedAt"),
         text(&object["status"]["lastHandledReconcileAt"]),
-        annotation(object, "helmreboot.io/attempts"),
+        annotation(object, "helmreboot.io/restarts"),
         !annotation(object, "helmreboot.io/gave-up").is_empty(),
         object["status"]["installFailures"],
         object["status"]["upgradeFailures"],

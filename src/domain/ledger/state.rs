@@ -1,0 +1,207 @@
+//! What helmreboot keeps on a HelmRelease for itself: one annotation of versioned JSON, at most 1 KiB.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{LAST_RESTART, STATE};
+use crate::domain::{
+    release::{ConfigKey, Progress, Release},
+    short_hash::short_hash,
+};
+
+/// The version of the format. Another one is not read, and counts as a spent budget.
+const VERSION: u32 = 1;
+
+/// Config keys that keep their counts.
+const REMEMBERED_KEYS: usize = 4;
+
+/// As many new config keys as are remembered, within this many seconds and without a success, renew the
+/// count no further: a configuration that never stops changing must not be restarted without end.
+const CHURN: i64 = 24 * 60 * 60;
+
+/// The state as it is written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct State {
+    v: u32,
+    /// The token of the last restart.
+    pub(super) token: String,
+    /// Tokens sent for the last restart: one, and one more for each that Flux swallowed.
+    pub(super) sends: u32,
+    /// Restarts since the last success or renewal, whatever the configuration.
+    pub(super) total: u32,
+    /// The configurations that were restarted, the one of the last restart at the end.
+    keys: Vec<Key>,
+    /// Flux's progress before the last restart.
+    pub(super) before: Before,
+    /// A hash of the request that the last restart replaced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) was: Option<String>,
+    /// A hash of the last value of `helmreboot.io/renew` that was seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) renewed: Option<String>,
+}
+
+/// One configuration.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Key {
+    /// [`ConfigKey::id`].
+    key: String,
+    /// [`State::total`] before its first restart.
+    base: u32,
+    /// When it was last restarted, in seconds since 1970.
+    at: i64,
+}
+
+/// Flux's progress, in short.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Before {
+    /// The newest Helm revision.
+    pub(super) revision: i64,
+    /// A hash of all of it.
+    pub(super) hash: String,
+}
+
+impl From<&Progress> for Before {
+    fn from(progress: &Progress) -> Self {
+        Self {
+            revision: progress.revision(),
+            hash: short_hash(&progress.to_string()),
+        }
+    }
+}
+
+/// What a release carries.
+pub(super) enum Read {
+    /// Nothing: helmreboot never restarted it.
+    Nothing,
+    /// A state.
+    State(State),
+    /// Something that a person or another program damaged, or a newer helmreboot wrote.
+    Unreadable,
+}
+
+impl State {
+    /// The state of a release.
+    pub(super) fn of(release: &Release) -> Read {
+        let Some(text) = release.annotation(STATE) else {
+            // The count was taken away and what people read was left: that is damage, not a fresh start.
+            let damaged = release.annotation(LAST_RESTART).is_some();
+            return if damaged {
+                Read::Unreadable
+            } else {
+                Read::Nothing
+            };
+        };
+        match serde_json::from_str::<Self>(text) {
+            Ok(state) if state.v == VERSION && !state.keys.is_empty() => Read::State(state),
+            _ => Read::Unreadable,
+        }
+    }
+
+    /// The state before the first restart of `release`, which remembers the last renewal.
+    pub(super) fn new(release: &Release, renewed: Option<String>) -> Self {
+        Self {
+            v: VERSION,
+            token: String::new(),
+            sends: 0,
+            total: 0,
+            keys: Vec::new(),
+            before: Before::from(&release.progress()),
+            was: None,
+            renewed,
+        }
+    }
+
+    /// Restarts that count against a configuration.
+    ///
+    /// A configuration that was restarted before, and comes back, is charged with everything since its
+    /// first restart: a release that alternates between configurations has one budget for all of them. A
+    /// new one starts at 0, unless there were too many new ones lately.
+    pub(super) fn attempts(&self, key: &ConfigKey) -> u32 {
+        self.total - self.base(&key.id()).min(self.total)
+    }
+
+    fn base(&self, id: &str) -> u32 {
+        let since = |from: usize| self.keys[from..].iter().map(|key| key.base).min();
+        let known = self.keys.iter().position(|key| key.key == id);
+        let base = match (known, self.keys.as_slice()) {
+            (Some(at), _) => since(at),
+            (None, [oldest, .., newest])
+                if self.keys.len() >= REMEMBERED_KEYS
+                    && newest.at.saturating_sub(oldest.at) < CHURN =>
+            {
+                since(0)
+            }
+            (None, _) => None,
+        };
+        base.unwrap_or(self.total)
+    }
+
+    /// Notes that a configuration came back: from now on it shares one budget with those that were
+    /// restarted after it. False if that is no news.
+    pub(super) fn note_return(&mut self, key: &ConfigKey) -> bool {
+        let id = key.id();
+        let Some(at) = self.keys.iter().position(|key| key.key == id) else {
+            return false;
+        };
+        let base = self.base(&id);
+        let later = &mut self.keys[at..];
+        let news = later.iter().any(|key| key.base != base);
+        later.iter_mut().for_each(|key| key.base = base);
+        news
+    }
+
+    /// Charges one more restart to a configuration.
+    pub(super) fn charge(&mut self, key: &ConfigKey, now: Timestamp) {
+        let (key, at) = (key.id(), now.as_second());
+        let base = self.base(&key);
+        self.keys.retain(|other| other.key != key);
+        self.keys.push(Key { key, base, at });
+        if self.keys.len() > REMEMBERED_KEYS {
+            self.keys.remove(0);
+        }
+        self.total = self.total.saturating_add(1);
+    }
+
+    /// A further token for the last restart was sent.
+    pub(super) fn resent(&mut self, now: Timestamp) {
+        if let Some(newest) = self.keys.last_mut() {
+            newest.at = now.as_second();
+        }
+    }
+
+    /// Whether the last restart was for this configuration.
+    pub(super) fn is_for(&self, key: &ConfigKey) -> bool {
+        self.keys.last().is_some_and(|last| last.key == key.id())
+    }
+
+    /// When the last restart was.
+    pub(super) fn last(&self) -> Option<Timestamp> {
+        Timestamp::from_second(self.keys.last()?.at).ok()
+    }
+
+    /// Whether the configuration that was restarted last was deployed well since.
+    pub(super) fn succeeded(&self, release: &Release) -> bool {
+        let Some((_, config)) = self.keys.last().and_then(|last| last.key.split_once('-')) else {
+            return false;
+        };
+        let same = self.is_for(&release.config_key());
+        release.deployed_after(self.before.revision, config, same)
+    }
+
+    /// The text of the annotation.
+    pub(super) fn text(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default()
+    }
+}
+
+/// When the restart was that a state tells of; `None` where it cannot be read.
+pub fn time_of(text: &str) -> Option<Timestamp> {
+    serde_json::from_str::<State>(text).ok()?.last()
+}
+
+/// The token that a state tells of.
+pub fn token_of(text: &str) -> Option<String> {
+    let state = serde_json::from_str::<State>(text).ok()?;
+    Some(state.token)
+}
