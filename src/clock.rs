@@ -10,18 +10,23 @@ use tokio::time::Instant;
 pub struct Clock(Arc<dyn Fn() -> Timestamp + Send + Sync>);
 
 impl Clock {
+    /// A clock of any kind.
+    pub fn new(read: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
+        Self(Arc::new(read))
+    }
+
     /// The system's clock.
     pub fn system() -> Self {
-        Self(Arc::new(Timestamp::now))
+        Self::new(Timestamp::now)
     }
 
     /// A clock that reads `start` now and then goes with tokio's, which tests can pause.
     pub fn with_tokio(start: Timestamp) -> Self {
         let base = Instant::now();
-        Self(Arc::new(move || {
+        Self::new(move || {
             let gone = SignedDuration::try_from(base.elapsed()).unwrap_or(SignedDuration::MAX);
             start.saturating_add(gone).unwrap_or(Timestamp::MAX)
-        }))
+        })
     }
 
     /// The time of day.

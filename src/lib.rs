@@ -29,6 +29,7 @@ pub mod cluster;
 pub mod config;
 pub mod demo;
 pub mod domain;
+pub mod isolation;
 pub mod metrics;
 pub mod queue;
 pub mod registry;

@@ -5,6 +5,8 @@ use std::process::ExitCode;
 use helmreboot::{
     cli::{self, EX_USAGE, serve::Misconfigured},
     demo,
+    isolation::{self, Part},
+    metrics::Metrics,
 };
 
 fn main() -> ExitCode {
@@ -15,7 +17,14 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let code = runtime.block_on(run());
+    isolation::install_hook();
+    let metrics = Metrics::default();
+    let whole = isolation::caught(Part::Background, &metrics, run());
+    let code = runtime.block_on(whole).unwrap_or_else(|panicked| {
+        let location = panicked.location;
+        eprintln!("helmreboot: internal error at {location}; please report it");
+        ExitCode::FAILURE
+    });
     // A name that is being looked up keeps a thread busy that nobody can stop: do not wait for it.
     runtime.shutdown_background();
     code

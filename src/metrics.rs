@@ -13,12 +13,12 @@ use tokio::time::Instant;
 
 mod label;
 mod series;
-pub use label::{CallResult, Found, Reconciled, Verb};
+pub use label::{CallResult, Found, Part, Reconciled, Verb};
 use series::{
     ClusterLabels, ControllerLabels, DecisionLabels, EndLabels, FoundLabels, Histograms,
-    IgnoredLabels, ReconcileLabels, RequestLabels, RestartLabels, RuleEndLabels, RuleLabels,
-    VerbLabels, VerdictLabels, alert_labels, cluster_labels, decision_labels, found_labels,
-    reconcile_labels, request_labels,
+    IgnoredLabels, PanicLabels, ReconcileLabels, RequestLabels, RestartLabels, RuleEndLabels,
+    RuleLabels, VerbLabels, VerdictLabels, alert_labels, cluster_labels, decision_labels,
+    found_labels, reconcile_labels, request_labels,
 };
 
 use crate::domain::{
@@ -71,6 +71,7 @@ pub struct Metrics {
     in_flight: Family<ClusterLabels, Gauge>,
     breakers: Family<ClusterLabels, Gauge>,
     paused: Gauge,
+    panics: Family<PanicLabels, Counter>,
     delay: Histograms<ClusterLabels>,
     queue: Family<ClusterLabels, Gauge>,
     requests: Family<RequestLabels, Counter>,
@@ -114,6 +115,7 @@ impl Default for Metrics {
             in_flight: Family::default(),
             breakers: Family::default(),
             paused: Gauge::default(),
+            panics: Family::default(),
             delay: Family::new_with_constructor(delay_seconds),
             queue: Family::default(),
             requests: Family::default(),
@@ -246,6 +248,12 @@ impl Metrics {
     /// Whether nothing is written for now.
     pub fn paused(&self, paused: bool) {
         self.paused.set(i64::from(paused));
+    }
+
+    /// A panic was caught.
+    pub fn panicked(&self, part: Part) {
+        let part = part.as_str();
+        self.panics.get_or_create(&PanicLabels { part }).inc();
     }
 
     /// A look at a release begins.

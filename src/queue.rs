@@ -12,7 +12,7 @@ use std::{
 use jiff::Timestamp;
 use tokio::{sync::Notify, time::Instant};
 
-use crate::domain::alert::ReleaseRef;
+use crate::domain::alert::{Failure, ReleaseRef};
 
 mod pending;
 pub use pending::{Episode, Pending, Source, Tried};
@@ -194,6 +194,21 @@ impl Queue {
             inner.insert(newer, at);
             drop(inner);
             self.wake.notify_one();
+        }
+    }
+
+    /// Puts back, due at `due`, what was taken out and never came back because the code between panicked.
+    pub fn recover(&self, due: Instant) {
+        let mut inner = self.lock();
+        let lost: Vec<_> = inner
+            .entries
+            .iter()
+            .filter(|(_, slot)| matches!(slot, Slot::Busy { .. }))
+            .map(|(release, _)| release.clone())
+            .collect();
+        for release in lost {
+            let failure = Failure { release, uid: None };
+            inner.insert(Pending::new(failure, Source::Sweep), due);
         }
     }
 

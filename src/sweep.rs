@@ -25,6 +25,7 @@ use crate::{
         release::{REQUESTED_AT, Release},
         storm::StormControl,
     },
+    isolation::{self, Panicked, Part},
     metrics::Found,
     queue::{Admission, Hint, Pending, Queue, Source},
     registry::Outlook,
@@ -54,6 +55,16 @@ struct Made {
     counts: bool,
 }
 
+/// What a look at one release leads to.
+enum Assessment {
+    /// It does not fail.
+    Well,
+    /// It fails, and there is nothing to do about it now.
+    Known,
+    /// The worker should look.
+    Due,
+}
+
 /// The sweep of one cluster, or of one namespace of it.
 pub struct Sweep {
     cluster: Cluster,
@@ -65,6 +76,8 @@ pub struct Sweep {
     mode: SweepMode,
     /// Releases that fail, and what was last made of each.
     failing: BTreeMap<ReleaseRef, Made>,
+    /// How many of them nobody decided to leave alone.
+    counted: usize,
     when: Found,
     /// Errors in a row.
     errors: u32,
@@ -92,6 +105,7 @@ impl Sweep {
             shared,
             mode,
             failing: BTreeMap::new(),
+            counted: 0,
             when: Found::AtStart,
             errors: 0,
             said: None,
@@ -103,10 +117,16 @@ impl Sweep {
         let leads = self.shared.leads.clone();
         loop {
             leads.until(true).await;
+            let metrics = self.shared.metrics.clone();
+            let turn = isolation::caught(Part::Watcher, &metrics, self.turn());
             tokio::select! {
                 biased;
                 () = leads.until(false) => self.stand_down(),
-                () = self.turn() => {}
+                turned = turn => if let Err(Panicked { location }) = turned {
+                    let cluster = &self.cluster.name;
+                    tracing::error!(%cluster, location, "internal error in the sweep of {cluster} at {location}; it begins again; please report it");
+                    sleep(LONGEST_PAUSE).await;
+                }
             }
         }
     }
@@ -130,6 +150,7 @@ impl Sweep {
     /// Another replica looks from now on: what this one knew grows old.
     fn stand_down(&mut self) {
         self.failing.clear();
+        self.counted = 0;
         self.outlook.failing(0);
         self.when = Found::AtStart;
     }
@@ -212,6 +233,7 @@ impl Sweep {
     /// A look at everything is over.
     fn complete(&mut self, failing: &BTreeSet<ReleaseRef>) {
         self.failing.retain(|release, _| failing.contains(release));
+        self.counted = self.failing.values().filter(|made| made.counts).count();
         self.when = Found::Later;
         self.looked();
     }
@@ -222,22 +244,35 @@ impl Sweep {
             tracing::info!(%cluster, "the sweep of {cluster} looks again");
         }
         self.errors = 0;
-        self.outlook.looked(self.count());
+        self.outlook.looked(self.counted);
     }
 
-    /// How many fail that anybody should care about.
-    fn count(&self) -> usize {
-        self.failing.values().filter(|made| made.counts).count()
-    }
-
-    /// Looks at one release. Its name, if it fails.
+    /// Looks at one release. Its name, if it fails. A panic about one leaves the others of its page
+    /// alone: that one is looked at again at the slow interval.
     async fn see(&mut self, release: &Release) -> Option<ReleaseRef> {
         let name = self.name(release);
+        let metrics = self.shared.metrics.clone();
+        match isolation::catch(Part::Watcher, &metrics, || self.assess(&name, release)) {
+            Ok(Assessment::Well) => return None,
+            Ok(Assessment::Known) => {}
+            Ok(Assessment::Due) => {
+                let due = self.shared.pace.settle;
+                self.announce(&name, &release.metadata.uid, due).await;
+            }
+            Err(Panicked { location }) => {
+                tracing::error!(cluster = %name.cluster, namespace = %name.namespace, name = %name.name, location, "internal error at {location} while the sweep looked at {name}; please report it");
+                let due = self.shared.pace.slow;
+                self.announce(&name, &release.metadata.uid, due).await;
+            }
+        }
+        Some(name)
+    }
+
+    fn assess(&mut self, name: &ReleaseRef, release: &Release) -> Assessment {
         if !release.failing() {
-            self.hint(&name, None, release.at_rest());
-            self.failing.remove(&name);
-            self.outlook.failing(self.count());
-            return None;
+            self.hint(name, None, release.at_rest());
+            self.forget(name);
+            return Assessment::Well;
         }
         let judgement = self.judge(release);
         let why = judgement.decision.why();
@@ -245,25 +280,34 @@ impl Sweep {
             let classifier = &self.shared.classifier;
             let cause = classifier.fingerprint(release, judgement.verdict);
             let now = self.shared.clock.now();
-            self.storm.lock().failed(&name, &cause, now);
+            self.storm.lock().failed(name, &cause, now);
         }
         let mark = mark(release, &judgement);
         let counts = !matches!(why, Why::Suspended | Why::OptedOut | Why::Deleting);
         let before = self.failing.insert(name.clone(), Made { mark, counts });
-        let news = before.is_none_or(|before| before.mark != mark);
-        self.outlook.failing(self.count());
+        let news = before.as_ref().is_none_or(|before| before.mark != mark);
+        self.counted += usize::from(counts);
+        self.counted -= usize::from(before.is_some_and(|before| before.counts));
+        self.outlook.failing(self.counted);
         let uid = release.metadata.uid.as_str();
-        if !self.hint(&name, Some(uid), release.at_rest()) && needs_a_look(&judgement, news) {
-            self.announce(&name, uid).await;
+        if !self.hint(name, Some(uid), release.at_rest()) && needs_a_look(&judgement, news) {
+            return Assessment::Due;
         }
-        Some(name)
+        Assessment::Known
+    }
+
+    /// A release fails no more, or is gone.
+    fn forget(&mut self, name: &ReleaseRef) {
+        if let Some(made) = self.failing.remove(name) {
+            self.counted -= usize::from(made.counts);
+        }
+        self.outlook.failing(self.counted);
     }
 
     fn gone(&mut self, release: &Release) {
         let name = self.name(release);
         self.hint(&name, None, true);
-        self.failing.remove(&name);
-        self.outlook.failing(self.count());
+        self.forget(&name);
     }
 
     /// Tells the queue what was seen. False if the release is not in it.
@@ -278,12 +322,11 @@ impl Sweep {
     }
 
     /// Puts it into the queue. A full queue is waited for: nothing is lost.
-    async fn announce(&self, name: &ReleaseRef, uid: &str) {
+    async fn announce(&self, name: &ReleaseRef, uid: &str, due: Duration) {
         let failure = Failure {
             release: name.clone(),
             uid: Some(uid.into()),
         };
-        let due = self.shared.pace.settle;
         while !self.queue.contains(name) {
             let pending = Pending::new(failure.clone(), Source::Sweep);
             match self.queue.offer(pending, Instant::now() + due) {

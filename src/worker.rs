@@ -1,8 +1,11 @@
 //! One cluster's loop: due entry -> observe, classify, decide, act, record. The only writer.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
 use futures::{StreamExt, stream::FuturesUnordered};
@@ -13,6 +16,7 @@ use crate::{
     clock::Clock,
     cluster::{Cluster, Error, Observed},
     domain::{
+        alert::Failure,
         classify::Classifier,
         journal::Journal,
         judge::Judge,
@@ -20,8 +24,9 @@ use crate::{
         policy::Policies,
         storm::{Outcome, StormControl, Wake},
     },
+    isolation::{self, Part},
     metrics::{Metrics, Reconciled},
-    queue::{Hint, Pending, Queue},
+    queue::{Hint, Pending, Queue, Source},
 };
 
 mod act;
@@ -40,6 +45,9 @@ const CONCURRENCY: usize = 8;
 /// How often a look is repeated at once because somebody wrote in between. helm-controller writes a
 /// handful of patches in a row; more than that means it is at work, and a later look is better.
 const CONFLICTS: u32 = 3;
+
+/// How long after a panic of the queue's own code it is begun anew.
+const RESTART_PAUSE: Duration = Duration::from_secs(1);
 
 /// What all workers share.
 #[derive(Clone, Debug)]
@@ -144,6 +152,17 @@ impl Worker {
 
     /// Works until the queue is closed and nothing in it is due.
     pub async fn run(self) {
+        let name = format!("the work queue of {}", self.cluster.name);
+        let (metrics, pause) = (&self.shared.metrics, RESTART_PAUSE);
+        isolation::supervised(Part::Queue, &name, metrics, pause, || {
+            // What was being worked on when the queue's own code panicked is worked on again.
+            self.queue.recover(Instant::now() + self.shared.pace.slow);
+            self.work()
+        })
+        .await;
+    }
+
+    async fn work(&self) {
         let mut looks = FuturesUnordered::new();
         loop {
             tokio::select! {
@@ -158,8 +177,25 @@ impl Worker {
         while looks.next().await.is_some() {}
     }
 
+    /// One look that a panic cannot leave: the release is then looked at again at the slow interval.
+    async fn look(&self, pending: Pending) {
+        let (release, since) = (pending.failure.release.clone(), pending.since);
+        let metrics = &self.shared.metrics;
+        let reconcile = self.reconcile(pending);
+        let Err(panicked) = isolation::caught(Part::Reconcile, metrics, reconcile).await else {
+            return;
+        };
+        let failure = Failure { release, uid: None };
+        let mut pending = Pending::new(failure, Source::Sweep);
+        (pending.since, pending.looks) = (since, 1);
+        self.reports.panicked(&pending, &panicked);
+        self.make_room(&pending, Outcome::Unknown);
+        let due = Instant::now() + self.shared.pace.slow;
+        self.queue.again(pending, due);
+    }
+
     /// One look, and what follows from it for the queue.
-    async fn look(&self, mut pending: Pending) {
+    async fn reconcile(&self, mut pending: Pending) {
         let timer = self.shared.metrics.reconcile();
         pending.looks += 1;
         match self.settle(&mut pending).await {

@@ -82,3 +82,19 @@ words! {
         Later = "later",
     }
 }
+
+words! {
+    /// What panicked.
+    Part {
+        /// The reconcile of one release.
+        Reconcile = "reconcile",
+        /// The watcher of one cluster, or one object that it saw.
+        Watcher = "watcher",
+        /// One request at the webhook.
+        Webhook = "webhook",
+        /// The work queue of one cluster.
+        Queue = "queue",
+        /// Credentials, keys, certificates and other files that are read again and again.
+        Background = "background",
+    }
+}

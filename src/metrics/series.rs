@@ -12,7 +12,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use super::{CONTROLLER, CallResult, Found, Metrics, Reconciled, Verb};
+use super::{CONTROLLER, CallResult, Found, Metrics, Part, Reconciled, Verb};
 use crate::domain::{
     alert::Ignored,
     answer::Answer,
@@ -39,6 +39,7 @@ labels! {
     RuleEndLabels { rule: &'static str, result: &'static str },
     FoundLabels { cluster: Arc<str>, when: &'static str },
     ClusterLabels { cluster: Arc<str> },
+    PanicLabels { part: &'static str },
     RequestLabels { cluster: Arc<str>, verb: &'static str, result: &'static str },
     VerbLabels { cluster: Arc<str>, verb: &'static str },
     ControllerLabels { controller: &'static str },
@@ -139,6 +140,11 @@ impl Metrics {
             self.paused.clone(),
         );
         own.register(
+            "panics",
+            "Internal errors that were caught, by what they interrupted; each is a fault of helmreboot",
+            self.panics.clone(),
+        );
+        own.register(
             "gave_up",
             "Releases given up after their last restart",
             self.gave_up.clone(),
@@ -209,6 +215,10 @@ impl Metrics {
         }
         for answer in Answer::ALL {
             appear(&self.alerts, &alert_labels(Arc::default(), *answer));
+        }
+        for part in Part::ALL {
+            let part = part.as_str();
+            appear(&self.panics, &PanicLabels { part });
         }
         for result in Reconciled::ALL {
             appear(&self.reconciles, &reconcile_labels(*result));

@@ -25,6 +25,7 @@ use crate::{
         answer::Answer,
         signature::{self, SIGNATURE_HEADER, Tag},
     },
+    isolation::Part,
     metrics::Metrics,
     queue::{Admission, Pending, Source},
     registry::{Member, Registry},
@@ -82,6 +83,7 @@ struct Rejection {
 
 /// The webhook's routes.
 pub fn router(webhook: Webhook) -> Router {
+    let metrics = webhook.metrics.clone();
     Router::new()
         .route(PATH, any(receive))
         .route(&format!("{PATH}/{{cluster}}"), any(receive))
@@ -91,7 +93,8 @@ pub fn router(webhook: Webhook) -> Router {
                 "alerts go to POST /webhook or /webhook/{cluster}",
             )
         })
-        .layer(CatchPanicLayer::custom(|_| {
+        .layer(CatchPanicLayer::custom(move |_| {
+            metrics.panicked(Part::Webhook);
             Problem::new(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "an error in helmreboot; please report it",

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::Shared;
 use crate::{
@@ -19,6 +19,7 @@ use crate::{
         policy::Odd,
         release::Release,
     },
+    isolation::Panicked,
     queue::Pending,
 };
 
@@ -233,6 +234,18 @@ impl Reports {
         } else {
             debug!(%cluster, %namespace, %name, kind, tries, "still cannot work on {cluster}/{namespace}/{name}: {error}");
         }
+    }
+
+    pub(super) fn panicked(&self, pending: &Pending, panicked: &Panicked) {
+        self.journal(pending, "error", "panic", Verdict::NO_RULE, 0);
+        let ReleaseRef {
+            cluster,
+            namespace,
+            name,
+        } = &pending.failure.release;
+        let location = &panicked.location;
+        let minutes = self.shared.pace.slow.as_secs().div_ceil(60);
+        error!(%cluster, %namespace, %name, location, "internal error at {location} while working on {cluster}/{namespace}/{name}; it is tried again in {minutes} minutes; please report it");
     }
 
     fn journal(

@@ -13,6 +13,7 @@ mod explain;
 mod fake_cluster;
 mod fake_flux;
 mod histories;
+mod isolation;
 mod lease;
 mod manifests;
 mod metrics;

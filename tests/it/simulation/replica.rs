@@ -1,6 +1,12 @@
 //! One process: it is started, killed at any await, and started again.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use axum::{Router, body::Body};
 use helmreboot::{
@@ -39,6 +45,8 @@ pub(super) struct Replica {
     read: u64,
     counted: Counted,
     tasks: Vec<JoinHandle<()>>,
+    /// The next thing that reads the clock panics.
+    planted: Arc<AtomicBool>,
 }
 
 impl Replica {
@@ -64,7 +72,16 @@ impl Replica {
             client: client.clone(),
         };
         fate.note(|| format!("{name} starts, its clock {ahead:#} ahead"));
-        let clock = Clock::with_tokio(fate.now() + ahead);
+        let time = Clock::with_tokio(fate.now() + ahead);
+        let planted = Arc::new(AtomicBool::new(false));
+        let (strikes, notes) = (Arc::clone(&planted), fate.clone());
+        let clock = Clock::new(move || {
+            if strikes.swap(false, Ordering::Relaxed) {
+                notes.notes().panics += 1;
+                panic!("planted");
+            }
+            time.now()
+        });
         let mut app = App::new(options, ways.iter().map(entrance).collect(), clock);
         let workers = app.take_workers().into_iter();
         let mut tasks: Vec<_> = workers.map(|worker| tokio::spawn(worker.run())).collect();
@@ -78,6 +95,7 @@ impl Replica {
             read: 0,
             counted: Counted::default(),
             tasks,
+            planted,
         }
     }
 
@@ -104,8 +122,15 @@ impl Replica {
         }
     }
 
+    /// Plants a panic in whatever comes next.
+    pub(super) fn plant(&self, fate: &Fate) {
+        fate.fault(|| format!("a panic is planted in {}", self.name));
+        self.planted.store(true, Ordering::Relaxed);
+    }
+
     /// What it counted, in its journal and in its metrics.
     pub(super) async fn counted(&mut self, fate: &Fate) -> Counted {
+        self.planted.store(false, Ordering::Relaxed);
         self.read(fate);
         let request = Request::get("/metrics").body(Body::empty());
         let answer = self.metrics.clone().oneshot(request.expect("a request"));

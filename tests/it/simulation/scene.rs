@@ -99,6 +99,10 @@ impl Scene {
                 0 if !self.replicas.is_empty() => self.kill().await,
                 0 | 1 if self.replicas.len() < replicas => self.start(),
                 2 => self.forge(land).await,
+                4 if !self.replicas.is_empty() => {
+                    let index = usize::try_from(fate.number(0..2)).expect("small");
+                    self.replicas[index % self.replicas.len()].plant(&fate);
+                }
                 3 => {
                     fate.fault(|| "watches cut, history compacted".into());
                     self.lands[land].cluster.compact();
@@ -221,7 +225,10 @@ impl Scene {
         if !replayed
             && status
                 .as_ref()
-                .is_ok_and(|status| *status != StatusCode::UNAUTHORIZED)
+                // A planted panic may strike here.
+                .is_ok_and(|status| {
+                    ![StatusCode::UNAUTHORIZED, StatusCode::INTERNAL_SERVER_ERROR].contains(status)
+                })
         {
             self.check
                 .fail(format!("a forged alert was answered {status:?}"));
