@@ -15,7 +15,9 @@ use tokio::{sync::Notify, time::Instant};
 use crate::domain::alert::{Failure, ReleaseRef};
 
 mod pending;
+mod wake;
 pub use pending::{Episode, Pending, Source, Tried};
+pub use wake::wake_all;
 
 /// Something about a release has changed.
 #[derive(Clone, Copy, Debug)]

@@ -114,6 +114,11 @@ impl Member {
         }
     }
 
+    /// What keeps its restarts apart.
+    pub fn limits(&self) -> &StormControl {
+        &self.storm
+    }
+
     /// How it stands now.
     pub fn standing(&self, now: Timestamp) -> Standing {
         let mut storm = self.storm.lock();

@@ -27,7 +27,7 @@ use crate::{
     },
     isolation::{self, Panicked, Part},
     metrics::Found,
-    queue::{Admission, Hint, Pending, Queue, Source},
+    queue::{Admission, Hint, Pending, Queue, Source, wake_all},
     registry::Outlook,
     worker::Shared,
 };
@@ -280,7 +280,8 @@ impl Sweep {
             let classifier = &self.shared.classifier;
             let cause = classifier.fingerprint(release, judgement.verdict);
             let now = self.shared.clock.now();
-            self.storm.lock().failed(name, &cause, now);
+            let wakes = self.storm.lock().failed(name, &cause, now);
+            wake_all(&self.queue, &self.storm, &self.shared.clock, wakes);
         }
         let mark = mark(release, &judgement);
         let counts = !matches!(why, Why::Suspended | Why::OptedOut | Why::Deleting);
@@ -386,6 +387,7 @@ fn mark(release: &Release, judgement: &Judgement) -> u64 {
     judgement.decision.why().hash(&mut hasher);
     judgement.policy.mode.as_str().hash(&mut hasher);
     judgement.policy.name.hash(&mut hasher);
+    judgement.policy.limit.hash(&mut hasher);
     release.metadata.uid.hash(&mut hasher);
     release.config_key().to_string().hash(&mut hasher);
     release.progress().to_string().hash(&mut hasher);

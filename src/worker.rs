@@ -26,7 +26,7 @@ use crate::{
     },
     isolation::{self, Part},
     metrics::{Metrics, Reconciled},
-    queue::{Hint, Pending, Queue, Source},
+    queue::{Pending, Queue, Source, wake_all},
 };
 
 mod act;
@@ -211,6 +211,8 @@ impl Worker {
             Err(error) => {
                 timer.done(Reconciled::Error);
                 pending.errors += 1;
+                // What cannot be looked at keeps no slot from those that can.
+                self.stand_down(&pending);
                 self.reports.error(&pending, &error);
                 let pace = &self.shared.pace;
                 let wait = if error.passes() {
@@ -273,17 +275,24 @@ impl Worker {
         self.wake(wakes);
     }
 
-    fn wake(&self, wakes: Vec<Wake>) {
+    /// The release asks for no slot at the moment.
+    fn stand_down(&self, pending: &Pending) {
         let now = self.shared.clock.now();
-        for wake in wakes {
-            let hint = Hint {
-                due: instant(wake.at, now),
-                failing: None,
-                at_rest: true,
-                released: wake.released,
-            };
-            self.queue.hint(&wake.release, hint);
-        }
+        let name = &pending.failure.release;
+        let wakes = self.storm.lock().stand_down(name, now);
+        self.wake(wakes);
+    }
+
+    /// A restart that was admitted was not written.
+    fn refund(&self, pending: &Pending) {
+        let now = self.shared.clock.now();
+        let name = &pending.failure.release;
+        let wakes = self.storm.lock().refund(name, now);
+        self.wake(wakes);
+    }
+
+    fn wake(&self, wakes: Vec<Wake>) {
+        wake_all(&self.queue, &self.storm, &self.shared.clock, wakes);
     }
 
     fn wait(&self, pending: &mut Pending, until: Option<Instant>) -> Next {

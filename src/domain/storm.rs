@@ -2,7 +2,7 @@
 //! same cause. One value for each cluster; plain state machines that are fed with `now`.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -15,62 +15,13 @@ use super::{
 };
 
 mod breaker;
+mod kinds;
 mod rate;
+mod slots;
 use breaker::Breaker;
+pub use kinds::{Caps, Outcome, Wake};
 pub use rate::Rate;
-
-/// How much one cluster is asked to bear.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Caps {
-    /// Restarts in the long run, and at once after a quiet time.
-    pub rate: Rate,
-    /// Restarts whose end has not been seen.
-    pub in_flight: usize,
-    /// So many releases failing for the same cause ...
-    pub threshold: usize,
-    /// ... within this time open the breaker.
-    pub window: SignedDuration,
-    /// After a probe that failed, until the next.
-    pub wait: SignedDuration,
-    /// The longest that wait becomes by doubling.
-    pub max_wait: SignedDuration,
-}
-
-impl Default for Caps {
-    fn default() -> Self {
-        Self {
-            rate: Rate::default(),
-            in_flight: 20,
-            threshold: 5,
-            window: SignedDuration::from_mins(5),
-            wait: SignedDuration::from_mins(1),
-            max_wait: SignedDuration::from_hours(1),
-        }
-    }
-}
-
-/// How a restart ended, for the others.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// The cause is gone.
-    Helped,
-    /// It is still there.
-    Failed,
-    /// Nobody knows: the token was swallowed, the restart overtaken, the release deleted.
-    Unknown,
-}
-
-/// A release to look at.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wake {
-    /// Which.
-    pub release: ReleaseRef,
-    /// Not before.
-    pub at: Timestamp,
-    /// A restart that began then helped another: if this one was given up before, it may come back
-    /// before its time.
-    pub released: Option<Timestamp>,
-}
+use slots::Slots;
 
 /// The state of one cluster, shared between those who see failures and those who act on them.
 #[derive(Clone, Debug)]
@@ -95,22 +46,30 @@ pub struct Storm {
     rate: rate::Meter,
     /// Running restarts.
     flying: BTreeMap<ReleaseRef, Flight>,
-    /// Those that wait for one of them to end.
-    grounded: BTreeSet<ReleaseRef>,
+    slots: Slots,
     breakers: BTreeMap<Fingerprint, Breaker>,
+    /// The cause each release last failed for.
+    causes: BTreeMap<ReleaseRef, Fingerprint>,
+    /// When breakers that are over were last looked for.
+    swept: Option<Timestamp>,
 }
 
 #[derive(Clone, Debug)]
 struct Flight {
     since: Timestamp,
     cause: Fingerprint,
+    /// It took its share of the rate here.
+    charged: bool,
 }
 
-/// How long a restart without an end takes up room: longer than almost all of Helm's timeouts.
+/// How long a restart without an end takes up a slot: longer than almost all of Helm's timeouts.
 const LONGEST_FLIGHT: SignedDuration = SignedDuration::from_hours(2);
 
 /// How long those that wait for others sleep at most; they are woken when their turn comes.
 const PATIENCE: SignedDuration = SignedDuration::from_mins(10);
+
+/// How often breakers that are over are looked for.
+const SWEEP_INTERVAL: SignedDuration = SignedDuration::from_secs(10);
 
 impl Storm {
     /// A quiet cluster.
@@ -119,19 +78,33 @@ impl Storm {
             caps,
             rate: rate::Meter::default(),
             flying: BTreeMap::new(),
-            grounded: BTreeSet::new(),
+            slots: Slots::default(),
             breakers: BTreeMap::new(),
+            causes: BTreeMap::new(),
+            swept: None,
         }
     }
 
-    /// A release was seen failing for that cause.
-    pub fn failed(&mut self, release: &ReleaseRef, cause: &Fingerprint, now: Timestamp) {
+    /// A release was seen failing for that cause. Says which releases may be looked at now.
+    pub fn failed(
+        &mut self,
+        release: &ReleaseRef,
+        cause: &Fingerprint,
+        now: Timestamp,
+    ) -> Vec<Wake> {
         self.forget_the_old(now);
+        let mut wakes = Vec::new();
+        let known = self.causes.insert(release.clone(), cause.clone());
+        if let Some(other) = known.filter(|known| known != cause) {
+            wakes.extend(self.leave(release, &other, now));
+        }
         let breaker = self.breakers.entry(cause.clone()).or_default();
         breaker.failed(release, &self.caps, now);
+        wakes.extend(self.settle(cause, now));
+        wakes
     }
 
-    /// Gives a restart its place, or says what it has to wait for.
+    /// Gives a restart its slot, or says what it has to wait for; and which others may be looked at now.
     ///
     /// # Errors
     /// The reason, and when to ask again.
@@ -140,24 +113,35 @@ impl Storm {
         release: &ReleaseRef,
         cause: &Fingerprint,
         now: Timestamp,
+    ) -> (Result<(), Hold>, Vec<Wake>) {
+        let mut wakes = self.expire(now);
+        let admitted = self.ask(release, cause, now);
+        // A slot that was kept for this release and not taken goes to the next that can take it.
+        self.slots.withdraw_offer(release);
+        wakes.extend(self.settle(cause, now));
+        (admitted, wakes)
+    }
+
+    fn ask(
+        &mut self,
+        release: &ReleaseRef,
+        cause: &Fingerprint,
+        now: Timestamp,
     ) -> Result<(), Hold> {
         let patience = now.saturating_add(PATIENCE).unwrap_or(Timestamp::MAX);
-        self.land_the_lost(now);
-        let flying = self.flying_for(cause, release);
-        if let Some(breaker) = self.breakers.get_mut(cause)
-            && let Err(until) = {
-                let flies = |probe: &ReleaseRef| {
-                    let flight = self.flying.get(probe);
-                    flight.is_some_and(|flight| flight.cause == *cause)
-                };
-                breaker.ask(release, flying, flies, now)
+        let others = self.taken_for(cause, release);
+        if let Some(breaker) = self.breakers.get_mut(cause) {
+            let flies = |probe: &ReleaseRef| {
+                let flight = self.flying.get(probe);
+                flight.is_some_and(|flight| flight.cause == *cause)
+            };
+            if let Err(until) = breaker.ask(release, others, flies, now) {
+                self.slots.leave(release);
+                return Err(Hold {
+                    why: Why::Storm,
+                    until: until.unwrap_or(patience),
+                });
             }
-        {
-            let until = until.unwrap_or(patience);
-            return Err(Hold {
-                why: Why::Storm,
-                until,
-            });
         }
         let limited = |until| {
             Err(Hold {
@@ -165,52 +149,71 @@ impl Storm {
                 until,
             })
         };
-        let others = self.flying.len() - usize::from(self.flying.contains_key(release));
-        if others >= self.caps.in_flight {
-            self.grounded.insert(release.clone());
+        let flies = self.flying.contains_key(release);
+        if !flies && !self.slots.is_offered(release) && self.free() == 0 {
+            self.slots.wait(release, cause);
             return limited(patience);
         }
         if let Err(until) = self.rate.take(self.caps.rate, release, now) {
+            self.slots.leave(release);
             return limited(until);
         }
         if let Some(breaker) = self.breakers.get_mut(cause) {
             breaker.take(release);
         }
-        self.fly(release, cause, now);
+        self.start(release, cause, now, true);
         Ok(())
     }
 
-    /// A restart runs, by whatever right: one that was admitted, or the second token of one.
+    /// A restart runs that was not admitted here: another process began it, its answer was lost, or it is
+    /// the second token of one.
     pub fn fly(&mut self, release: &ReleaseRef, cause: &Fingerprint, now: Timestamp) {
-        self.grounded.remove(release);
+        self.start(release, cause, now, false);
+    }
+
+    fn start(&mut self, release: &ReleaseRef, cause: &Fingerprint, now: Timestamp, charged: bool) {
+        self.slots.leave(release);
         let flight = Flight {
             since: now,
             cause: cause.clone(),
+            charged,
         };
         self.flying.insert(release.clone(), flight);
     }
 
-    /// A restart ended, or was not written after all. Says who may be looked at now.
+    /// A restart ended. Says which releases may be looked at now.
     pub fn ended(&mut self, release: &ReleaseRef, outcome: Outcome, now: Timestamp) -> Vec<Wake> {
         let Some(flight) = self.flying.remove(release) else {
             return Vec::new();
         };
-        let flying = self.flying_for(&flight.cause, release);
+        let others = self.taken_for(&flight.cause, release);
         let breaker = self.breakers.get_mut(&flight.cause);
         let mut wakes = breaker.map_or_else(Vec::new, |breaker| {
-            breaker.ended((release, flight.since), outcome, flying, &self.caps, now)
+            breaker.ended((release, flight.since), outcome, others, &self.caps, now)
         });
-        let free = self.caps.in_flight.saturating_sub(self.flying.len());
-        let next: Vec<_> = self.grounded.iter().take(free).cloned().collect();
-        for release in next {
-            self.grounded.remove(&release);
-            wakes.push(Wake {
-                release,
-                at: now,
-                released: None,
-            });
-        }
+        wakes.extend(self.settle(&flight.cause, now));
         wakes
+    }
+
+    /// A restart that was admitted was not written: it gives back its slot and its share of the rate.
+    pub fn refund(&mut self, release: &ReleaseRef, now: Timestamp) -> Vec<Wake> {
+        if self
+            .flying
+            .get(release)
+            .is_some_and(|flight| flight.charged)
+        {
+            self.rate.refund(self.caps.rate);
+        }
+        self.ended(release, Outcome::Unknown, now)
+    }
+
+    /// A restart whose answer was lost turns out to have been written: it takes a slot and its share of
+    /// the rate after all.
+    pub fn charge(&mut self, release: &ReleaseRef, cause: &Fingerprint, now: Timestamp) {
+        if !self.flying.contains_key(release) {
+            self.rate.charge(self.caps.rate, now);
+        }
+        self.fly(release, cause, now);
     }
 
     /// A release was given up; it may come back when the breaker of its cause closes. False if that is
@@ -220,33 +223,45 @@ impl Storm {
         breaker.is_some_and(|breaker| breaker.park(release))
     }
 
-    /// A release needs nothing any more. Says who may be looked at now.
+    /// A release needs nothing any more. Says which others may be looked at now.
     pub fn forget(&mut self, release: &ReleaseRef, now: Timestamp) -> Vec<Wake> {
-        self.stand_down(release);
         self.rate.forget(release);
-        let mut wakes = Vec::new();
-        for (cause, breaker) in &mut self.breakers {
-            wakes.extend(breaker.forget(release, count(&self.flying, cause), now));
-        }
+        self.slots.leave(release);
+        let Some(cause) = self.causes.remove(release) else {
+            return self.offer(now);
+        };
+        self.leave(release, &cause, now)
+    }
+
+    /// A release left a cause for good.
+    fn leave(&mut self, release: &ReleaseRef, cause: &Fingerprint, now: Timestamp) -> Vec<Wake> {
+        let others = self.taken_for(cause, release);
+        let breaker = self.breakers.get_mut(cause);
+        let mut wakes =
+            breaker.map_or_else(Vec::new, |breaker| breaker.forget(release, others, now));
+        wakes.extend(self.settle(cause, now));
         wakes
     }
 
-    /// A release does not ask for a place any more: it has to wait for something else.
-    pub fn stand_down(&mut self, release: &ReleaseRef) {
-        self.grounded.remove(release);
+    /// A release does not ask for a slot at the moment: it has to wait for something else. Says which
+    /// others may be looked at now.
+    pub fn stand_down(&mut self, release: &ReleaseRef, now: Timestamp) -> Vec<Wake> {
+        self.slots.leave(release);
+        let Some(cause) = self.causes.get(release).cloned() else {
+            return self.offer(now);
+        };
+        if let Some(breaker) = self.breakers.get_mut(&cause) {
+            breaker.withdraw(release);
+        }
+        self.settle(&cause, now)
     }
 
     /// Breakers that hold restarts back.
     pub fn open(&mut self, now: Timestamp) -> usize {
+        self.swept = None;
         self.forget_the_old(now);
         let breakers = self.breakers.values();
         breakers.filter(|breaker| breaker.is_open()).count()
-    }
-
-    fn forget_the_old(&mut self, now: Timestamp) {
-        let (caps, flying) = (self.caps, &self.flying);
-        self.breakers
-            .retain(|cause, breaker| !breaker.is_over(count(flying, cause), &caps, now));
     }
 
     /// Restarts whose end has not been seen.
@@ -254,28 +269,111 @@ impl Storm {
         self.flying.len()
     }
 
-    /// Restarts that run for ever take nobody's place.
-    fn land_the_lost(&mut self, now: Timestamp) {
+    /// Releases whose restart runs, in order.
+    pub fn flying(&self) -> impl Iterator<Item = &ReleaseRef> {
+        self.flying.keys()
+    }
+
+    /// A release that waits for a slot although one is free and its breaker would let it through: there
+    /// must never be one.
+    pub fn unserved(&self, now: Timestamp) -> Option<&ReleaseRef> {
+        if self.free() == 0 {
+            return None;
+        }
+        self.slots
+            .next(|release, cause| self.lets(release, cause, now))
+    }
+
+    /// After a change of one cause: its breaker names the next probe, and free slots go to those that can
+    /// take them.
+    fn settle(&mut self, cause: &Fingerprint, now: Timestamp) -> Vec<Wake> {
+        let mut wakes = Vec::new();
+        if let Some(breaker) = self.breakers.get_mut(cause) {
+            if breaker.pauses() {
+                // While the breaker is open, only its probe waits for a slot.
+                for release in self
+                    .slots
+                    .leave_for(cause, |release| breaker.is_next(release))
+                {
+                    breaker.wait(&release);
+                }
+            }
+            wakes.extend(breaker.name_next());
+        }
+        wakes.extend(self.offer(now));
+        wakes
+    }
+
+    /// Offers free slots to those that wait and can take them, the longest first.
+    fn offer(&mut self, now: Timestamp) -> Vec<Wake> {
+        let mut wakes = Vec::new();
+        while self.free() > 0 {
+            let next = self
+                .slots
+                .next(|release, cause| self.lets(release, cause, now));
+            let Some(release) = next.cloned() else { break };
+            self.slots.offer(&release);
+            wakes.push(Wake {
+                release,
+                at: now,
+                released: None,
+            });
+        }
+        wakes
+    }
+
+    /// Whether the breaker of a cause would let a release through now.
+    fn lets(&self, release: &ReleaseRef, cause: &Fingerprint, now: Timestamp) -> bool {
+        let others = self.taken_for(cause, release);
+        let breaker = self.breakers.get(cause);
+        breaker.is_none_or(|breaker| breaker.lets(release, others, now))
+    }
+
+    /// Slots that nobody holds and that are kept for nobody.
+    fn free(&self) -> usize {
+        let kept = self
+            .slots
+            .offered(|release, _| !self.flying.contains_key(release));
+        self.caps.in_flight.saturating_sub(self.flying.len() + kept)
+    }
+
+    /// Slots that others hold, or that are kept for others, for that cause.
+    fn taken_for(&self, cause: &Fingerprint, but: &ReleaseRef) -> usize {
+        let flying = self
+            .flying
+            .iter()
+            .filter(|(release, flight)| flight.cause == *cause && *release != but);
+        let kept = self.slots.offered(|release, offered| {
+            offered == cause && release != but && !self.flying.contains_key(release)
+        });
+        flying.count() + kept
+    }
+
+    fn forget_the_old(&mut self, now: Timestamp) {
+        let lately = |swept: Timestamp| now.duration_since(swept).abs() < SWEEP_INTERVAL;
+        if self.swept.is_some_and(lately) {
+            return;
+        }
+        self.swept = Some(now);
+        let (caps, flying) = (self.caps, &self.flying);
+        self.breakers.retain(|cause, breaker| {
+            let running = flying.values().any(|flight| flight.cause == *cause);
+            !breaker.is_over(running, &caps, now)
+        });
+        let breakers = &self.breakers;
+        self.causes.retain(|_, cause| breakers.contains_key(cause));
+    }
+
+    /// Restarts that run for ever give their slots back.
+    fn expire(&mut self, now: Timestamp) -> Vec<Wake> {
         let is_lost = |flight: &Flight| now.duration_since(flight.since) >= LONGEST_FLIGHT;
         let flying = self.flying.iter().filter(|(_, flight)| is_lost(flight));
         let lost: Vec<_> = flying.map(|(release, _)| release.clone()).collect();
-        for release in lost {
-            // Whoever might be woken comes by itself before long.
-            self.ended(&release, Outcome::Unknown, now);
-        }
+        let ended = lost
+            .into_iter()
+            .map(|release| self.ended(&release, Outcome::Unknown, now));
+        ended.collect::<Vec<_>>().concat()
     }
-
-    fn flying_for(&self, cause: &Fingerprint, but: &ReleaseRef) -> usize {
-        let same =
-            |(release, flight): &(&ReleaseRef, &Flight)| flight.cause == *cause && *release != but;
-        self.flying.iter().filter(same).count()
-    }
-}
-
-/// How many restarts run for that cause.
-fn count(flying: &BTreeMap<ReleaseRef, Flight>, cause: &Fingerprint) -> usize {
-    let same = |flight: &&Flight| flight.cause == *cause;
-    flying.values().filter(same).count()
 }
 
 #[cfg(test)]

@@ -58,6 +58,9 @@ impl Worker {
         }
         // Once for the whole look: a pause may begin or end in the midst of it.
         let paused = self.shared.pause.is_on();
+        if paused {
+            self.stand_down(pending);
+        }
         let held = release
             .filter(|_| !paused)
             .and_then(|release| self.hold(pending, release, &judgement, now));
@@ -99,24 +102,31 @@ impl Worker {
         there: Timestamp,
     ) -> Option<Hold> {
         let name = &pending.failure.release;
-        let mut storm = self.storm.lock();
         let order = match judgement.decision {
             Decision::Restart { order, .. } if judgement.policy.mode == Mode::Act => order,
             _ => {
-                storm.stand_down(name);
+                self.stand_down(pending);
                 return None;
             }
         };
         let classifier = &self.shared.classifier;
         let cause = classifier.fingerprint(release, judgement.verdict);
         let now = self.shared.clock.now();
-        storm.failed(name, &cause, now);
-        if order.sends > 1 {
-            // The restart it belongs to was let through.
-            storm.fly(name, &cause, now);
-            return None;
-        }
-        let hold = storm.admit(name, &cause, now).err()?;
+        let (admitted, wakes) = {
+            let mut storm = self.storm.lock();
+            let mut wakes = storm.failed(name, &cause, now);
+            if order.sends > 1 {
+                // The restart it belongs to was let through.
+                storm.fly(name, &cause, now);
+                (Ok(()), wakes)
+            } else {
+                let (admitted, others) = storm.admit(name, &cause, now);
+                wakes.extend(others);
+                (admitted, wakes)
+            }
+        };
+        self.wake(wakes);
+        let hold = admitted.err()?;
         let wait = hold.until.duration_since(now);
         Some(Hold {
             until: there.saturating_add(wait).unwrap_or(Timestamp::MAX),
@@ -223,12 +233,10 @@ impl Worker {
             Ok(()) => self.restarted(pending, release, policy, tried),
             Err(error) => {
                 // Without an answer it may have been written all the same: the next look will show.
-                let unknown = matches!(error, Error::Unavailable(_) | Error::Unreadable(_));
-                if unknown {
+                if matches!(error, Error::Unavailable(_) | Error::Unreadable(_)) {
                     pending.tried = Some(tried);
-                } else {
-                    self.make_room(pending, Outcome::Unknown);
                 }
+                self.refund(pending);
                 return Err(error);
             }
         }

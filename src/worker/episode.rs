@@ -6,6 +6,7 @@ use super::Worker;
 use crate::{
     domain::{
         classify::Verdict,
+        fingerprint::Fingerprint,
         ledger::{self, Ended},
         policy::Policy,
         release::Release,
@@ -50,14 +51,12 @@ impl Worker {
     /// Sees whether a restart whose answer was lost was written.
     pub(super) fn recognise(&self, pending: &mut Pending, release: &Release, policy: &Policy) {
         let written = |tried: &mut Tried| release.annotation(ledger::STATE) == tried.state();
-        match pending.tried.take_if(written) {
-            Some(tried) => {
-                self.fly(pending, release);
-                self.restarted(pending, release, policy, tried);
-            }
-            // It may still come; until then it keeps nobody waiting.
-            None if pending.tried.is_some() => self.make_room(pending, Outcome::Unknown),
-            None => {}
+        if let Some(tried) = pending.tried.take_if(written) {
+            let now = self.shared.clock.now();
+            let cause = self.cause(release);
+            let name = &pending.failure.release;
+            self.storm.lock().charge(name, &cause, now);
+            self.restarted(pending, release, policy, tried);
         }
     }
 
@@ -83,12 +82,17 @@ impl Worker {
 
     /// A restart runs that was not admitted here, or whose place was given away.
     fn fly(&self, pending: &Pending, release: &Release) {
-        let classifier = &self.shared.classifier;
-        let verdict = classifier.release(release).unwrap_or(Verdict::UNKNOWN);
-        let cause = classifier.fingerprint(release, verdict);
         let now = self.shared.clock.now();
+        let cause = self.cause(release);
         let name = &pending.failure.release;
         self.storm.lock().fly(name, &cause, now);
+    }
+
+    /// What the failure has in common with others.
+    fn cause(&self, release: &Release) -> Fingerprint {
+        let classifier = &self.shared.classifier;
+        let verdict = classifier.release(release).unwrap_or(Verdict::UNKNOWN);
+        classifier.fingerprint(release, verdict)
     }
 
     /// The running episode, if there is one, came to that end.

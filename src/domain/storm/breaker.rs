@@ -7,10 +7,15 @@ use jiff::{SignedDuration, Timestamp};
 use super::{Caps, Outcome, Wake};
 use crate::domain::alert::ReleaseRef;
 
+/// How long the one that is to be tried next may be late before another takes its place.
+const OVERDUE: SignedDuration = SignedDuration::from_mins(1);
+
 #[derive(Debug, Default)]
 pub(super) struct Breaker {
     /// Who failed lately, and when last.
     failing: BTreeMap<ReleaseRef, Timestamp>,
+    /// The same, the oldest first.
+    by_time: BTreeSet<(Timestamp, ReleaseRef)>,
     /// Who is to be looked at when there is room.
     waiting: BTreeSet<ReleaseRef>,
     /// Who was given up, and may come back when the cause is gone.
@@ -46,8 +51,8 @@ impl Breaker {
     }
 
     /// Whether nothing is left to remember.
-    pub(super) fn is_over(&self, flying: usize, caps: &Caps, now: Timestamp) -> bool {
-        let holds = self.is_open() && (!self.is_idle() || flying > 0);
+    pub(super) fn is_over(&self, running: bool, caps: &Caps, now: Timestamp) -> bool {
+        let holds = self.is_open() && (!self.is_idle() || running);
         let longest = if holds {
             caps.max_wait * 2
         } else {
@@ -70,9 +75,16 @@ impl Breaker {
 
     pub(super) fn failed(&mut self, release: &ReleaseRef, caps: &Caps, now: Timestamp) {
         self.touched = Some(now);
-        self.failing.insert(release.clone(), now);
-        self.failing
-            .retain(|_, at| now.duration_since(*at) <= caps.window);
+        if let Some(before) = self.failing.insert(release.clone(), now) {
+            self.by_time.remove(&(before, release.clone()));
+        }
+        self.by_time.insert((now, release.clone()));
+        while let Some((at, oldest)) = self.by_time.first()
+            && now.duration_since(*at) > caps.window
+        {
+            self.failing.remove(oldest);
+            self.by_time.pop_first();
+        }
         if matches!(self.phase, Phase::Closed) && self.failing.len() >= caps.threshold {
             self.phase = Phase::Open {
                 until: now,
@@ -87,32 +99,96 @@ impl Breaker {
     pub(super) fn ask(
         &mut self,
         release: &ReleaseRef,
-        flying: usize,
+        others: usize,
         flies: impl Fn(&ReleaseRef) -> bool,
         now: Timestamp,
     ) -> Result<(), Option<Timestamp>> {
-        // A probe that turned out to fail for something else says nothing about this cause.
-        if let Phase::Open { probe, .. } = &mut self.phase {
+        if let Phase::Open {
+            probe, next, until, ..
+        } = &mut self.phase
+        {
+            // A probe that turned out to fail for something else says nothing about this cause.
             probe.take_if(|probe| !flies(probe));
+            // One that was to be tried next and did not come must not keep the others waiting.
+            let late = now.duration_since(*until) > OVERDUE;
+            next.take_if(|next| late && next != release);
+            if probe.is_none() {
+                next.get_or_insert_with(|| release.clone());
+            }
         }
-        let asked = match &mut self.phase {
-            Phase::Closed => Ok(()),
+        if self.lets(release, others, now) {
+            return Ok(());
+        }
+        if let Phase::Open {
+            until,
+            next: Some(next),
+            ..
+        } = &self.phase
+            && next == release
+        {
+            return Err(Some(*until));
+        }
+        self.waiting.insert(release.clone());
+        Err(None)
+    }
+
+    /// Whether this release may be restarted now, while `others` with the same cause are.
+    pub(super) fn lets(&self, release: &ReleaseRef, others: usize, now: Timestamp) -> bool {
+        match &self.phase {
+            Phase::Closed => true,
             Phase::Open {
                 probe: Some(probe), ..
-            } if probe == release => Ok(()),
-            Phase::Open { probe: Some(_), .. } => Err(None),
-            Phase::Open { until, .. } if now >= *until => Ok(()),
+            } => probe == release,
             Phase::Open { until, next, .. } => {
-                let mine = next.get_or_insert_with(|| release.clone()) == release;
-                Err(mine.then_some(*until))
+                now >= *until && next.as_ref().is_none_or(|next| next == release)
             }
-            Phase::Releasing { step, .. } if flying < *step => Ok(()),
-            Phase::Releasing { .. } => Err(None),
-        };
-        if asked.is_err() {
-            self.waiting.insert(release.clone());
+            Phase::Releasing { step, .. } => others < *step,
         }
-        asked
+    }
+
+    /// Whether one is tried at a time.
+    pub(super) fn pauses(&self) -> bool {
+        matches!(self.phase, Phase::Open { .. })
+    }
+
+    /// Whether this release is the one that is tried, or that is to be tried next.
+    pub(super) fn is_next(&self, release: &ReleaseRef) -> bool {
+        let Phase::Open { probe, next, .. } = &self.phase else {
+            return false;
+        };
+        [probe, next]
+            .into_iter()
+            .flatten()
+            .any(|known| known == release)
+    }
+
+    /// A release waits for this breaker.
+    pub(super) fn wait(&mut self, release: &ReleaseRef) {
+        self.waiting.insert(release.clone());
+    }
+
+    /// A release does not ask at the moment: another one is to be tried in its place.
+    pub(super) fn withdraw(&mut self, release: &ReleaseRef) {
+        self.waiting.remove(release);
+        if let Phase::Open { next, .. } = &mut self.phase {
+            next.take_if(|next| next == release);
+        }
+    }
+
+    /// Names the one that is to be tried next, if none is, and tells it when to come.
+    pub(super) fn name_next(&mut self) -> Vec<Wake> {
+        match &mut self.phase {
+            Phase::Open {
+                until,
+                probe: None,
+                next: next @ None,
+                ..
+            } => {
+                *next = self.waiting.pop_first();
+                turn(next, *until)
+            }
+            _ => Vec::new(),
+        }
     }
 
     /// This release is restarted.
@@ -120,8 +196,10 @@ impl Breaker {
         self.waiting.remove(release);
         self.parked.remove(release);
         if let Phase::Open { probe, next, .. } = &mut self.phase {
+            // Who was told to come next goes on waiting.
+            let other = next.take().filter(|next| next != release);
+            self.waiting.extend(other);
             *probe = Some(release.clone());
-            *next = None;
         }
     }
 
@@ -192,22 +270,18 @@ impl Breaker {
         flying: usize,
         now: Timestamp,
     ) -> Vec<Wake> {
-        self.failing.remove(release);
-        self.waiting.remove(release);
+        if let Some(at) = self.failing.remove(release) {
+            self.by_time.remove(&(at, release.clone()));
+        }
+        self.withdraw(release);
         self.parked.remove(release);
-        let Phase::Open {
-            until, probe, next, ..
-        } = &mut self.phase
-        else {
+        let Phase::Open { probe, .. } = &mut self.phase else {
             return self.release(flying, now);
         };
         probe.take_if(|probe| probe == release);
-        // Whoever was to be tried next hands that on.
-        if next.take_if(|next| next == release).is_some() {
-            *next = self.waiting.pop_first();
-            if next.is_some() {
-                return turn(next, *until);
-            }
+        let handed_on = self.name_next();
+        if !handed_on.is_empty() {
+            return handed_on;
         }
         if self.failing.is_empty() && self.is_idle() && flying == 0 {
             self.phase = Phase::Closed;
@@ -224,6 +298,7 @@ impl Breaker {
         if self.waiting.is_empty() && self.parked.is_empty() && flying == 0 {
             self.phase = Phase::Closed;
             self.failing.clear();
+            self.by_time.clear();
         }
         let mut wakes = Vec::new();
         while flying + wakes.len() < step {

@@ -51,8 +51,7 @@ impl Meter {
             self.promised.remove(release);
             return Ok(());
         }
-        let interval = SignedDuration::from_secs(60)
-            / i32::try_from(rate.per_minute.max(1)).unwrap_or(i32::MAX);
+        let interval = interval(rate);
         let saved =
             interval.saturating_mul(i32::try_from(rate.burst.max(1) - 1).unwrap_or(i32::MAX));
         let due = self.due.unwrap_or(now).max(now);
@@ -69,9 +68,25 @@ impl Meter {
         Err(at)
     }
 
+    /// Gives a token back.
+    pub(super) fn refund(&mut self, rate: Rate) {
+        self.due = self.due.map(|due| add(due, -interval(rate)));
+    }
+
+    /// Takes a token that nobody asked for.
+    pub(super) fn charge(&mut self, rate: Rate, now: Timestamp) {
+        let due = self.due.unwrap_or(now).max(now);
+        self.due = Some(add(due, interval(rate)));
+    }
+
     pub(super) fn forget(&mut self, release: &ReleaseRef) {
         self.promised.remove(release);
     }
+}
+
+/// From one token to the next.
+fn interval(rate: Rate) -> SignedDuration {
+    SignedDuration::from_secs(60) / i32::try_from(rate.per_minute.max(1)).unwrap_or(i32::MAX)
 }
 
 fn add(at: Timestamp, wait: SignedDuration) -> Timestamp {

@@ -1,7 +1,7 @@
 //! One process: it is started, killed at any await, and started again.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -13,11 +13,14 @@ use helmreboot::{
     app::{App, Entrance, Options},
     clock::Clock,
     config::clusters::{ClusterConfig, Reach},
+    demo::fake_cluster::Key as ReleaseKey,
     domain::{
+        alert::ReleaseRef,
         journal::Journal,
         policy::Mode,
         signature::{Key, Keys},
     },
+    registry::Registry,
 };
 use http::Request;
 use http_body_util::BodyExt;
@@ -26,7 +29,7 @@ use kube::Client;
 use tokio::task::JoinHandle;
 use tower::ServiceExt;
 
-use super::Fate;
+use super::{Fate, scene::Land};
 
 /// What a process counted.
 #[derive(Clone, Debug, Default)]
@@ -45,6 +48,11 @@ pub(super) struct Replica {
     read: u64,
     counted: Counted,
     tasks: Vec<JoinHandle<()>>,
+    registry: Arc<Registry>,
+    /// Its clock, without the panics.
+    time: Clock,
+    /// Releases whose restart was taken for running at the last look, although Flux was done with it.
+    over: BTreeSet<ReleaseRef>,
     /// The next thing that reads the clock panics.
     planted: Arc<AtomicBool>,
 }
@@ -74,13 +82,14 @@ impl Replica {
         fate.note(|| format!("{name} starts, its clock {ahead:#} ahead"));
         let time = Clock::with_tokio(fate.now() + ahead);
         let planted = Arc::new(AtomicBool::new(false));
+        let true_time = time.clone();
         let (strikes, notes) = (Arc::clone(&planted), fate.clone());
         let clock = Clock::new(move || {
             if strikes.swap(false, Ordering::Relaxed) {
                 notes.notes().panics += 1;
                 panic!("planted");
             }
-            time.now()
+            true_time.now()
         });
         let mut app = App::new(options, ways.iter().map(entrance).collect(), clock);
         let workers = app.take_workers().into_iter();
@@ -95,6 +104,9 @@ impl Replica {
             read: 0,
             counted: Counted::default(),
             tasks,
+            registry: app.registry(),
+            time,
+            over: BTreeSet::new(),
             planted,
         }
     }
@@ -126,6 +138,34 @@ impl Replica {
     pub(super) fn plant(&self, fate: &Fate) {
         fate.fault(|| format!("a panic is planted in {}", self.name));
         self.planted.store(true, Ordering::Relaxed);
+    }
+
+    /// What is wrong with its limits: a slot is free and a release that could take it waits, or a slot is
+    /// taken by a restart that Flux was done with ten minutes ago.
+    pub(super) fn limits(&mut self, lands: &[Land], fate: &Fate) -> Vec<String> {
+        let (mut broken, mut over) = (Vec::new(), BTreeSet::new());
+        let now = self.time.now();
+        for member in self.registry.members() {
+            let limits = member.limits().lock();
+            if let Some(release) = limits.unserved(now) {
+                broken.push(format!("{release} waits for a slot while one is free"));
+            }
+            if !fate.is_calm() {
+                continue;
+            }
+            let land = lands.iter().find(|land| *land.name == *member.name);
+            for release in limits.flying() {
+                let key = ReleaseKey::new(&release.namespace, &release.name);
+                if land.is_some_and(|land| !land.is_working(&key)) {
+                    if self.over.contains(release) {
+                        broken.push(format!("{release} takes a slot for a restart that is over"));
+                    }
+                    over.insert(release.clone());
+                }
+            }
+        }
+        self.over = over;
+        broken
     }
 
     /// What it counted, in its journal and in its metrics.

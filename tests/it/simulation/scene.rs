@@ -156,6 +156,9 @@ impl Scene {
     fn look(&mut self) {
         for replica in &mut self.replicas {
             replica.read(&self.fate);
+            for broken in replica.limits(&self.lands, &self.fate) {
+                self.check.fail(format!("{}: {broken}", replica.name));
+            }
         }
         for land in &self.lands {
             self.check.look(land);
@@ -278,6 +281,20 @@ impl Land {
             self.flux.heal(release);
         }
         self.flux.set_ready(&people::dependency(), true);
+    }
+
+    /// Whether Flux works on a release, or has yet to take notice of a request.
+    pub(super) fn is_working(&self, key: &Key) -> bool {
+        let Some(object) = self.cluster.get(key) else {
+            return false;
+        };
+        let conditions = object["status"]["conditions"].as_array().cloned();
+        let works = |condition: &serde_json::Value| {
+            condition["type"] == "Reconciling" && condition["status"] == "True"
+        };
+        let requested = &object["metadata"]["annotations"]["reconcile.fluxcd.io/requestedAt"];
+        conditions.iter().flatten().any(works)
+            || object["status"]["lastHandledReconcileAt"] != *requested
     }
 
     fn is_ready(&self, key: &Key) -> bool {
