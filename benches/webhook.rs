@@ -19,6 +19,7 @@ use futures::StreamExt;
 use helmreboot::{
     app::{App, Entrance, Options, address_of, bind},
     clock::Clock,
+    cluster::Connection,
     config::clusters::{ClusterConfig, Reach},
     demo::fake_cluster::FakeCluster,
     domain::{
@@ -141,7 +142,7 @@ fn webhook(criterion: &mut Criterion) {
     let entrance = Entrance {
         config,
         keys: keys.clone(),
-        client: cluster.client(),
+        connection: Connection::to(cluster.client()),
     };
     let app = App::new(Options::default(), vec![entrance], Clock::system());
     let (whole, bare) = (app.webhook(), bare(Arc::new(keys)));

@@ -11,7 +11,6 @@ use std::{
 use anyhow::{Context, anyhow};
 use axum::Router;
 use axum_server::Handle;
-use kube::Client;
 use prometheus_client::registry::Registry as Series;
 use tokio::{
     sync::{Semaphore, mpsc, oneshot},
@@ -20,7 +19,7 @@ use tokio::{
 
 use crate::{
     clock::Clock,
-    cluster::{Cluster, lease::Lease},
+    cluster::{Cluster, Connection, LISTS, lease::Lease},
     config::{SweepMode, clusters::ClusterConfig},
     domain::{journal::Journal, signature::Keys, storm::StormControl},
     metrics::Metrics,
@@ -38,7 +37,8 @@ use crate::{
 
 mod background;
 mod options;
-use background::{PauseFile, refresh_certificate, refresh_keys};
+pub use background::first_keys;
+use background::{Keeper, PauseFile, refresh_certificate};
 pub use options::Options;
 
 /// How long stopping may take: Kubernetes kills after 30 s, and a call to an API server takes up to 8.
@@ -51,10 +51,10 @@ const GRACE: Duration = Duration::from_millis(200);
 pub struct Entrance {
     /// How it is configured.
     pub config: ClusterConfig,
-    /// Its keys, as they were at the start.
+    /// Its keys, as they were at the start; none where they cannot be used yet.
     pub keys: Keys,
     /// The way to its API server.
-    pub client: Client,
+    pub connection: Connection,
 }
 
 /// Three ports, bound.
@@ -75,7 +75,7 @@ pub struct App {
     webhook: Webhook,
     workers: Vec<Worker>,
     sweeps: Vec<Sweep>,
-    clusters: Vec<ClusterConfig>,
+    clusters: Vec<(ClusterConfig, Connection)>,
     lease: Option<Lease>,
     tls: Option<Tls>,
     pause_file: Option<PathBuf>,
@@ -111,16 +111,23 @@ impl App {
             salt,
             pace: Arc::new(pace),
         };
+        let lists = Arc::new(Semaphore::new(LISTS));
         let (mut members, mut workers) = (Vec::new(), Vec::new());
         let (mut sweeps, mut clusters) = (Vec::new(), Vec::new());
         for Entrance {
             config,
             keys,
-            client,
+            connection,
         } in entrances
         {
             let queue = Arc::new(Queue::new(queue_capacity));
-            let cluster = Cluster::new(Arc::clone(&config.name), client, metrics.clone());
+            let health = connection.health();
+            let cluster = Cluster::new(
+                Arc::clone(&config.name),
+                connection.clone(),
+                Arc::clone(&lists),
+                metrics.clone(),
+            );
             let storm = StormControl::new(caps);
             let scopes = scopes(&config);
             let member = Member::new(
@@ -128,6 +135,7 @@ impl App {
                 keys,
                 Arc::clone(&queue),
                 storm.clone(),
+                health,
                 scopes.len(),
             );
             let swept = |(namespace, outlook): (Option<Arc<str>>, &Arc<Outlook>)| {
@@ -146,7 +154,7 @@ impl App {
             }
             workers.push(Worker::new(cluster, queue, storm, shared.clone()));
             members.push(member);
-            clusters.push(config);
+            clusters.push((config, connection));
         }
         let registry = Arc::new(Registry::new(members));
         let names = registry.members().map(|member| &member.name);
@@ -257,10 +265,14 @@ impl App {
         let mut workers: JoinSet<()> = self.take_workers().into_iter().map(Worker::run).collect();
         // Dropped, and with it ended, when this function returns.
         let mut background: JoinSet<()> = self.take_sweeps().into_iter().map(Sweep::run).collect();
-        let mut clusters = std::mem::take(&mut self.clusters);
-        clusters.retain(ClusterConfig::has_key_files);
-        if !clusters.is_empty() {
-            background.spawn(refresh_keys(Arc::clone(&self.registry), clusters));
+        for (config, connection) in std::mem::take(&mut self.clusters) {
+            let keeper = Keeper {
+                config,
+                registry: Arc::clone(&self.registry),
+                metrics: self.shared.metrics.clone(),
+            };
+            background.spawn(keeper.clone().keep_keys());
+            background.spawn(keeper.keep_connection(connection));
         }
         let (resign, resigned) = oneshot::channel::<()>();
         let mut campaign = JoinSet::new();
@@ -269,8 +281,9 @@ impl App {
             let resigned = async { drop(resigned.await) };
             campaign.spawn(lease.campaign(move |now| leads.set(now), resigned));
         }
+        let metrics = self.shared.metrics.clone();
         if let Some(tls) = self.tls.take() {
-            background.spawn(refresh_certificate(tls));
+            background.spawn(refresh_certificate(tls, metrics.clone()));
         }
         if let Some(path) = self.pause_file.take() {
             let file = PauseFile {
@@ -280,7 +293,7 @@ impl App {
                 registry: Arc::clone(&self.registry),
             };
             file.heed();
-            background.spawn(file.heed_for_ever());
+            background.spawn(file.heed_for_ever(metrics));
         }
 
         self.readiness.set(true);

@@ -1,7 +1,7 @@
 //! One cluster's API server. The only production file that calls kube.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicU32},
     time::Duration,
 };
 
@@ -10,15 +10,17 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::APIGroup;
 use kube::{
-    Client,
     client::Body,
     core::{
-        params::{GetParams, ListParams, Patch, PatchParams},
+        params::{GetParams, Patch, PatchParams},
         request::Request,
     },
 };
-use serde::{Deserialize, de::DeserializeOwned};
-use serde_json::json;
+use serde::de::DeserializeOwned;
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, timeout, timeout_at},
+};
 
 use crate::{
     domain::{
@@ -31,12 +33,20 @@ use crate::{
 };
 
 pub mod connect;
+mod connection;
 mod error;
+mod exec;
+mod kubeconfig;
 pub mod lease;
+mod list;
+mod proxy;
+pub mod tls;
 mod watch;
+pub use connection::Connection;
 pub use error::Error;
 use error::{Failed, refused};
-pub use watch::{Seen, Watching};
+pub use list::{Item, Unreadable};
+pub use watch::{Change, Watch};
 
 /// The field manager of our patches. Never a name that starts with `kubectl`: kustomize-controller
 /// takes such fields back.
@@ -54,20 +64,35 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(8);
 pub struct Cluster {
     /// The configured name.
     pub name: Arc<str>,
-    client: Client,
+    connection: Connection,
     version: Arc<Mutex<Option<&'static str>>>,
+    /// Releases in one page of the last list that came through.
+    page_size: Arc<AtomicU32>,
+    lists: Arc<Semaphore>,
     metrics: Metrics,
 }
 
 impl Cluster {
-    /// A cluster behind any client: a real API server's, or a service without a socket.
-    pub fn new(name: Arc<str>, client: Client, metrics: Metrics) -> Self {
+    /// A cluster, the way to it, and the room that it shares with others for pages of lists ([`LISTS`]).
+    pub fn new(
+        name: Arc<str>,
+        connection: Connection,
+        lists: Arc<Semaphore>,
+        metrics: Metrics,
+    ) -> Self {
         Self {
             name,
-            client,
+            connection,
             version: Arc::default(),
+            page_size: Arc::new(AtomicU32::new(list::PAGE)),
+            lists,
             metrics,
         }
+    }
+
+    /// Waits until there is another way to the API server than the one of the moment.
+    pub async fn reconnected(&self) {
+        self.connection.changed().await;
     }
 
     /// The live release, and the API server's time of day.
@@ -77,27 +102,9 @@ impl Cluster {
     pub async fn observe(&self, release: &ReleaseRef) -> Result<Observed, Error> {
         let build = |path: String| Request::new(path).get(&release.name, &GetParams::default());
         let scope = Some(&*release.namespace);
-        let (live, at) = self.on_releases(Verb::Get, scope, build).await?;
+        let (live, at) = self.on_releases(Verb::Get, scope, build, json).await?;
         let release = genuine(live, release)?;
         Ok(Observed { release, at })
-    }
-
-    /// One page of all releases, or those of one namespace, in order of namespace and name, and how to
-    /// ask for the next.
-    ///
-    /// # Errors
-    /// See [`Error`]; [`Error::Unavailable`] also where the list has changed too much to go on.
-    pub async fn page(
-        &self,
-        namespace: Option<&str>,
-        next: Option<&str>,
-    ) -> Result<(Vec<Release>, Option<String>), Error> {
-        let mut params = ListParams::default().limit(PAGE);
-        params.continue_token = next.map(str::to_owned);
-        let build = |path: String| Request::new(path).list(&params);
-        let (page, _): (Page, _) = self.on_releases(Verb::List, namespace, build).await?;
-        let next = page.metadata.next.filter(|next| !next.is_empty());
-        Ok((page.items, next))
     }
 
     /// Writes annotations on exactly the version of the object that was observed: a merge patch with
@@ -112,7 +119,7 @@ impl Cluster {
         seen: &Release,
         changes: &Changes,
     ) -> Result<(), Error> {
-        let patch = Patch::Merge(json!({"metadata": {
+        let patch = Patch::Merge(serde_json::json!({"metadata": {
             "resourceVersion": seen.metadata.resource_version,
             "annotations": changes,
         }}));
@@ -122,17 +129,18 @@ impl Cluster {
         };
         let build = |path: String| Request::new(path).patch(&release.name, &params, &patch);
         let scope = Some(&*release.namespace);
-        let (written, _) = self.on_releases(Verb::Patch, scope, build).await?;
+        let (written, _) = self.on_releases(Verb::Patch, scope, build, json).await?;
         genuine(written, release).map(|_| ())
     }
 
     /// Calls the API in the version this cluster serves. A path that is not there means that Flux was
     /// upgraded to another version, so discovery is asked once more.
-    async fn on_releases<T: DeserializeOwned>(
+    async fn on_releases<T>(
         &self,
         verb: Verb,
         namespace: Option<&str>,
         build: impl Fn(String) -> Result<http::Request<Vec<u8>>, kube::core::request::Error>,
+        read: impl Fn(&[u8]) -> serde_json::Result<T>,
     ) -> Result<(T, Option<Timestamp>), Error> {
         for rediscovered in [false, true] {
             let version = self.version(rediscovered).await?;
@@ -142,7 +150,7 @@ impl Cluster {
                 scope.unwrap_or_default()
             );
             let request = build(path).map_err(|error| Error::Unreadable(error.to_string()))?;
-            match self.call(verb, request).await {
+            match self.call(verb, request, &read).await {
                 Err(Failed::NoSuchPath) if !rediscovered => {}
                 Err(Failed::NoSuchPath) => return Err(Error::Unsupported),
                 Err(Failed::Error(error)) => return Err(error),
@@ -160,7 +168,7 @@ impl Cluster {
         }
         let request = http::Request::get(format!("/apis/{HELM_GROUP}")).body(Vec::new());
         let request = request.map_err(|error| Error::Unreadable(error.to_string()))?;
-        let group: APIGroup = match self.call(Verb::Discover, request).await {
+        let group: APIGroup = match self.call(Verb::Discover, request, json).await {
             Ok((group, _)) => group,
             Err(Failed::NoSuchPath | Failed::Error(Error::Forbidden(_) | Error::Gone)) => {
                 return Ok(VERSIONS[0]);
@@ -178,53 +186,79 @@ impl Cluster {
         Ok(version)
     }
 
-    async fn call<T: DeserializeOwned>(
+    async fn call<T>(
         &self,
         verb: Verb,
         request: http::Request<Vec<u8>>,
+        read: impl Fn(&[u8]) -> serde_json::Result<T>,
     ) -> Result<(T, Option<Timestamp>), Failed> {
-        let limit = if verb == Verb::List {
-            PAGE_LIMIT
-        } else {
-            ANSWER_LIMIT
-        };
         let timer = self.metrics.kubernetes_request(&self.name, verb);
-        let answer = match tokio::time::timeout(CALL_TIMEOUT, self.exchange(request, limit)).await {
-            Ok(answer) => answer,
-            Err(_) => {
-                let said = format!("no answer within {} s", CALL_TIMEOUT.as_secs());
-                Err(Error::Unavailable(said).into())
-            }
-        };
-        timer.done(match &answer {
+        let answer = self.exchange(verb, request, read).await;
+        let result = match &answer {
             Ok(_) => CallResult::Ok,
             Err(Failed::NoSuchPath) => CallResult::Unsupported,
             Err(Failed::Error(error)) => error.result(),
-        });
+        };
+        timer.done(result);
+        self.told(result);
         answer
     }
 
-    async fn exchange<T: DeserializeOwned>(
+    /// How a call came out.
+    fn told(&self, result: CallResult) {
+        let unanswered = [
+            CallResult::Unavailable,
+            CallResult::Unauthorized,
+            CallResult::Unreadable,
+        ];
+        self.connection
+            .health()
+            .called(!unanswered.contains(&result));
+        if result == CallResult::Unauthorized {
+            self.connection.refused();
+        }
+    }
+
+    async fn exchange<T>(
         &self,
+        verb: Verb,
         request: http::Request<Vec<u8>>,
-        limit: usize,
+        read: impl Fn(&[u8]) -> serde_json::Result<T>,
     ) -> Result<(T, Option<Timestamp>), Failed> {
-        let response = self.client.send(request.map(Body::from)).await?;
+        let client = self.connection.client()?;
+        let begun = Instant::now();
+        let sent = timeout(CALL_TIMEOUT, client.send(request.map(Body::from)));
+        let response = sent.await.map_err(|_| Error::Late)??;
         let status = response.status();
         let at = date(response.headers());
-        let body = Limited::new(response.into_body(), limit);
-        let bytes = match body.collect().await {
-            Ok(body) => body.to_bytes(),
-            Err(error) if error.is::<LengthLimitError>() => {
-                return Err(Error::Unreadable(format!("more than {limit} bytes")).into());
-            }
-            Err(error) => return Err(Error::Unavailable(mask(&error.to_string(), 300)).into()),
-        };
-        if status.is_success() {
-            parse(&bytes).map(|answer| (answer, at))
+        // Pages are large: only so many are read and held at a time, and waiting for that is no fault of
+        // the server's.
+        let (_room, deadline) = if verb == Verb::List {
+            let room = self.lists.acquire().await;
+            (room.ok(), Instant::now() + CALL_TIMEOUT)
         } else {
-            Err(refused(status.as_u16(), &bytes))
+            (None, begun + CALL_TIMEOUT)
+        };
+        let body = Limited::new(response.into_body(), ANSWER_LIMIT);
+        let bytes = match timeout_at(deadline, body.collect()).await {
+            Err(_) => return Err(Error::Late.into()),
+            Ok(Ok(body)) => body.to_bytes(),
+            Ok(Err(error)) if error.is::<LengthLimitError>() => {
+                return Err(Error::TooLarge(ANSWER_LIMIT).into());
+            }
+            Ok(Err(error)) => return Err(Error::Unavailable(mask(&error.to_string(), 300)).into()),
+        };
+        if !status.is_success() {
+            return Err(refused(status.as_u16(), &bytes));
         }
+        let answer = read(&bytes).map_err(|error| {
+            // Line and column, never the value that stood there.
+            let (line, column) = (error.line(), error.column());
+            Error::Unreadable(format!(
+                "no HelmRelease at line {line}, column {column}; is this an API server?"
+            ))
+        })?;
+        Ok((answer, at))
     }
 }
 
@@ -232,11 +266,8 @@ impl Cluster {
 /// cost the other clusters their memory.
 const ANSWER_LIMIT: usize = 4 << 20;
 
-/// Releases in one page of a list: enough to be quick, little enough to be small.
-const PAGE: u32 = 100;
-
-/// The most bytes of a page.
-const PAGE_LIMIT: usize = 16 << 20;
+/// Pages of lists that are read and held at a time, for all clusters together.
+pub const LISTS: usize = 8;
 
 /// A live release.
 #[derive(Clone, Debug)]
@@ -246,21 +277,6 @@ pub struct Observed {
     /// The time of day where it stands. Replicas whose clocks differ agree on it, and so do the ledgers
     /// they write; whole seconds, and `None` where a proxy took it away.
     pub at: Option<Timestamp>,
-}
-
-/// The used part of a list.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Page {
-    metadata: PageMetadata,
-    items: Vec<Release>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct PageMetadata {
-    #[serde(rename = "continue")]
-    next: Option<String>,
 }
 
 /// When the answer was sent, by the clock of the sender (RFC 9110, section 6.6.1).
@@ -286,13 +302,6 @@ fn genuine(answer: Release, asked: &ReleaseRef) -> Result<Release, Error> {
     }
 }
 
-fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Failed> {
-    serde_json::from_slice(bytes).map_err(|error| {
-        // Line and column, never the value that stood there.
-        let (line, column) = (error.line(), error.column());
-        Error::Unreadable(format!(
-            "no HelmRelease at line {line}, column {column}; is this an API server?"
-        ))
-        .into()
-    })
+fn json<T: DeserializeOwned>(bytes: &[u8]) -> serde_json::Result<T> {
+    serde_json::from_slice(bytes)
 }

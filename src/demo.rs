@@ -12,6 +12,7 @@ use tokio::{sync::mpsc, task::JoinHandle};
 use crate::{
     app::{App, Entrance, Listeners, Options, address_of, bind},
     clock::Clock,
+    cluster::Connection,
     config::{
         clusters::{ClusterConfig, Reach},
         keys::KeySource,
@@ -89,7 +90,7 @@ pub async fn run(wish: Wish) -> anyhow::Result<bool> {
         entrances.push(Entrance {
             config,
             keys,
-            client: cluster.client(),
+            connection: Connection::to(cluster.client()),
         });
         let key = SigningKey::new(secret, None);
         let address = format!("{base}/{name}");

@@ -11,8 +11,10 @@ use prometheus_client::{
 };
 use tokio::time::Instant;
 
+mod health;
 mod label;
 mod series;
+pub use health::Health;
 pub use label::{CallResult, Found, Part, Reconciled, Verb};
 use series::{
     ClusterLabels, ControllerLabels, DecisionLabels, EndLabels, FoundLabels, Histograms,
@@ -42,6 +44,8 @@ pub struct Standing {
     pub breakers: usize,
     /// When all releases were last known to have been looked at.
     pub looked: Option<Timestamp>,
+    /// Whether alerts can be verified and releases be looked at.
+    pub up: bool,
 }
 
 /// A point in time, in seconds since 1970.
@@ -70,6 +74,7 @@ pub struct Metrics {
     start_time: Seconds,
     in_flight: Family<ClusterLabels, Gauge>,
     breakers: Family<ClusterLabels, Gauge>,
+    up: Family<ClusterLabels, Gauge>,
     paused: Gauge,
     panics: Family<PanicLabels, Counter>,
     delay: Histograms<ClusterLabels>,
@@ -114,6 +119,7 @@ impl Default for Metrics {
             start_time: Gauge::default(),
             in_flight: Family::default(),
             breakers: Family::default(),
+            up: Family::default(),
             paused: Gauge::default(),
             panics: Family::default(),
             delay: Family::new_with_constructor(delay_seconds),
@@ -238,6 +244,7 @@ impl Metrics {
         self.last_sweep
             .get_or_create(&labels)
             .set(now.looked.map_or(0.0, unix));
+        self.up.get_or_create(&labels).set(i64::from(now.up));
     }
 
     /// From now on this process serves.

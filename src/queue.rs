@@ -162,6 +162,29 @@ impl Queue {
         self.wake.notify_one();
     }
 
+    /// The API server can be reached in another way than before: what waited because of errors is due.
+    pub fn retry_all(&self, due: Instant) {
+        let mut inner = self.lock();
+        let mut all: Vec<_> = inner.entries.keys().cloned().collect();
+        all.sort();
+        for release in all {
+            let Some(Slot::Waiting { pending, at }) = inner.entries.get_mut(&release) else {
+                continue;
+            };
+            if pending.errors == 0 || at.0 <= due {
+                continue;
+            }
+            pending.errors = 0;
+            let (old, new) = (*at, (due, at.1));
+            *at = new;
+            if let Some(release) = inner.due.remove(&old) {
+                inner.due.insert(new, release);
+            }
+        }
+        drop(inner);
+        self.wake.notify_one();
+    }
+
     /// Puts back an entry taken with [`Self::next`].
     pub fn again(&self, mut pending: Pending, mut due: Instant) {
         let mut inner = self.lock();

@@ -17,7 +17,7 @@ use crate::{
         signature::{Key, Keys, Secret, Tag},
         storm::StormControl,
     },
-    metrics::Standing,
+    metrics::{Health, Standing},
     queue::Queue,
 };
 
@@ -38,6 +38,7 @@ pub struct Member {
     /// How its releases are seen to stand, by each of its sweeps.
     pub outlooks: Vec<Arc<Outlook>>,
     storm: StormControl,
+    health: Arc<Health>,
     keys: RwLock<Arc<Keys>>,
     seen: Mutex<Seen>,
 }
@@ -102,13 +103,16 @@ impl Member {
         keys: Keys,
         queue: Arc<Queue>,
         storm: StormControl,
+        health: Arc<Health>,
         sweeps: usize,
     ) -> Self {
+        health.keys(!keys.is_empty());
         Self {
             name,
             queue,
             outlooks: std::iter::repeat_with(Arc::default).take(sweeps).collect(),
             storm,
+            health,
             keys: RwLock::new(Arc::new(keys)),
             seen: Mutex::default(),
         }
@@ -137,7 +141,13 @@ impl Member {
                 .map(|it| it.looked_at(now))
                 .min()
                 .flatten(),
+            up: self.health.is_up(),
         }
+    }
+
+    /// Whether its API server cannot be reached for want of a kubeconfig that can be used.
+    pub fn has_no_access(&self) -> bool {
+        self.health.has_no_access()
     }
 
     /// The keys in force.
@@ -147,6 +157,7 @@ impl Member {
 
     /// Puts other keys in force.
     pub fn set_keys(&self, keys: Keys) {
+        self.health.keys(!keys.is_empty());
         *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
     }
 

@@ -11,11 +11,10 @@ use std::{
     time::Duration,
 };
 
-use futures::StreamExt;
 use tokio::time::{Instant, sleep};
 
 use crate::{
-    cluster::{Cluster, Error, Seen},
+    cluster::{Cluster, Unreadable},
     config::SweepMode,
     domain::{
         alert::{Failure, ReleaseRef},
@@ -41,11 +40,10 @@ const WITHOUT_WATCH: Duration = Duration::from_mins(5);
 /// The longest wait after errors in a row.
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 
-/// After so many errors in a row, a watch is begun anew.
-const ERRORS: u32 = 5;
-
 /// How long to wait for room in the queue.
 const ROOM: Duration = Duration::from_secs(1);
+
+mod follow;
 
 /// What was made of a release.
 struct Made {
@@ -78,6 +76,8 @@ pub struct Sweep {
     failing: BTreeMap<ReleaseRef, Made>,
     /// How many of them nobody decided to leave alone.
     counted: usize,
+    /// Releases that cannot be read, and were told.
+    unreadable: BTreeSet<Unreadable>,
     when: Found,
     /// Errors in a row.
     errors: u32,
@@ -106,6 +106,7 @@ impl Sweep {
             mode,
             failing: BTreeMap::new(),
             counted: 0,
+            unreadable: BTreeSet::new(),
             when: Found::AtStart,
             errors: 0,
             said: None,
@@ -136,7 +137,7 @@ impl Sweep {
         let pause = match self.mode {
             SweepMode::Off => return std::future::pending().await,
             SweepMode::Every(interval) => match self.list().await {
-                Ok(()) => interval,
+                Ok(_) => interval,
                 Err(error) => self.trouble(&error),
             },
             SweepMode::Watch => {
@@ -144,7 +145,12 @@ impl Sweep {
                 self.trouble(&error)
             }
         };
-        sleep(pause).await;
+        // Another kubeconfig ends the wait.
+        tokio::select! {
+            biased;
+            () = self.cluster.reconnected() => {}
+            () = sleep(pause) => {}
+        }
     }
 
     /// Another replica looks from now on: what this one knew grows old.
@@ -153,81 +159,6 @@ impl Sweep {
         self.counted = 0;
         self.outlook.failing(0);
         self.when = Found::AtStart;
-    }
-
-    /// One look at everything, page by page.
-    async fn list(&mut self) -> Result<(), Error> {
-        let (mut next, mut failing) = (None, BTreeSet::new());
-        loop {
-            let (releases, more) = self
-                .cluster
-                .page(self.namespace.as_deref(), next.as_deref())
-                .await?;
-            for release in releases {
-                failing.extend(self.see(&release).await);
-            }
-            next = more;
-            if next.is_none() {
-                break;
-            }
-        }
-        self.complete(&failing);
-        Ok(())
-    }
-
-    /// Everything, and then what becomes of it, until something is wrong that does not pass by itself.
-    async fn watch(&mut self) -> Error {
-        let mut watching = match self.cluster.watch(self.namespace.as_deref()).await {
-            Ok(watching) => watching,
-            Err(error) => return error,
-        };
-        let mut listed = BTreeSet::new();
-        while let Some(seen) = watching.next().await {
-            match seen {
-                Ok(Seen::Start) => listed.clear(),
-                Ok(Seen::Listed(release)) => listed.extend(self.see(&release).await),
-                Ok(Seen::Complete) => self.complete(&std::mem::take(&mut listed)),
-                Ok(Seen::Going) => self.looked(),
-                Ok(Seen::Changed(release)) => drop(self.see(&release).await),
-                Ok(Seen::Deleted(release)) => self.gone(&release),
-                // Many in a row: what the watch remembers may be the trouble.
-                Err(error) if error.passes() && self.errors < ERRORS => {
-                    let pause = self.trouble(&error);
-                    sleep(pause).await;
-                }
-                Err(error) => return error,
-            }
-        }
-        Error::Unavailable("the watch ended".into())
-    }
-
-    /// Says what is wrong, once, and how long to wait.
-    fn trouble(&mut self, error: &Error) -> Duration {
-        self.errors += 1;
-        let kind = error.result().as_str();
-        let (cluster, errors) = (&self.cluster.name, self.errors);
-        if error.passes() {
-            // The first may be a restart of the API server; many are one line.
-            if errors == 2 {
-                tracing::warn!(%cluster, kind, "the sweep of {cluster} cannot look, and goes on trying: {error}");
-            } else {
-                tracing::debug!(%cluster, kind, errors, "the sweep of {cluster} cannot look: {error}");
-            }
-            let pause = Duration::from_secs(1 << errors.min(6));
-            return pause.min(LONGEST_PAUSE);
-        }
-        if self.said.as_deref() == Some(kind) {
-            return WITHOUT_WATCH;
-        }
-        let every = WITHOUT_WATCH.as_secs() / 60;
-        let advice = match error {
-            Error::Forbidden(_) => "; or set sweepNamespaces, or sweep: off",
-            _ => "",
-        };
-        tracing::warn!(%cluster, kind, "the sweep of {cluster} looks only every {every} minutes, if at all: {error}{advice}");
-        self.said = Some(kind.to_owned());
-        // An API server that has just started refuses what it will allow in a moment.
-        LONGEST_PAUSE
     }
 
     /// A look at everything is over.

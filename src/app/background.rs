@@ -1,12 +1,18 @@
 //! What goes on beside the work: keys and certificates that change, and the switch that pauses everything.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::{
+    cluster::Connection,
     config::{clusters::ClusterConfig, keys::shared},
     domain::signature::Keys,
+    isolation::{self, Part},
     metrics::Metrics,
     registry::{Member, Registry},
     server::tls::Tls,
@@ -16,7 +22,14 @@ use crate::{
 /// How often key files are read again. The kubelet brings a changed Secret within a minute or so.
 const KEY_INTERVAL: Duration = Duration::from_secs(5);
 
+/// How long the first read of keys may keep the start waiting.
+const FIRST_READ: Duration = Duration::from_secs(1);
+
+/// How long after a panic a task in the background begins anew.
+const RESTART_PAUSE: Duration = Duration::from_secs(10);
+
 /// The pause file, and what it switches.
+#[derive(Clone)]
 pub(super) struct PauseFile {
     pub(super) path: PathBuf,
     pub(super) pause: Pause,
@@ -29,7 +42,18 @@ const PAUSE_INTERVAL: Duration = Duration::from_secs(1);
 
 impl PauseFile {
     /// Looks for it again and again.
-    pub(super) async fn heed_for_ever(self) {
+    pub(super) async fn heed_for_ever(self, metrics: Metrics) {
+        isolation::supervised(
+            Part::Background,
+            "the look for the pause file",
+            &metrics,
+            RESTART_PAUSE,
+            || self.heed_again_and_again(),
+        )
+        .await;
+    }
+
+    async fn heed_again_and_again(&self) {
         let mut ticks = interval(PAUSE_INTERVAL);
         loop {
             ticks.tick().await;
@@ -61,7 +85,15 @@ impl PauseFile {
 
 /// Reads the webhook's certificate again and again. One that cannot be used is reported, and the old
 /// one stays in force.
-pub(super) async fn refresh_certificate(mut tls: Tls) {
+pub(super) async fn refresh_certificate(tls: Tls, metrics: Metrics) {
+    let task = "the look for the webhook's certificate";
+    isolation::supervised(Part::Background, task, &metrics, RESTART_PAUSE, || {
+        refresh_again_and_again(tls.clone())
+    })
+    .await;
+}
+
+async fn refresh_again_and_again(mut tls: Tls) {
     let mut ticks = interval(KEY_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut said = None;
@@ -83,43 +115,118 @@ pub(super) async fn refresh_certificate(mut tls: Tls) {
     }
 }
 
-/// Reads key files again and again. What cannot be used is reported, and the old keys stay in force.
-pub(super) async fn refresh_keys(registry: Arc<Registry>, clusters: Vec<ClusterConfig>) {
-    let mut ticks = interval(KEY_INTERVAL);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut problems: BTreeMap<Arc<str>, String> = BTreeMap::new();
-    loop {
-        ticks.tick().await;
-        for config in &clusters {
-            let Some(member) = registry.get(&config.name) else {
-                continue;
-            };
-            let problem = match renewed(config, member, &registry) {
-                Err(problem) => problem,
+/// Keeps one cluster's keys and the way to it as its files are.
+#[derive(Clone)]
+pub(super) struct Keeper {
+    pub(super) config: ClusterConfig,
+    pub(super) registry: Arc<Registry>,
+    pub(super) metrics: Metrics,
+}
+
+impl Keeper {
+    /// Makes the client, and makes it anew when files change or the server does not accept it.
+    pub(super) async fn keep_connection(self, connection: Connection) {
+        let name = &self.config.name;
+        let told = Mutex::new(None);
+        let tell = |problem: Option<&str>| self.tell_access(&told, problem);
+        let task = format!("the connection to {name}");
+        isolation::supervised(
+            Part::Background,
+            &task,
+            &self.metrics,
+            RESTART_PAUSE,
+            || connection.clone().maintain(self.config.reach.clone(), tell),
+        )
+        .await;
+    }
+
+    /// Tells of the way to the API server: that it cannot be used, and that it is another one.
+    fn tell_access(&self, told: &Mutex<Option<bool>>, problem: Option<&str>) {
+        let name = &self.config.name;
+        let before = told
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .replace(problem.is_none());
+        match (problem, before) {
+            (Some(problem), _) => {
+                let place = &self.config.reach_place;
+                tracing::warn!(cluster = %name, "cluster {name} is not available: {problem} (configured by {place}; it is tried again when that changes, and now and then)");
+            }
+            (None, None) => {}
+            (None, Some(false)) => {
+                tracing::info!(cluster = %name, "cluster {name} is available");
+            }
+            (None, Some(true)) => {
+                tracing::info!(cluster = %name, "the credentials of cluster {name} changed and are in force");
+            }
+        }
+        if problem.is_none()
+            && let Some(member) = self.registry.get(name)
+        {
+            member.queue.retry_all(Instant::now());
+        }
+    }
+
+    /// Reads key files again and again. What cannot be used is reported, and the old keys stay in force.
+    pub(super) async fn keep_keys(self) {
+        let name = &self.config.name;
+        let task = format!("the keys of {name}");
+        isolation::supervised(
+            Part::Background,
+            &task,
+            &self.metrics,
+            RESTART_PAUSE,
+            || self.read_keys_again_and_again(),
+        )
+        .await;
+    }
+
+    async fn read_keys_again_and_again(&self) {
+        let name = &self.config.name;
+        let Some(member) = self
+            .registry
+            .get(name)
+            .filter(|_| self.config.has_key_files())
+        else {
+            return std::future::pending().await;
+        };
+        let mut ticks = interval(KEY_INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut told = None;
+        loop {
+            ticks.tick().await;
+            let config = self.config.clone();
+            let read = tokio::task::spawn_blocking(move || config.read_keys());
+            let read = read
+                .await
+                .unwrap_or_else(|_| Err("they could not be read".into()));
+            let renewed = read.and_then(|new| renewed(new, member, &self.registry));
+            match renewed {
                 Ok(changed) => {
-                    problems.remove(&config.name);
+                    told = None;
                     if let Some(keys) = changed {
                         member.set_keys(keys);
-                        tracing::info!(cluster = %config.name, "the keys of {} changed and are in force", config.name);
+                        tracing::info!(cluster = %name, "the keys of {name} changed and are in force");
                     }
-                    continue;
                 }
-            };
-            if problems.get(&config.name) != Some(&problem) {
-                tracing::warn!(cluster = %config.name, "the keys of {} stay as they were: {problem}", config.name);
-                problems.insert(Arc::clone(&config.name), problem);
+                Err(problem) if told.as_ref() != Some(&problem) => {
+                    let place = &self.config.place;
+                    if member.keys().is_empty() {
+                        tracing::warn!(cluster = %name, "alerts of cluster {name} are refused, for it has no key: {problem} (configured by {place}; it is read again every {} s)", KEY_INTERVAL.as_secs());
+                    } else {
+                        tracing::warn!(cluster = %name, "the keys of {name} stay as they were: {problem} (configured by {place})");
+                    }
+                    told = Some(problem);
+                }
+                Err(_) => {}
             }
         }
     }
 }
 
 /// The keys of a cluster, if they differ from those in force.
-fn renewed(
-    config: &ClusterConfig,
-    member: &Member,
-    registry: &Registry,
-) -> Result<Option<Keys>, String> {
-    let (new, old) = (config.read_keys()?, member.keys());
+fn renewed(new: Keys, member: &Member, registry: &Registry) -> Result<Option<Keys>, String> {
+    let old = member.keys();
     let same = new.iter().count() == old.iter().count()
         && new
             .iter()
@@ -129,11 +236,49 @@ fn renewed(
         return Ok(None);
     }
     let others = registry.members().filter(|other| other.name != member.name);
-    match others.into_iter().find(|other| shared(&new, &other.keys())) {
-        Some(other) => Err(format!(
-            "{} has the same key; give each cluster its own",
-            other.name
+    let others = others.map(|other| (&other.name, other.keys()));
+    apart(&new, others).map(|()| Some(new))
+}
+
+/// One key for two clusters would let either speak for the other: the second is refused.
+fn apart<'a>(
+    new: &Keys,
+    mut others: impl Iterator<Item = (&'a Arc<str>, Arc<Keys>)>,
+) -> Result<(), String> {
+    match others.find(|(_, theirs)| shared(new, theirs)) {
+        Some((other, _)) => Err(format!(
+            "{other} has the same key; give each cluster its own"
         )),
-        None => Ok(Some(new)),
+        None => Ok(()),
     }
+}
+
+/// The keys of all clusters as they are at the start, none where they cannot be used: a file that cannot
+/// be read costs its own cluster only, and one that hangs keeps the start waiting no longer than this.
+pub async fn first_keys(clusters: &[ClusterConfig]) -> Vec<Keys> {
+    let reads = clusters.iter().map(|config| {
+        let config = config.clone();
+        let read = tokio::task::spawn_blocking(move || config.read_keys());
+        tokio::time::timeout(FIRST_READ, read)
+    });
+    let mut kept: Vec<(&Arc<str>, Arc<Keys>)> = Vec::new();
+    for (config, read) in clusters.iter().zip(futures::future::join_all(reads).await) {
+        let name = &config.name;
+        let read = match read {
+            Ok(Ok(read)) => read,
+            Ok(Err(_)) => Err("they could not be read".into()),
+            Err(_) => Err(format!("no answer within {} s", FIRST_READ.as_secs())),
+        };
+        let known = kept.iter().map(|(name, keys)| (*name, Arc::clone(keys)));
+        let keys = read.and_then(|keys| apart(&keys, known).map(|()| keys));
+        let keys = keys.unwrap_or_else(|problem| {
+            // Files are read again, and told of, by the keeper.
+            if !config.has_key_files() {
+                tracing::warn!(cluster = %name, "alerts of cluster {name} are refused, for it has no key: {problem} (configured by {})", config.place);
+            }
+            Keys::default()
+        });
+        kept.push((name, Arc::new(keys)));
+    }
+    kept.into_iter().map(|(_, keys)| (*keys).clone()).collect()
 }

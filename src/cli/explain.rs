@@ -10,10 +10,11 @@ use std::{
 use anyhow::{Context, bail};
 use clap::ArgMatches;
 use jiff::{SignedDuration, Timestamp};
+use tokio::sync::Semaphore;
 
 use super::{choose, serve::Misconfigured, usage};
 use crate::{
-    cluster::{Cluster, Error, connect::connect},
+    cluster::{Cluster, Connection, Error, connect::connect},
     config::{Config, Flags, clusters::ClusterConfig},
     domain::{
         alert::{ReleaseRef, is_dns_name},
@@ -124,7 +125,14 @@ async fn observe(
         namespace: namespace.into(),
         name: name.into(),
     };
-    let observed = Cluster::new(Arc::clone(&cluster.name), client, Metrics::default());
+    let connection = Connection::to(client);
+    let lists = Arc::new(Semaphore::new(1));
+    let observed = Cluster::new(
+        Arc::clone(&cluster.name),
+        connection,
+        lists,
+        Metrics::default(),
+    );
     match observed.observe(&release).await {
         Ok(observed) => Ok((observed.release, observed.at)),
         Err(Error::Gone) => bail!(

@@ -15,7 +15,6 @@ use hyper_util::{
 use jiff::Timestamp;
 use rustls::{
     ClientConfig, RootCertStore,
-    crypto::ring,
     pki_types::{CertificateDer, pem::PemObject},
 };
 use serde_json::{Value, json};
@@ -23,6 +22,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::{choose, serve::Misconfigured, usage};
 use crate::{
+    cluster::tls,
     config::{Config, Flags},
     domain::signature::{Key, SIGNATURE_HEADER},
     server::webhook,
@@ -121,24 +121,17 @@ fn advice(error: &str) -> &'static str {
 type Connector = HttpsConnector<HttpConnector>;
 
 fn connector(address: &Uri, authority: Option<&Path>) -> anyhow::Result<Connector> {
-    let provider = Arc::new(ring::default_provider());
-    let builder = HttpsConnectorBuilder::new();
     let trusted = match authority {
-        Some(file) => Some(roots(file).map_err(|problem| usage("--ca-file", problem))?),
-        // Nobody is trusted where nobody is asked; a machine may well have no authorities.
-        None if address.scheme_str() == Some("http") => Some(RootCertStore::empty()),
-        None => None,
+        Some(file) => Arc::new(roots(file).map_err(|problem| usage("--ca-file", problem))?),
+        // Nothing is trusted where nothing is asked; a machine may well have no authorities.
+        None if address.scheme_str() == Some("http") => Arc::new(RootCertStore::empty()),
+        None => tls::machine_roots(),
     };
-    let builder = match trusted {
-        Some(roots) => {
-            let client = ClientConfig::builder_with_provider(provider)
-                .with_safe_default_protocol_versions()?
-                .with_root_certificates(roots)
-                .with_no_client_auth();
-            builder.with_tls_config(client)
-        }
-        None => builder.with_provider_and_native_roots(provider)?,
-    };
+    let client = ClientConfig::builder_with_provider(tls::provider())
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(trusted)
+        .with_no_client_auth();
+    let builder = HttpsConnectorBuilder::new().with_tls_config(client);
     Ok(builder.https_or_http().enable_http1().build())
 }
 

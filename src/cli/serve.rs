@@ -1,17 +1,15 @@
 //! `helmreboot serve`.
 
-use std::{fmt, process::ExitCode};
+use std::{fmt, process::ExitCode, sync::Arc};
 
 use anyhow::Context;
 
 use crate::{
-    app::{App, Entrance, Listeners, Options, address_of, bind, random},
+    app::{App, Entrance, Listeners, Options, address_of, bind, first_keys, random},
     clock::Clock,
-    cluster::{
-        connect::{connect, connect_home},
-        lease::Lease,
-    },
-    config::{Config, Fault, Flags, SweepMode, settings},
+    cluster::{Connection, connect::connect_home, lease::Lease},
+    config::{Config, Fault, Flags, SweepMode, clusters::ClusterConfig, settings},
+    domain::signature::Keys,
     server::tls::{self, Tls},
     telemetry,
 };
@@ -42,7 +40,6 @@ pub async fn serve(flags: &Flags) -> anyhow::Result<ExitCode> {
     let (config, mut faults) = Config::read(flags, &|name| std::env::var(name).ok());
     faults.extend(not_unicode());
     telemetry::init(config.log_level, config.log_format);
-    let entrances = entrances(&config, &mut faults).await;
     let lease = if config.leader_elect && config.sweep != SweepMode::Off {
         lease(&mut faults).await
     } else {
@@ -89,6 +86,7 @@ pub async fn serve(flags: &Flags) -> anyhow::Result<ExitCode> {
         "helmreboot {} serves {clusters}",
         env!("CARGO_PKG_VERSION")
     );
+    let entrances = entrances(&config).await;
     let options = Options {
         lease,
         tls,
@@ -131,22 +129,14 @@ fn not_unicode() -> impl Iterator<Item = Fault> {
     })
 }
 
-/// A client and keys for each cluster; what fails is added to the faults.
-async fn entrances(config: &Config, faults: &mut Vec<Fault>) -> Vec<Entrance> {
-    let mut entrances = Vec::new();
-    for cluster in &config.clusters {
-        match connect(&cluster.reach).await {
-            // Keys that cannot be read are among the faults already.
-            Ok(client) => entrances.extend(cluster.read_keys().ok().map(|keys| Entrance {
-                config: cluster.clone(),
-                keys,
-                client,
-            })),
-            Err(problem) => faults.push(Fault {
-                place: cluster.reach_place.clone(),
-                problem: format!("cluster {}: {problem}", cluster.name),
-            }),
-        }
-    }
-    entrances
+/// What each cluster begins with. What is wrong with one of them is its own affair.
+async fn entrances(config: &Config) -> Vec<Entrance> {
+    let keys = first_keys(&config.clusters).await;
+    let clusters = config.clusters.iter().zip(keys);
+    let entrance = |(cluster, keys): (&ClusterConfig, Keys)| Entrance {
+        config: cluster.clone(),
+        keys,
+        connection: Connection::pending(Arc::default()),
+    };
+    clusters.map(entrance).collect()
 }

@@ -1,20 +1,60 @@
-//! From configuration to a client. Nothing is sent yet: a cluster that is away must not keep the
-//! service from starting for the others.
+//! From what a kubeconfig says to a client. Nothing is sent yet, and nothing waits but for a credential
+//! plugin.
 
-use kube::{
-    Client, Config,
-    config::{KubeConfigOptions, Kubeconfig},
+use std::{sync::Arc, time::Duration};
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri, header};
+use hyper_rustls::{FixedServerNameResolver, HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::{
+    client::{
+        legacy::{
+            self,
+            connect::{
+                HttpConnector,
+                proxy::{SocksV5, Tunnel},
+            },
+        },
+        proxy::matcher::Intercept,
+    },
+    rt::{TokioExecutor, TokioTimer},
 };
+use jiff::Timestamp;
+use kube::{
+    Client,
+    client::{Body, middleware::BaseUriLayer},
+};
+use rustls::{ClientConfig, pki_types::ServerName};
+use tower::{
+    ServiceBuilder,
+    timeout::TimeoutLayer,
+    util::{MapErrLayer, MapRequestLayer},
+};
+use tower_http::decompression::DecompressionLayer;
 
-use super::CALL_TIMEOUT;
+use super::{
+    CALL_TIMEOUT, exec,
+    kubeconfig::{self, Material},
+    proxy, tls,
+};
 use crate::config::clusters::Reach;
+
+/// How API servers see this program in their audit logs.
+const USER_AGENT: &str = concat!("helmreboot/", env!("CARGO_PKG_VERSION"));
+
+/// A client, and how long its credential holds, where that is known.
+pub(super) struct Connected {
+    pub(super) client: Client,
+    pub(super) expires: Option<Timestamp>,
+}
 
 /// A client for the API server that `reach` leads to.
 ///
 /// # Errors
 /// What is wrong with the kubeconfig, and what to do about it.
 pub async fn connect(reach: &Reach) -> Result<Client, String> {
-    client(config(reach).await?)
+    let connected = client(read(reach).await?, None).await?;
+    Ok(connected.client)
 }
 
 /// A client for the cluster this process runs in, or else the one that the environment leads to. It waits
@@ -27,80 +67,216 @@ pub async fn connect_home() -> Result<Client, String> {
         in_cluster: true,
         ..Reach::default()
     };
-    let mut config = match config(&inside).await {
-        Ok(config) => config,
-        Err(_) => config(&Reach::default()).await?,
+    let material = match read(&inside).await {
+        Ok(material) => material,
+        Err(_) => read(&Reach::default()).await?,
     };
-    config.connect_timeout = Some(CALL_TIMEOUT);
-    config.read_timeout = Some(CALL_TIMEOUT);
-    config.write_timeout = Some(CALL_TIMEOUT);
-    client(config)
+    let connected = client(material, Some(CALL_TIMEOUT)).await?;
+    Ok(connected.client)
 }
 
-fn client(mut config: Config) -> Result<Client, String> {
-    // Every call is one call: whoever makes it decides what is tried again, and when.
-    config.default_retry = false;
-    Client::try_from(config).map_err(|error| format!("no client can be made of it: {error}"))
-}
-
-async fn config(reach: &Reach) -> Result<Config, String> {
-    let variable = std::env::var_os("KUBECONFIG").is_some_and(|value| !value.is_empty());
-    let asked_for = reach.kubeconfig.is_some() || reach.context.is_some() || variable;
-    let service_account = || {
-        Config::incluster().map_err(|error| format!("there is no service account here: {error}"))
-    };
-    if reach.in_cluster {
-        return service_account();
+/// Reads files, off the threads that must not wait for any.
+pub(super) async fn read(reach: &Reach) -> Result<Material, String> {
+    let reach = reach.clone();
+    let read = tokio::task::spawn_blocking(move || kubeconfig::read(&reach));
+    match read.await {
+        Ok(material) => material,
+        Err(_) => Err("it could not be read; please report it".into()),
     }
-    let kubeconfig = match &reach.kubeconfig {
-        Some(path) => Kubeconfig::read_from(path),
-        None => Kubeconfig::read(),
+}
+
+/// A client for what was read. With a limit, each of its requests is given up in time.
+pub(super) async fn client(
+    mut material: Material,
+    limit: Option<Duration>,
+) -> Result<Connected, String> {
+    let mut expires = None;
+    if let Some(exec) = material.exec.take() {
+        let given = exec::run(&exec).await?;
+        expires = given.expiration_timestamp;
+        material.token = given.token.or(material.token);
+        let pair = given.client_certificate_data.zip(given.client_key_data);
+        material.identity = pair
+            .map(|(certificate, key)| (certificate.into_bytes(), key.into_bytes()))
+            .or(material.identity);
+    }
+    let server: Uri = material
+        .server
+        .parse()
+        .ok()
+        .filter(|uri: &Uri| uri.host().is_some())
+        .ok_or("its server is no address; write it as https://host:port")?;
+    let headers = headers(&material)?;
+    let tls = tls_config(&material, &server)?;
+    let proxy = proxy::find(&server, material.proxy.as_deref(), |name| {
+        std::env::var(name).ok()
+    })?;
+    let way = Way {
+        server,
+        namespace: material.namespace.clone(),
+        headers,
+        tls,
+        server_name: server_name(&material)?,
+        limit,
     };
-    let kubeconfig = match kubeconfig {
-        Ok(kubeconfig) => kubeconfig,
-        // Neither KUBECONFIG nor ~/.kube/config: in a pod that is how it should be.
-        Err(error) if !asked_for => {
-            return service_account().map_err(|account| {
-                format!(
-                    "{account}; nor is there a kubeconfig: {}; name one with --kubeconfig",
-                    first_line(&error)
-                )
+    let mut http = HttpConnector::new();
+    http.enforce_http(false);
+    http.set_connect_timeout(Some(CALL_TIMEOUT));
+    http.set_nodelay(true);
+    let client = match proxy {
+        None => way.through(http),
+        Some(proxy) => way.through_proxy(http, &proxy)?,
+    };
+    Ok(Connected { client, expires })
+}
+
+fn tls_config(material: &Material, server: &Uri) -> Result<ClientConfig, String> {
+    let roots = match &material.authority {
+        _ if material.insecure => None,
+        Some(pem) => {
+            let roots = tls::roots(pem);
+            Some(roots.map_err(|problem| format!("its certificate-authority is none: {problem}"))?)
+        }
+        // Nothing is trusted where nothing is asked.
+        None if server.scheme_str() == Some("http") => {
+            Some(Arc::new(rustls::RootCertStore::empty()))
+        }
+        None => Some(tls::machine_roots()),
+    };
+    let identity = material.identity.as_ref();
+    let identity = identity.map(|(certificate, key)| (certificate.as_slice(), key.as_slice()));
+    tls::client_config(roots, identity)
+}
+
+fn server_name(material: &Material) -> Result<Option<ServerName<'static>>, String> {
+    let name = material.server_name.clone().map(ServerName::try_from);
+    name.transpose()
+        .map_err(|_| "its tls-server-name is no name; write a DNS name or an address".into())
+}
+
+/// What every request carries. A value that cannot stand in a header is told by its name alone.
+fn headers(material: &Material) -> Result<HeaderMap, String> {
+    let mut headers = HeaderMap::new();
+    headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
+    let secret = |text: String, what: &str| {
+        let value = HeaderValue::try_from(text);
+        let mut value = value.map_err(|_| {
+            format!("its {what} holds characters that no header may hold; write it anew")
+        })?;
+        value.set_sensitive(true);
+        Ok::<_, String>(value)
+    };
+    if let Some(token) = &material.token {
+        let value = secret(format!("Bearer {}", token.trim()), "token")?;
+        headers.insert(header::AUTHORIZATION, value);
+    } else if let Some((name, password)) = &material.basic {
+        let pair = STANDARD.encode(format!("{name}:{password}"));
+        headers.insert(
+            header::AUTHORIZATION,
+            secret(format!("Basic {pair}"), "password")?,
+        );
+    }
+    for (name, value) in &material.impersonate {
+        let header = HeaderName::try_from(name.as_str()).map_err(|error| error.to_string())?;
+        headers.append(header, secret(value.clone(), name)?);
+    }
+    Ok(headers)
+}
+
+/// All that a client is made of, but how bytes get to the server.
+struct Way {
+    server: Uri,
+    namespace: String,
+    headers: HeaderMap,
+    tls: ClientConfig,
+    server_name: Option<ServerName<'static>>,
+    limit: Option<Duration>,
+}
+
+impl Way {
+    fn through_proxy(self, http: HttpConnector, proxy: &Intercept) -> Result<Client, String> {
+        let address = proxy.uri().clone();
+        if address
+            .scheme_str()
+            .is_some_and(|scheme| scheme.starts_with("socks"))
+        {
+            let socks = SocksV5::new(with_port(&address, 1080)?, http).local_dns(false);
+            return Ok(match proxy.raw_auth() {
+                Some((user, password)) => {
+                    self.through(socks.with_auth(user.to_owned(), password.to_owned()))
+                }
+                None => self.through(socks),
             });
         }
-        Err(error) => {
-            return Err(format!(
-                "the kubeconfig cannot be read: {}",
-                first_line(&error)
-            ));
+        if address.scheme_str() == Some("https") {
+            let trusted = tls::client_config(Some(tls::machine_roots()), None)?;
+            let connector: HttpsConnector<_> = HttpsConnectorBuilder::new()
+                .with_tls_config(trusted)
+                .https_or_http()
+                .enable_http1()
+                .wrap_connector(http);
+            let tunnel = Tunnel::new(address, connector);
+            return Ok(match proxy.basic_auth() {
+                Some(auth) => self.through(tunnel.with_auth(auth.clone())),
+                None => self.through(tunnel),
+            });
         }
-    };
-    let options = KubeConfigOptions {
-        context: reach.context.clone(),
-        ..KubeConfigOptions::default()
-    };
-    let config = Config::from_custom_kubeconfig(kubeconfig, &options).await;
-    let config = config.map_err(|error| {
-        format!(
-            "the kubeconfig does not lead to a cluster: {}; check its contexts",
-            first_line(&error)
-        )
-    })?;
-    let runs_program = config.auth_info.exec.is_some() || config.auth_info.auth_provider.is_some();
-    if runs_program && !reach.allow_exec {
-        return Err("the kubeconfig runs a program to log in; use a token or certificate, or allow it with --insecure-kubeconfig-exec".into());
+        let tunnel = Tunnel::new(address, http);
+        Ok(match proxy.basic_auth() {
+            Some(auth) => self.through(tunnel.with_auth(auth.clone())),
+            None => self.through(tunnel),
+        })
     }
-    if config.accept_invalid_certs && !reach.allow_insecure_tls {
-        return Err("the kubeconfig does not check the server's certificate; add certificate-authority-data, or allow it with --insecure-kubeconfig-tls".into());
+
+    fn through<C>(self, connector: C) -> Client
+    where
+        C: tower::Service<Uri> + Clone + Send + Sync + 'static,
+        C::Response: legacy::connect::Connection
+            + hyper::rt::Read
+            + hyper::rt::Write
+            + Send
+            + Unpin
+            + 'static,
+        C::Future: Send + 'static,
+        C::Error: Into<tower::BoxError>,
+    {
+        let https = HttpsConnectorBuilder::new()
+            .with_tls_config(self.tls)
+            .https_or_http();
+        let https = match self.server_name {
+            Some(name) => https.with_server_name_resolver(FixedServerNameResolver::new(name)),
+            None => https,
+        };
+        let connector = https.enable_http1().wrap_connector(connector);
+        let client = legacy::Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .build(connector);
+        let headers = self.headers;
+        let dress = move |mut request: Request<Body>| {
+            for (name, value) in &headers {
+                request.headers_mut().append(name, value.clone());
+            }
+            request
+        };
+        let service = ServiceBuilder::new()
+            .option_layer(self.limit.map(TimeoutLayer::new))
+            .layer(MapErrLayer::new(tower::BoxError::from))
+            .layer(BaseUriLayer::new(self.server))
+            .layer(MapRequestLayer::new(dress))
+            // Answers come compressed where that is asked for, and from some proxies where it is not.
+            .layer(DecompressionLayer::new())
+            .service(client);
+        Client::new(service, self.namespace)
     }
-    Ok(config)
 }
 
-/// What is wrong, without the lines around it: a parser shows them, and they may hold a token.
-fn first_line(error: &dyn std::error::Error) -> String {
-    error
-        .to_string()
-        .lines()
-        .next()
-        .unwrap_or_default()
-        .to_owned()
+fn with_port(address: &Uri, port: u16) -> Result<Uri, String> {
+    if address.port().is_some() {
+        return Ok(address.clone());
+    }
+    let host = address.host().unwrap_or_default();
+    let scheme = address.scheme_str().unwrap_or_default();
+    format!("{scheme}://{host}:{port}")
+        .parse()
+        .map_err(|_| "its proxy is no address; write it as socks5://host:port".into())
 }

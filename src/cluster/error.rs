@@ -23,7 +23,7 @@ pub enum Error {
     Forbidden(String),
     /// The credentials are not accepted: somebody has to renew them.
     #[error(
-        "the API server does not accept the credentials: {0}; renew the token or certificate of the kubeconfig"
+        "the API server does not accept the credentials: {0}; they are read again every few seconds, so put a token or certificate that holds into the kubeconfig"
     )]
     Unauthorized(String),
     /// The request is refused for what it holds: mostly, somebody has to change an admission policy.
@@ -39,15 +39,32 @@ pub enum Error {
     /// The answer makes no sense: perhaps not an API server.
     #[error("the API server's answer cannot be read: {0}")]
     Unreadable(String),
+    /// The answer is larger than any that is read.
+    #[error("the API server's answer has more than {0} bytes")]
+    TooLarge(usize),
+    /// No answer in time: come again later.
+    #[error("no answer within {} s", super::CALL_TIMEOUT.as_secs())]
+    Late,
     /// Too busy: come again later.
     #[error("the API server asks for patience (429)")]
     Throttled,
+    /// There is no client: the kubeconfig cannot be used. Whoever keeps it tells that, once.
+    #[error("there is no way to the API server: {0}")]
+    NoAccess(String),
     /// Not reachable, too slow, or broken: come again later.
     #[error("the API server does not answer as it should: {0}")]
     Unavailable(String),
 }
 
 impl Error {
+    /// Whether a write may have been carried out all the same: its answer is missing.
+    pub fn leaves_open(&self) -> bool {
+        matches!(
+            self,
+            Self::Late | Self::TooLarge(_) | Self::Unavailable(_) | Self::Unreadable(_)
+        )
+    }
+
     /// The same, as a word.
     pub fn result(&self) -> CallResult {
         match self {
@@ -57,9 +74,9 @@ impl Error {
             Self::Unauthorized(_) => CallResult::Unauthorized,
             Self::Rejected(_) => CallResult::Rejected,
             Self::Unsupported => CallResult::Unsupported,
-            Self::Unreadable(_) => CallResult::Unreadable,
+            Self::Unreadable(_) | Self::TooLarge(_) => CallResult::Unreadable,
             Self::Throttled => CallResult::Throttled,
-            Self::Unavailable(_) => CallResult::Unavailable,
+            Self::Late | Self::NoAccess(_) | Self::Unavailable(_) => CallResult::Unavailable,
         }
     }
 
@@ -67,7 +84,11 @@ impl Error {
     pub fn passes(&self) -> bool {
         matches!(
             self,
-            Self::Conflict | Self::Throttled | Self::Unavailable(_)
+            Self::Conflict
+                | Self::Throttled
+                | Self::Late
+                | Self::NoAccess(_)
+                | Self::Unavailable(_)
         )
     }
 }

@@ -1,222 +1,202 @@
-//! All releases of a cluster, and what becomes of them: a list in pages, then a watch that goes on.
+//! What becomes of all releases, from a list on: the lines of a watch, one by one.
 
-use std::{borrow::Cow, future::ready, pin::Pin, sync::Arc, time::Duration};
+use std::time::Duration;
 
-use futures::{
-    Stream, StreamExt,
-    channel::mpsc::{UnboundedSender, unbounded},
-    stream,
-};
-use http_body_util::{BodyExt, Limited};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use bytes::{Buf, Bytes, BytesMut};
+use http::{HeaderValue, Response, header};
+use http_body_util::BodyExt;
 use kube::{
-    Api, Client, Resource,
     client::Body,
-    core::{ApiResource, DynamicResourceScope},
-    runtime::watcher::{self, Event, watcher},
+    core::{Status, params::WatchParams, request::Request},
 };
-use serde::{Deserialize, Deserializer};
-use tokio::{sync::Mutex, time::Instant};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use tokio::time::timeout;
 
 use super::{
-    CALL_TIMEOUT, Cluster, Error, PAGE, PAGE_LIMIT,
+    ANSWER_LIMIT, CALL_TIMEOUT, Cluster, Error,
     error::{Failed, meaning},
+    list::{Item, Named, item},
 };
 use crate::{
-    domain::{alert::HELM_GROUP, release::Release},
+    domain::{alert::HELM_GROUP, mask::mask},
     metrics::{CallResult, Verb},
 };
 
-/// What the watch tells.
-#[derive(Clone, Debug)]
-pub enum Seen {
-    /// A list of everything begins.
-    Start,
-    /// One of the list.
-    Listed(Release),
-    /// That was all.
-    Complete,
-    /// The watch goes on: up to now, nothing has been missed.
-    Going,
-    /// One changed.
-    Changed(Release),
-    /// One is gone.
-    Deleted(Release),
-}
+/// How long the server lets a watch run.
+const RUNS: u32 = 290;
 
-/// A running watch. It has no end; after an error it goes on where it was, as far as that is possible.
-pub type Watching = Pin<Box<dyn Stream<Item = Result<Seen, Error>> + Send>>;
-
-/// A server that ends watches as soon as they begin is asked no more often than this.
-const BETWEEN_WATCHES: Duration = Duration::from_secs(1);
-
-impl Cluster {
-    /// Watches all releases. Whoever reads the stream waits a while after an error.
-    ///
-    /// # Errors
-    /// See [`Error`]: which API version to watch could not be found out.
-    pub async fn watch(&self, namespace: Option<&str>) -> Result<Watching, Error> {
-        let version = self.version(true).await?;
-        let resource = ApiResource {
-            group: HELM_GROUP.into(),
-            version: version.into(),
-            api_version: format!("{HELM_GROUP}/{version}"),
-            kind: "HelmRelease".into(),
-            plural: "helmreleases".into(),
-        };
-        let (going, goes) = unbounded();
-        let client = self.counted(going);
-        let api = match namespace {
-            Some(namespace) => Api::<Watched>::namespaced_with(client, namespace, &resource),
-            None => Api::all_with(client, &resource),
-        };
-        let config = watcher::Config::default().page_size(PAGE);
-        let events = watcher(api, config).filter_map(|event| ready(seen(event)));
-        Ok(Box::pin(stream::select(
-            events,
-            goes.map(|()| Ok(Seen::Going)),
-        )))
-    }
-
-    /// The cluster's client, with the manners of every other call: counted, and given up in time. Says
-    /// so whenever a watch was begun.
-    fn counted(&self, going: UnboundedSender<()>) -> Client {
-        let cluster = self.clone();
-        let begun = Arc::new(Mutex::new(None::<Instant>));
-        Client::new(
-            tower::service_fn(move |request: http::Request<Body>| {
-                let (cluster, begun, going) = (cluster.clone(), Arc::clone(&begun), going.clone());
-                async move {
-                    let query = request.uri().query().unwrap_or_default();
-                    let verb = if query.split('&').any(|part| part == "watch=true") {
-                        let mut begun = begun.lock().await;
-                        if let Some(last) = *begun {
-                            tokio::time::sleep_until(last + BETWEEN_WATCHES).await;
-                        }
-                        *begun = Some(Instant::now());
-                        Verb::Watch
-                    } else {
-                        Verb::List
-                    };
-                    let timer = cluster.metrics.kubernetes_request(&cluster.name, verb);
-                    let answer = async {
-                        let answer = cluster.client.send(request).await?;
-                        if verb == Verb::Watch {
-                            return Ok(answer);
-                        }
-                        // A list that breaks off silently in the middle must not blind the sweep.
-                        let (parts, body) = answer.into_parts();
-                        let body = Limited::new(body, PAGE_LIMIT).collect().await;
-                        let bytes = body.map_err(kube::Error::Service)?.to_bytes();
-                        Ok(http::Response::from_parts(parts, Body::from(bytes)))
-                    };
-                    let answer = tokio::time::timeout(CALL_TIMEOUT, answer);
-                    let answer = answer
-                        .await
-                        .unwrap_or_else(|late| Err(kube::Error::Service(Box::new(late))));
-                    timer.done(match &answer {
-                        Ok(answer) if answer.status().is_success() => CallResult::Ok,
-                        // A list names no object: what is missing is the API.
-                        Ok(answer) if answer.status() == http::StatusCode::NOT_FOUND => {
-                            CallResult::Unsupported
-                        }
-                        Ok(answer) => CallResult::of(answer.status().as_u16()),
-                        Err(_) => CallResult::Unavailable,
-                    });
-                    if verb == Verb::Watch
-                        && answer.as_ref().is_ok_and(|it| it.status().is_success())
-                    {
-                        // Nobody listens any more where the watch is being given up.
-                        let _ = going.unbounded_send(());
-                    }
-                    answer
-                }
-            }),
-            "default",
-        )
-    }
-}
+/// How long nothing may come before the connection counts as dead; the server ends a watch before that.
+const SILENCE: Duration = Duration::from_secs(300);
 
 /// That a watch has become too old is no trouble: a new list follows.
 const EXPIRED: u16 = 410;
 
-fn seen(event: Result<Event<Watched>, watcher::Error>) -> Option<Result<Seen, Error>> {
-    Some(Ok(match event {
-        Ok(Event::Init) => Seen::Start,
-        Ok(Event::InitApply(watched)) => Seen::Listed(watched.release),
-        Ok(Event::InitDone) => Seen::Complete,
-        Ok(Event::Apply(watched)) => Seen::Changed(watched.release),
-        Ok(Event::Delete(watched)) => Seen::Deleted(watched.release),
-        Err(watcher::Error::WatchError(status)) if status.code == EXPIRED => return None,
-        Err(error) => return Some(Err(trouble(error))),
-    }))
+/// A watch, or the news that it cannot begin where it was to.
+pub enum Watch {
+    /// It runs.
+    Running(Changes),
+    /// What came since that version is no longer known there: list again.
+    Expired,
 }
 
-fn trouble(error: watcher::Error) -> Error {
-    let failed = match error {
-        watcher::Error::InitialListFailed(error)
-        | watcher::Error::WatchStartFailed(error)
-        | watcher::Error::WatchFailed(error) => match error {
-            kube::Error::Api(status) => meaning(status.code, &status),
-            other => other.into(),
-        },
-        watcher::Error::WatchError(status) => meaning(status.code, &status),
-        watcher::Error::NoResourceVersion => {
-            Error::Unreadable("it has no resourceVersion".into()).into()
-        }
-    };
-    match failed {
-        Failed::NoSuchPath => Error::Unsupported,
-        Failed::Error(error) => error,
-    }
+/// The changes of a running watch.
+pub struct Changes {
+    body: Body,
+    buffer: BytesMut,
+    /// How much of the buffer has no line break in it.
+    searched: usize,
 }
 
-/// A release, with the little that a watch needs to know of it.
-#[derive(Clone, Debug)]
-struct Watched {
-    meta: ObjectMeta,
-    release: Release,
+/// A change.
+#[derive(Debug)]
+pub enum Change {
+    /// One was created or changed.
+    Changed(Item),
+    /// One is gone.
+    Deleted(Item),
+    /// Up to this version nothing has been missed.
+    Reached(String),
+    /// As [`Watch::Expired`].
+    Expired,
 }
 
-impl<'de> Deserialize<'de> for Watched {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let release = Release::deserialize(deserializer)?;
-        let metadata = &release.metadata;
-        let meta = ObjectMeta {
-            name: Some(metadata.name.clone()),
-            namespace: Some(metadata.namespace.clone()),
-            resource_version: Some(metadata.resource_version.clone()),
-            ..ObjectMeta::default()
+/// A line.
+#[derive(Deserialize)]
+struct Line<'a> {
+    #[serde(rename = "type")]
+    kind: &'a str,
+    #[serde(borrow)]
+    object: &'a RawValue,
+}
+
+impl Cluster {
+    /// Watches all releases, or those of one namespace, from a version on.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn watch(&self, namespace: Option<&str>, version: &str) -> Result<Watch, Error> {
+        let api = self.version(false).await?;
+        let scope = namespace.map(|namespace| format!("namespaces/{namespace}/"));
+        let scope = scope.unwrap_or_default();
+        let path = format!("/apis/{HELM_GROUP}/{api}/{scope}helmreleases");
+        let params = WatchParams::default().timeout(RUNS);
+        let request = Request::new(path).watch(&params, version);
+        let mut request = request.map_err(|error| Error::Unreadable(error.to_string()))?;
+        // A stream that is compressed in pieces cannot be read as one.
+        let plain = HeaderValue::from_static("identity");
+        request.headers_mut().insert(header::ACCEPT_ENCODING, plain);
+        let timer = self.metrics.kubernetes_request(&self.name, Verb::Watch);
+        let begun = timeout(CALL_TIMEOUT, self.begin(request)).await;
+        let begun = begun.unwrap_or(Err(Failed::Error(Error::Late)));
+        let result = match &begun {
+            Ok(_) => CallResult::Ok,
+            Err(Failed::NoSuchPath) => CallResult::Unsupported,
+            Err(Failed::Error(error)) => error.result(),
         };
-        Ok(Self { meta, release })
+        timer.done(result);
+        self.told(result);
+        match begun {
+            Ok(watch) => Ok(watch),
+            Err(Failed::Error(error)) => Err(error),
+            Err(Failed::NoSuchPath) => {
+                // Flux may have been upgraded to another version.
+                self.version(true).await?;
+                Err(Error::Unsupported)
+            }
+        }
+    }
+
+    async fn begin(&self, request: http::Request<Vec<u8>>) -> Result<Watch, Failed> {
+        let client = self.connection.client()?;
+        let response: Response<Body> = client.send(request.map(Body::from)).await?;
+        let code = response.status().as_u16();
+        if response.status().is_success() {
+            return Ok(Watch::Running(Changes {
+                body: response.into_body(),
+                buffer: BytesMut::new(),
+                searched: 0,
+            }));
+        }
+        if code == EXPIRED {
+            return Ok(Watch::Expired);
+        }
+        let body = http_body_util::Limited::new(response.into_body(), ANSWER_LIMIT);
+        let bytes = body.collect().await.map(|body| body.to_bytes());
+        Err(super::error::refused(code, &bytes.unwrap_or_default()))
     }
 }
 
-impl Resource for Watched {
-    type DynamicType = ApiResource;
-    type Scope = DynamicResourceScope;
-
-    fn kind(resource: &ApiResource) -> Cow<'_, str> {
-        resource.kind.as_str().into()
+impl Changes {
+    /// The next change; `None` where the watch has ended.
+    ///
+    /// # Errors
+    /// It broke off, or says what cannot be read.
+    pub async fn next(&mut self) -> Result<Option<Change>, Error> {
+        loop {
+            while let Some(line) = self.line()? {
+                if !line.trim_ascii().is_empty() {
+                    return change(&line).map(Some);
+                }
+            }
+            let frame = match timeout(SILENCE, self.body.frame()).await {
+                Err(_) | Ok(None) => return Ok(None),
+                Ok(Some(Err(error))) => {
+                    return Err(Error::Unavailable(mask(&error.to_string(), 300)));
+                }
+                Ok(Some(Ok(frame))) => frame,
+            };
+            if let Ok(data) = frame.into_data() {
+                self.buffer.extend_from_slice(&data);
+            }
+        }
     }
 
-    fn group(resource: &ApiResource) -> Cow<'_, str> {
-        resource.group.as_str().into()
+    /// A whole line out of the buffer, if there is one.
+    fn line(&mut self) -> Result<Option<Bytes>, Error> {
+        let end = self.buffer[self.searched..]
+            .iter()
+            .position(|byte| *byte == b'\n');
+        let Some(end) = end else {
+            self.searched = self.buffer.len();
+            return if self.searched > ANSWER_LIMIT {
+                Err(Error::TooLarge(ANSWER_LIMIT))
+            } else {
+                Ok(None)
+            };
+        };
+        let line = self.buffer.split_to(self.searched + end).freeze();
+        self.buffer.advance(1);
+        self.searched = 0;
+        Ok(Some(line))
     }
+}
 
-    fn version(resource: &ApiResource) -> Cow<'_, str> {
-        resource.version.as_str().into()
+fn change(line: &[u8]) -> Result<Change, Error> {
+    let Ok(Line { kind, object }) = serde_json::from_slice::<Line<'_>>(line) else {
+        return Err(Error::Unavailable(
+            "the watch broke off inside a line".into(),
+        ));
+    };
+    match kind {
+        "ADDED" | "MODIFIED" => Ok(Change::Changed(item(object))),
+        "DELETED" => Ok(Change::Deleted(item(object))),
+        "BOOKMARK" => Ok(Change::Reached(version_of(object))),
+        "ERROR" => {
+            let status: Status = serde_json::from_str(object.get()).unwrap_or_default();
+            if status.code == EXPIRED {
+                return Ok(Change::Expired);
+            }
+            Err(match meaning(status.code, &status) {
+                Failed::NoSuchPath => Error::Unsupported,
+                Failed::Error(error) => error,
+            })
+        }
+        _ => Ok(Change::Reached(String::new())),
     }
+}
 
-    fn plural(resource: &ApiResource) -> Cow<'_, str> {
-        resource.plural.as_str().into()
-    }
-
-    fn meta(&self) -> &ObjectMeta {
-        &self.meta
-    }
-
-    fn meta_mut(&mut self) -> &mut ObjectMeta {
-        &mut self.meta
-    }
+fn version_of(object: &RawValue) -> String {
+    let named: Named = serde_json::from_str(object.get()).unwrap_or_default();
+    named.metadata.version
 }

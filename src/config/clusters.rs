@@ -7,12 +7,12 @@ use serde_json::Value;
 use super::{
     Fault, Sources, cluster_name,
     fields::Fields,
-    keys::{self, KeySource, scalar, shared},
+    keys::{self, KeySource, scalar},
     parse, settings,
 };
 use crate::domain::{
     policy::Mode,
-    signature::{Keys, Secret},
+    signature::{Key, Keys, Secret},
 };
 
 /// One cluster as configured.
@@ -50,16 +50,18 @@ pub struct Reach {
 }
 
 impl ClusterConfig {
-    /// Reads the keys as they are now.
+    /// Reads the keys as they are now. Blocks.
     ///
     /// # Errors
-    /// A file that cannot be read or holds no key.
+    /// A file that cannot be read or holds no key, or one key that is listed twice.
     pub fn read_keys(&self) -> Result<Keys, String> {
-        self.keys
-            .iter()
-            .map(KeySource::read)
-            .collect::<Result<_, _>>()
-            .map(Keys::new)
+        let keys = self.keys.iter().map(KeySource::read);
+        let keys: Vec<_> = keys.collect::<Result<_, _>>()?;
+        let mut others = keys.iter().enumerate();
+        if others.any(|(index, key)| keys[..index].iter().any(|other| key.same_secret(other))) {
+            return Err("it lists the same key twice; keep one, with all its namespaces".into());
+        }
+        Ok(Keys::new(keys))
     }
 
     /// Whether any key can change while the service runs.
@@ -85,9 +87,7 @@ pub(super) fn read(sources: &mut Sources<'_>) -> Vec<ClusterConfig> {
         cluster.reach.allow_exec = allow_exec;
         cluster.reach.allow_insecure_tls = allow_insecure_tls;
     }
-    if sources.keys {
-        check_apart(&mut sources.faults, &clusters);
-    }
+    check_apart(&mut sources.faults, &clusters);
     clusters
 }
 
@@ -248,54 +248,39 @@ fn listed(sources: &mut Sources<'_>, place: String, value: Value) -> Option<Clus
     })
 }
 
-/// Names and keys must tell clusters apart: with one key for two, either could speak for the other.
+/// Names and keys must tell clusters apart: with one key for two, either could speak for the other. Keys
+/// in files are compared when they are read, for what is wrong with a file of one cluster must not keep the
+/// others from being served.
 fn check_apart(faults: &mut Vec<Fault>, clusters: &[ClusterConfig]) {
     let mut fault = |place: &str, problem: String| {
         faults.push(Fault {
             place: place.to_owned(),
             problem,
-        })
+        });
     };
-    let mut known: Vec<(&ClusterConfig, Keys)> = Vec::new();
+    let given = |cluster: &ClusterConfig| -> Vec<Key> {
+        cluster.keys.iter().filter_map(KeySource::given).collect()
+    };
     for (index, cluster) in clusters.iter().enumerate() {
-        if clusters[..index]
-            .iter()
-            .any(|other| other.name == cluster.name)
-        {
-            fault(
-                &cluster.place,
-                format!(
-                    "the name {} is taken by another cluster; give each its own",
-                    cluster.name
-                ),
-            );
+        let (place, before) = (&cluster.place, &clusters[..index]);
+        if before.iter().any(|other| other.name == cluster.name) {
+            let name = &cluster.name;
+            let problem = format!("the name {name} is taken by another cluster; give each its own");
+            fault(place, problem);
         }
-        let keys = match cluster.read_keys() {
-            Ok(keys) => keys,
-            Err(problem) => {
-                fault(&cluster.place, problem);
-                continue;
-            }
+        let keys = given(cluster);
+        let same = |other: &&ClusterConfig| {
+            let theirs = given(other);
+            theirs
+                .iter()
+                .any(|their| keys.iter().any(|key| key.same_secret(their)))
         };
-        for (other, theirs) in &known {
-            if shared(&keys, theirs) {
-                let problem = format!(
-                    "has the same key as {}; give each cluster its own",
-                    other.place
-                );
-                fault(&cluster.place, problem);
-            }
-        }
-        if keys
-            .iter()
-            .enumerate()
-            .any(|(index, key)| keys.iter().take(index).any(|other| key.same_secret(other)))
-        {
+        if let Some(other) = before.iter().find(same) {
+            let other = &other.place;
             fault(
-                &cluster.place,
-                "lists the same key twice; keep one, with all its namespaces".into(),
+                place,
+                format!("has the same key as {other}; give each cluster its own"),
             );
         }
-        known.push((cluster, keys));
     }
 }

@@ -32,6 +32,11 @@ impl KeySource {
         }
     }
 
+    /// A key that is part of the configuration itself.
+    pub(super) fn given(&self) -> Option<Key> {
+        (!self.is_file()).then(|| self.read().ok()).flatten()
+    }
+
     pub(super) fn is_file(&self) -> bool {
         matches!(self.from, Origin::File(_))
     }

@@ -31,6 +31,8 @@ words! {
         MediaType = "media-type",
         /// Too many bodies are being read.
         Busy = "busy",
+        /// The API server of this cluster cannot be reached for want of a kubeconfig that can be used.
+        NoAccess = "no-access",
         /// No room in the queue of this cluster.
         QueueFull = "queue-full",
         /// The service is stopping.

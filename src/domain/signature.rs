@@ -110,6 +110,11 @@ impl Keys {
         Self(keys)
     }
 
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// All keys.
     pub fn iter(&self) -> impl Iterator<Item = &Key> {
         self.0.iter()

@@ -130,6 +130,11 @@ impl Metrics {
             self.breakers.clone(),
         );
         own.register(
+            "cluster_up",
+            "1 while the cluster has a key, a kubeconfig that can be used, and an API server that answers",
+            self.up.clone(),
+        );
+        own.register(
             "start_time_seconds",
             "When this process began to serve",
             self.start_time.clone(),
@@ -294,7 +299,7 @@ impl Metrics {
         for counter in [&self.gave_up, &self.resent] {
             appear(counter, &labels);
         }
-        for gauge in [&self.failing, &self.in_flight, &self.breakers] {
+        for gauge in [&self.failing, &self.in_flight, &self.breakers, &self.up] {
             appear(gauge, &labels);
         }
         appear(&self.last_sweep, &labels);

@@ -9,7 +9,7 @@ use std::{
 use axum_server::tls_rustls::RustlsConfig;
 use rustls::{
     ServerConfig,
-    crypto::ring,
+    crypto::aws_lc_rs,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
 };
 
@@ -104,7 +104,7 @@ fn server(files: &Files, (certificate, key): &Read) -> Result<Arc<ServerConfig>,
             files.key.display()
         )
     })?;
-    let mut server = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+    let mut server = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?
         .with_no_client_auth()

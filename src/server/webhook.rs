@@ -153,16 +153,20 @@ impl FromRequest<Webhook> for SignedAlert {
         let (bytes, _room) = body::read(&parts.headers, body, &webhook.room).await?;
         let claim = claim::of(&parts, &bytes);
         let unauthorized = || {
-            let known = webhook.clusters.get(claim.cluster).is_some();
-            let hint = if known {
-                "the signature does not match"
-            } else {
-                "no such cluster is configured"
+            let hint = match webhook.clusters.get(claim.cluster) {
+                Some(member) if member.keys().is_empty() => {
+                    "this cluster has no key that can be used"
+                }
+                Some(_) => "the signature does not match",
+                None => "no such cluster is configured",
             };
             Rejection::early(Answer::Unauthorized, hint)
         };
         let member = webhook.clusters.get(claim.cluster);
-        let keys = member.map(|member| member.keys());
+        // Where there is none, as much time is taken as where there is one.
+        let keys = member
+            .map(|member| member.keys())
+            .filter(|keys| !keys.is_empty());
         let verified = keys
             .as_deref()
             .unwrap_or(webhook.clusters.decoy())
@@ -248,6 +252,11 @@ impl Webhook {
             name,
             ..Accepted::default()
         };
+        if member.has_no_access() {
+            let detail =
+                "the kubeconfig of this cluster cannot be used; the log of helmreboot says why";
+            return reject(Answer::NoAccess, detail);
+        }
         let pending = Pending::new(failure, Source::Alert);
         match member.queue.offer(pending, Instant::now() + self.settle) {
             Admission::Queued => Ok(self.accepted(member, Answer::Queued, details)),
@@ -360,7 +369,7 @@ impl IntoResponse for Rejection {
                     .with(header::ALLOW, "POST")
                     .into_response();
             }
-            Answer::Busy | Answer::QueueFull | Answer::Closing => {
+            Answer::Busy | Answer::NoAccess | Answer::QueueFull | Answer::Closing => {
                 // More than the 2 s of notification-controller's first wait would eat its 15 s.
                 let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, self.detail);
                 return problem.with(header::RETRY_AFTER, "2").into_response();

@@ -233,7 +233,7 @@ impl Worker {
             Ok(()) => self.restarted(pending, release, policy, tried),
             Err(error) => {
                 // Without an answer it may have been written all the same: the next look will show.
-                if matches!(error, Error::Unavailable(_) | Error::Unreadable(_)) {
+                if error.leaves_open() {
                     pending.tried = Some(tried);
                 }
                 self.refund(pending);

@@ -229,7 +229,7 @@ impl Reports {
         } = &pending.failure.release;
         let (kind, tries) = (error.result().as_str(), pending.errors);
         // Once loud, then quiet: a cluster that is gone would fill the log with its releases.
-        if tries == 1 {
+        if tries == 1 && !matches!(error, Error::NoAccess(_)) {
             warn!(%cluster, %namespace, %name, kind, tries, "cannot work on {cluster}/{namespace}/{name}, will try again: {error}");
         } else {
             debug!(%cluster, %namespace, %name, kind, tries, "still cannot work on {cluster}/{namespace}/{name}: {error}");

@@ -172,7 +172,7 @@ fn what_cannot_be_explained_says_what_to_do() {
             &["apps/web", "--kubeconfig", "/nowhere"],
             "",
             64,
-            "the kubeconfig cannot be read",
+            "the kubeconfig /nowhere cannot be read",
         ),
     ] {
         let output = explain(arguments, input);

@@ -6,6 +6,7 @@ use axum::{Router, body::Body};
 use helmreboot::{
     app::{App, Entrance, Options},
     clock::Clock,
+    cluster::Connection,
     config::{
         SweepMode,
         clusters::{ClusterConfig, Reach},
@@ -148,7 +149,7 @@ impl TestApp {
                 reach_place: String::new(),
             },
             keys: Keys::new(vec![keys[name].clone()]),
-            client: cluster.client(),
+            connection: Connection::to(cluster.client()),
         };
         let mut app = App::new(
             options,

@@ -12,6 +12,7 @@ use axum::{Router, body::Body};
 use helmreboot::{
     app::{App, Entrance, Options},
     clock::Clock,
+    cluster::Connection,
     config::clusters::{ClusterConfig, Reach},
     demo::fake_cluster::Key as ReleaseKey,
     domain::{
@@ -77,7 +78,7 @@ impl Replica {
                 reach_place: String::new(),
             },
             keys: Keys::new(vec![key.clone()]),
-            client: client.clone(),
+            connection: Connection::to(client.clone()),
         };
         fate.note(|| format!("{name} starts, its clock {ahead:#} ahead"));
         let time = Clock::with_tokio(fate.now() + ahead);
