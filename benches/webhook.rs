@@ -91,6 +91,7 @@ async fn listen(router: Router) -> SocketAddr {
         router,
         axum_server::Handle::new(),
         None,
+        helmreboot::server::connections::Connections::new(1024),
     ));
     address
 }

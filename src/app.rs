@@ -28,6 +28,7 @@ use crate::{
     server::{
         self,
         admin::{self, Readiness},
+        connections::Connections,
         tls::Tls,
         webhook::{self, ROOM, Webhook},
     },
@@ -79,6 +80,7 @@ pub struct App {
     lease: Option<Lease>,
     tls: Option<Tls>,
     pause_file: Option<PathBuf>,
+    max_connections: usize,
 }
 
 impl App {
@@ -92,6 +94,7 @@ impl App {
             lease,
             tls,
             pause_file,
+            max_connections,
             queue_capacity,
             max_event_age,
             max_event_ahead,
@@ -182,6 +185,7 @@ impl App {
             lease,
             tls,
             pause_file,
+            max_connections,
         }
     }
 
@@ -258,9 +262,12 @@ impl App {
             self.webhook(),
             stop_webhook.clone(),
             tls,
+            Connections::new(self.max_connections),
         ));
         for (listener, router) in [(metrics, self.metrics()), (probes, self.probes())] {
-            servers.spawn(server::serve(listener, router, stop_admin.clone(), None));
+            let connections = Connections::new(self.max_connections);
+            let stop = stop_admin.clone();
+            servers.spawn(server::serve(listener, router, stop, None, connections));
         }
         let mut workers: JoinSet<()> = self.take_workers().into_iter().map(Worker::run).collect();
         // Dropped, and with it ended, when this function returns.

@@ -65,6 +65,8 @@ pub struct Config {
     pub pause_file: Option<PathBuf>,
     /// The clusters, at least one.
     pub clusters: Vec<ClusterConfig>,
+    /// Connections that may be open at each of the three ports.
+    pub max_connections: usize,
     /// Releases that may wait for their first look, for each cluster.
     pub queue_capacity: usize,
     /// The oldest event that is taken.
@@ -225,6 +227,9 @@ impl Sources<'_> {
             sweep: self.read(&s::SWEEP, parse::sweep),
             pause_file: self.given(&s::PAUSE_FILE).map(|(path, _)| path.into()),
             clusters,
+            max_connections: self.read(&s::MAX_CONNECTIONS, |text| {
+                parse::number(text, 16..=100_000)
+            }),
             queue_capacity: self.read(&s::QUEUE_CAPACITY, |text| {
                 parse::number(text, 1..=1_000_000)
             }),

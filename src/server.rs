@@ -9,7 +9,10 @@ use axum_server::{
 };
 use hyper_util::rt::TokioTimer;
 
+use connections::Connections;
+
 pub mod admin;
+pub mod connections;
 pub mod problem;
 pub mod tls;
 pub mod webhook;
@@ -31,6 +34,7 @@ pub async fn serve(
     router: Router,
     handle: Handle<std::net::SocketAddr>,
     tls: Option<RustlsConfig>,
+    connections: Connections,
 ) -> io::Result<()> {
     let mut server = axum_server::from_tcp(listener)?
         // Flux speaks HTTP/1.1, and the limits below are limits of it.
@@ -46,9 +50,11 @@ pub async fn serve(
     let service = router.into_make_service();
     match tls {
         Some(tls) => {
-            let acceptor = RustlsAcceptor::new(tls).handshake_timeout(HEADER_TIMEOUT);
+            let acceptor = RustlsAcceptor::new(tls)
+                .handshake_timeout(HEADER_TIMEOUT)
+                .acceptor(connections);
             server.acceptor(acceptor).serve(service).await
         }
-        None => server.serve(service).await,
+        None => server.acceptor(connections).serve(service).await,
     }
 }

@@ -30,6 +30,8 @@ pub struct Options {
     pub tls: Option<Tls>,
     /// While this file exists, nothing is written.
     pub pause_file: Option<PathBuf>,
+    /// Connections that may be open at each of the three ports.
+    pub max_connections: usize,
     /// Releases that may wait for their first look, for each cluster.
     pub queue_capacity: usize,
     /// The oldest event that is taken.
@@ -53,6 +55,7 @@ impl Options {
             lease: None,
             tls: None,
             pause_file: config.pause_file.clone(),
+            max_connections: config.max_connections,
             queue_capacity: config.queue_capacity,
             max_event_age: config.max_event_age,
             max_event_ahead: config.max_event_ahead,
@@ -72,6 +75,7 @@ impl Default for Options {
             lease: None,
             tls: None,
             pause_file: None,
+            max_connections: 1024,
             queue_capacity: 4096,
             max_event_age: SignedDuration::from_mins(15),
             max_event_ahead: SignedDuration::from_mins(5),

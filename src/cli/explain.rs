@@ -2,7 +2,8 @@
 //! worker's, printed.
 
 use std::{
-    io::{self, Read, Write},
+    fs::File,
+    io::{self, BufRead, BufReader, Write},
     process::ExitCode,
     sync::Arc,
 };
@@ -52,43 +53,75 @@ pub async fn explain(matches: &ArgMatches, flags: &Flags) -> anyhow::Result<Exit
     if !faults.is_empty() {
         return Err(Misconfigured(faults).into());
     }
-    let cluster = choose(&config.clusters, wish.cluster.as_deref())?;
-    let (releases, now) = match (&wish.release, &wish.file) {
+    let cluster = choose(&config.clusters, wish.cluster.as_deref())?.clone();
+    let explainer = Explainer {
+        json: wish.json,
+        colours: coloured(&io::stdout()),
+        cluster: Arc::clone(&cluster.name),
+        config,
+    };
+    match (&wish.release, &wish.file) {
         (Some((namespace, name)), _) => {
-            let (release, at) = observe(cluster, namespace, name).await?;
-            (vec![release], at.unwrap_or_else(Timestamp::now))
+            let (release, at) = observe(&cluster, namespace, name).await?;
+            let text = explainer.explain(&release, at.unwrap_or_else(Timestamp::now))?;
+            print(&text)?;
         }
-        (None, Some(file)) => (input::releases(&read(file)?, file)?, Timestamp::now()),
+        (None, Some(file)) => {
+            let mut printed = 0;
+            let take = move |release: Release| {
+                let text = explainer.explain(&release, Timestamp::now())?;
+                let between = if printed > 0 && !explainer.json {
+                    "\n"
+                } else {
+                    ""
+                };
+                printed += 1;
+                print(&format!("{between}{text}"))
+            };
+            input::read(open(file)?, file, Box::new(take))?;
+        }
         (None, None) => bail!("nothing to explain"),
-    };
-    let classifier = &config.classifier;
-    let judge = Judge {
-        classifier,
-        policies: &config.policies,
-        cluster: &cluster.name,
-    };
-    let mut out = io::stdout().lock();
-    let colours = coloured(&io::stdout());
-    for (index, release) in releases.iter().enumerate() {
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Explains releases, one after the other.
+struct Explainer {
+    config: Config,
+    cluster: Arc<str>,
+    json: bool,
+    colours: bool,
+}
+
+impl Explainer {
+    fn explain(&self, release: &Release, now: Timestamp) -> anyhow::Result<String> {
+        let classifier = &self.config.classifier;
+        let judge = Judge {
+            classifier,
+            policies: &self.config.policies,
+            cluster: &self.cluster,
+        };
         let trigger = Trigger {
             settled: settled(release, now),
             ..Trigger::default()
         };
         let judgement = judge.judge(Some(release), &trigger, None, now);
-        let text = if wish.json {
+        Ok(if self.json {
             print::json(release, &judgement)?
         } else {
-            let between = if index > 0 { "\n" } else { "" };
-            let text = print::text(&cluster.name, release, &judgement, classifier, colours);
-            format!("{between}{text}")
-        };
-        match writeln!(out, "{text}") {
-            // Whoever reads has seen enough.
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => break,
-            written => written.context("cannot write to standard output")?,
-        }
+            print::text(&self.cluster, release, &judgement, classifier, self.colours)
+        })
     }
-    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints lines. False where nobody reads them any more.
+fn print(text: &str) -> anyhow::Result<bool> {
+    match writeln!(io::stdout().lock(), "{text}") {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        written => written
+            .map(|()| true)
+            .context("cannot write to standard output"),
+    }
 }
 
 fn wish(matches: &ArgMatches) -> anyhow::Result<Wish> {
@@ -146,16 +179,14 @@ async fn observe(
     }
 }
 
-fn read(file: &str) -> anyhow::Result<String> {
+fn open(file: &str) -> anyhow::Result<Box<dyn BufRead>> {
     if file == "-" {
-        let mut text = String::new();
-        io::stdin()
-            .read_to_string(&mut text)
-            .context("cannot read standard input as UTF-8 text")?;
-        return Ok(text);
+        return Ok(Box::new(BufReader::new(io::stdin())));
     }
-    std::fs::read_to_string(file)
-        .with_context(|| format!("cannot read {file}; write the path of a YAML or JSON file, or -"))
+    let opened = File::open(file).with_context(|| {
+        format!("cannot read {file}; write the path of a YAML or JSON file, or -")
+    })?;
+    Ok(Box::new(BufReader::new(opened)))
 }
 
 /// Whether the status has stood long enough to be believed.

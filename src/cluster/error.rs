@@ -107,7 +107,7 @@ impl From<Error> for Failed {
 
 impl From<kube::Error> for Failed {
     fn from(error: kube::Error) -> Self {
-        Error::Unavailable(mask(&chain(&error), 300)).into()
+        Error::Unavailable(mask(&chain(&error), 400)).into()
     }
 }
 
@@ -148,6 +148,9 @@ pub(super) fn meaning(code: u16, status: &Status) -> Failed {
     })
 }
 
+/// What rustls says of an authority that is itself the server's certificate. OpenSSL and Go let that pass.
+const OWN_AUTHORITY: &str = "CaUsedAsEndEntity";
+
 /// An error with its causes, which is where connection failures say what happened.
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
@@ -158,6 +161,9 @@ fn chain(error: &dyn std::error::Error) -> String {
             text = format!("{text}: {cause_text}");
         }
         source = cause.source();
+    }
+    if text.contains(OWN_AUTHORITY) {
+        return "the server's certificate is that of an authority (CA:TRUE), which is not taken for a server's; keep it as the authority, and sign a certificate for the server with it (CA:FALSE)".into();
     }
     text
 }

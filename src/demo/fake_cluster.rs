@@ -249,6 +249,10 @@ async fn carry_out(Extract(cluster): Extract<FakeCluster>, request: Request<Body
     for fault in &faults {
         match fault {
             FaultKind::Slow(delay) => tokio::time::sleep(*delay).await,
+            FaultKind::SlowItems(each) if !names_only(&parts.headers) => {
+                let limit = path.query("limit").and_then(|limit| limit.parse().ok());
+                tokio::time::sleep(*each * limit.unwrap_or(1)).await;
+            }
             FaultKind::Refuse(code) => return Refusal::fault(*code).into_response(),
             FaultKind::WriteBefore => {
                 let touched = json!({"metadata": {"labels": {"touched": cluster.lock().store.newest().to_string()}}});
@@ -256,7 +260,7 @@ async fn carry_out(Extract(cluster): Extract<FakeCluster>, request: Request<Body
                     cluster.apply(&key, &touched);
                 }
             }
-            FaultKind::LoseAnswer | FaultKind::SlowAnswer(_) => {}
+            FaultKind::LoseAnswer | FaultKind::SlowAnswer(_) | FaultKind::SlowItems(_) => {}
         }
     }
     let json_body = bytes.is_empty() || body.is_object();
@@ -266,7 +270,15 @@ async fn carry_out(Extract(cluster): Extract<FakeCluster>, request: Request<Body
         .and_then(|value| value.to_str().ok())
         .unwrap_or_default();
     let answer = if json_body {
-        cluster.answer(&path, &parts.method, content, body)
+        let answer = cluster.answer(&path, &parts.method, content, body);
+        if verb == "list" && names_only(&parts.headers) {
+            match answer {
+                Ok(page) => Ok(without_contents(page).await),
+                refused => refused,
+            }
+        } else {
+            answer
+        }
     } else {
         Err(Refusal::bad_request(
             "the body of the request is not a JSON object",
@@ -387,6 +399,29 @@ impl FakeCluster {
             "versions": all, "preferredVersion": all[0]});
         Some(Ok(json_response(StatusCode::OK, &group)))
     }
+}
+
+/// Whether only the metadata of objects is asked for.
+fn names_only(headers: &http::HeaderMap) -> bool {
+    let accept = headers
+        .get(header::ACCEPT)
+        .and_then(|value| value.to_str().ok());
+    accept.is_some_and(|accept| accept.contains("as=PartialObjectMetadataList"))
+}
+
+/// A page of `PartialObjectMetadata`.
+async fn without_contents(page: Response) -> Response {
+    let bytes = to_bytes(page.into_body(), usize::MAX)
+        .await
+        .unwrap_or_default();
+    let mut page: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+    page["kind"] = json!("PartialObjectMetadataList");
+    page["apiVersion"] = json!("meta.k8s.io/v1");
+    for item in page["items"].as_array_mut().into_iter().flatten() {
+        *item = json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1",
+            "metadata": item["metadata"]});
+    }
+    json_response(StatusCode::OK, &page)
 }
 
 fn json_response(status: StatusCode, value: &Value) -> Response {

@@ -17,7 +17,7 @@ use serde::Serialize;
 use tokio::{sync::Semaphore, time::Instant};
 use tower_http::catch_panic::CatchPanicLayer;
 
-use super::problem::Problem;
+use super::{connections::Sender, problem::Problem};
 use crate::{
     clock::Clock,
     domain::{
@@ -174,6 +174,10 @@ impl FromRequest<Webhook> for SignedAlert {
         let (Some(member), Some((key, tag))) = (member, verified) else {
             return Err(unauthorized());
         };
+        // Without a socket there is no connection.
+        if let Some(sender) = parts.extensions.get::<Sender>() {
+            sender.is_known();
+        }
 
         let reject = |answer, detail: String| Rejection::of(member, answer, detail);
         let event = parse(&bytes).map_err(|detail| reject(Answer::Malformed, detail))?;

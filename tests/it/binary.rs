@@ -21,7 +21,7 @@ use crate::{
     support::key,
 };
 
-fn helmreboot() -> Command {
+pub(crate) fn helmreboot() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_helmreboot"));
     command.env_clear().stdin(Stdio::null());
     command
@@ -172,7 +172,7 @@ fn a_story_nobody_listens_to_ends_without_a_panic() {
 }
 
 /// A kubeconfig file.
-fn kubeconfig(name: &str, cluster: &Value, user: &Value) -> PathBuf {
+pub(crate) fn kubeconfig(name: &str, cluster: &Value, user: &Value) -> PathBuf {
     let config = json!({"apiVersion": "v1", "kind": "Config", "current-context": "c",
         "clusters": [{"name": "c", "cluster": cluster}], "users": [{"name": "u", "user": user}],
         "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}]});
@@ -182,7 +182,7 @@ fn kubeconfig(name: &str, cluster: &Value, user: &Value) -> PathBuf {
 }
 
 /// The running program and what it has said so far.
-struct Running {
+pub(crate) struct Running {
     child: Child,
     lines: mpsc::Receiver<String>,
     said: Vec<String>,
@@ -239,7 +239,7 @@ impl Running {
     }
 
     /// The first line of the log that has all these parts.
-    fn wait_for(&mut self, parts: &[&str]) -> Value {
+    pub(crate) fn wait_for(&mut self, parts: &[&str]) -> Value {
         let deadline = Instant::now() + Duration::from_secs(20);
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -253,13 +253,19 @@ impl Running {
         }
     }
 
-    fn address(&mut self, listener: &str) -> SocketAddr {
+    pub(crate) fn address(&mut self, listener: &str) -> SocketAddr {
         let line = self.wait_for(&["\"listener\"", listener]);
         line["address"]
             .as_str()
             .expect("an address")
             .parse()
             .expect("an address")
+    }
+
+    /// Files and sockets that it has open.
+    pub(crate) fn descriptors(&self) -> usize {
+        let folder = std::fs::read_dir(format!("/proc/{}/fd", self.child.id()));
+        folder.map_or(0, Iterator::count)
     }
 
     fn signal(&self, name: &str) {
@@ -306,14 +312,14 @@ fn exchange(address: SocketAddr, bytes: &[u8]) -> String {
     text(&answer)
 }
 
-fn get(address: SocketAddr, path: &str) -> String {
+pub(crate) fn get(address: SocketAddr, path: &str) -> String {
     exchange(
         address,
         format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").as_bytes(),
     )
 }
 
-fn post(address: SocketAddr, path: &str, signature: &str, body: &str) -> String {
+pub(crate) fn post(address: SocketAddr, path: &str, signature: &str, body: &str) -> String {
     let head = format!(
         "POST {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: application/json\r\nx-signature: {signature}\r\ncontent-length: {}\r\n\r\n",
         body.len()

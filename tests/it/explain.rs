@@ -131,6 +131,55 @@ fn thousands_of_releases_in_one_yaml_are_no_trouble() {
 }
 
 #[test]
+fn many_releases_take_no_more_memory_than_one() {
+    use std::io::{Read, Write};
+    let blob = "x".repeat(400_000);
+    for list in [
+        ("{\"items\": [", ",", "]}"),
+        ("items:\n", "", "kind: List\n"),
+    ] {
+        let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_helmreboot"))
+            .args(["explain", "-f", "-", "--output", "json"])
+            .env_remove("HELMREBOOT_CONFIG")
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .expect("the program starts");
+        let mut input = child.stdin.take().expect("standard input");
+        let mut output = child.stdout.take().expect("standard output");
+        let reader = std::thread::spawn(move || {
+            let mut text = String::new();
+            output.read_to_string(&mut text).map(|_| text)
+        });
+        let (begin, between, end) = list;
+        write!(input, "{begin}").expect("it reads");
+        for number in 0..100 {
+            let between = if number > 0 { between } else { "" };
+            if end.starts_with(']') {
+                write!(input, "{between}{{\"kind\": \"HelmRelease\", \"metadata\": {{\"name\": \"r{number}\"}}, \"spec\": {{\"values\": {{\"blob\": \"{blob}\"}}}}}}").expect("it reads");
+            } else {
+                write!(input, "- kind: HelmRelease\n  metadata: {{name: r{number}}}\n  spec:\n    values:\n      blob: {blob}\n").expect("it reads");
+            }
+        }
+        let status = std::fs::read_to_string(format!("/proc/{}/status", child.id()));
+        let most = status.ok().and_then(|status| {
+            let line = status
+                .lines()
+                .find_map(|line| line.strip_prefix("VmHWM:").map(str::to_owned));
+            line?.trim().trim_end_matches(" kB").parse::<u64>().ok()
+        });
+        write!(input, "{end}").expect("it reads");
+        drop(input);
+        assert!(child.wait().expect("it ends").success());
+        let text = reader.join().expect("no panic").expect("text");
+        assert_eq!(text.lines().count(), 100);
+        if let Some(kib) = most {
+            assert!(kib < 30 * 1024, "{kib} KiB for 40 MB of input");
+        }
+    }
+}
+
+#[test]
 fn what_cannot_be_explained_says_what_to_do() {
     for (arguments, input, code, said) in [
         (&["web"][..], "", 64, "is no release; write NAMESPACE/NAME"),

@@ -231,11 +231,7 @@ impl TestApp {
     }
 
     pub(crate) fn holds_in(&self, cluster: &str, live: Live) -> Key {
-        let cluster = self.cluster(cluster);
-        cluster.apply(&live.key, &live.object);
-        if let Some(status) = &live.status {
-            cluster.write_status(&live.key, status);
-        }
+        live.put(self.cluster(cluster));
         live.key
     }
 
@@ -497,6 +493,14 @@ impl Live {
                 "Failed to upgrade after 1 attempt(s)",
             )
             .failed(SLOW)
+    }
+
+    /// Puts it into a cluster.
+    pub(crate) fn put(&self, cluster: &FakeCluster) {
+        cluster.apply(&self.key, &self.object);
+        if let Some(status) = &self.status {
+            cluster.write_status(&self.key, status);
+        }
     }
 
     /// Ready=False and Released=False for that cause.

@@ -66,6 +66,7 @@ fn listen_at(address: &str, app: &TestApp, tls: Option<&Tls>) -> SocketAddr {
         app.router(),
         handle,
         tls.map(Tls::served),
+        server::connections::Connections::new(64),
     ));
     address
 }

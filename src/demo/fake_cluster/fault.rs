@@ -24,6 +24,8 @@ pub enum FaultKind {
     SlowAnswer(Duration),
     /// The call is carried out, and its answer lost.
     LoseAnswer,
+    /// A list takes that long for each object that it asks for.
+    SlowItems(Duration),
     /// Somebody else writes the object just before the call: a stale `resourceVersion`.
     WriteBefore,
 }

@@ -1,0 +1,478 @@
+//! One cluster's fault is that cluster's fault: files that are missing, wrong, rotated or repaired, and
+//! the ways to an API server that kubectl takes. In real time, for files and sockets know no other.
+
+use std::{
+    io,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use axum::{Router, body::Body, extract::Request, middleware, response::Response};
+use axum_server::tls_rustls::RustlsConfig;
+use helmreboot::{
+    clock::Clock,
+    cluster::tls,
+    demo::fake_cluster::{FakeCluster, Key},
+    server::connections::Connections,
+};
+use http::{HeaderMap, StatusCode, header};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, PKCS_ECDSA_P521_SHA512};
+use rustls::{
+    DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureScheme,
+    client::danger::HandshakeSignatureValid,
+    pki_types::{CertificateDer, PrivateKeyDer, UnixTime, pem::PemObject},
+    server::danger::{ClientCertVerified, ClientCertVerifier},
+};
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncWriteExt, BufReader, copy_bidirectional},
+    net::{TcpListener, TcpStream},
+};
+
+use crate::{
+    binary::{Running, get, helmreboot, kubeconfig, post},
+    support::{Live, key},
+};
+
+/// An API server with one stuck release, which asks for a bearer token where one is given.
+struct Server {
+    cluster: FakeCluster,
+    router: Router,
+    token: Arc<Mutex<Option<String>>>,
+    seen: Arc<Mutex<Vec<HeaderMap>>>,
+}
+
+impl Server {
+    fn new() -> Self {
+        let cluster = FakeCluster::new(Clock::system());
+        let token = Arc::new(Mutex::new(None::<String>));
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let (wanted, headers) = (Arc::clone(&token), Arc::clone(&seen));
+        let check = move |request: Request, next: middleware::Next| {
+            let (wanted, headers) = (Arc::clone(&wanted), Arc::clone(&headers));
+            async move {
+                headers
+                    .lock()
+                    .expect("no panic")
+                    .push(request.headers().clone());
+                let wanted = wanted.lock().expect("no panic").clone();
+                let given = request.headers().get(header::AUTHORIZATION);
+                let given = given.and_then(|value| value.to_str().ok());
+                if wanted.is_some_and(|wanted| given != Some(&*format!("Bearer {wanted}"))) {
+                    let mut refused = Response::new(Body::from("{\"message\": \"Unauthorized\"}"));
+                    *refused.status_mut() = StatusCode::UNAUTHORIZED;
+                    return refused;
+                }
+                next.run(request).await
+            }
+        };
+        let router = cluster.router().layer(middleware::from_fn(check));
+        let server = Self {
+            cluster,
+            router,
+            token,
+            seen,
+        };
+        server.stuck("web");
+        server
+    }
+
+    fn stuck(&self, name: &str) -> Key {
+        let live = Live::stalled(name);
+        live.put(&self.cluster);
+        live.key
+    }
+
+    fn wants(&self, token: &str) {
+        *self.token.lock().expect("no panic") = Some(token.to_owned());
+    }
+
+    async fn serve(&self) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let router = self.router.clone();
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        address
+    }
+
+    fn restarts(&self) -> usize {
+        let calls = self.cluster.calls();
+        calls.iter().filter(|call| call.verb == "patch").count()
+    }
+
+    /// Waits until the release was restarted.
+    async fn healed(&self, many: usize, within: Duration, why: &str) {
+        let begun = Instant::now();
+        while self.restarts() < many {
+            assert!(begun.elapsed() < within, "{why}: not within {within:?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+fn file(name: &str, text: &str) -> PathBuf {
+    let file = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+    std::fs::write(&file, text).expect("a file");
+    file
+}
+
+fn at(address: SocketAddr) -> Value {
+    json!({"server": format!("http://{address}")})
+}
+
+/// A service for the cluster `a`, which a kubeconfig leads to.
+fn serve(kubeconfig: &PathBuf) -> Running {
+    Running::start(
+        helmreboot()
+            .args(["serve", "--cluster-name=a", "--kubeconfig"])
+            .arg(kubeconfig)
+            .env("HELMREBOOT_TOKEN", "the key"),
+    )
+}
+
+fn event(name: &str) -> String {
+    json!({"involvedObject": {"kind": "HelmRelease", "namespace": "apps", "name": name,
+        "apiVersion": "helm.toolkit.fluxcd.io/v2"}, "severity": "error",
+        "timestamp": jiff::Timestamp::now().to_string(), "message": "m", "reason": "UpgradeFailed",
+        "reportingController": "helm-controller"})
+    .to_string()
+}
+
+fn alert(webhook: SocketAddr, cluster: &str, secret: &str) -> String {
+    let body = event("web");
+    let signature = key(secret).sign(body.as_bytes());
+    post(webhook, &format!("/webhook/{cluster}"), &signature, &body)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_three_clusters_a_bad_kubeconfig_and_a_hanging_plugin_cost_the_third_nothing() {
+    let (first, third) = (Server::new(), Server::new());
+    let (first_at, third_at) = (first.serve().await, third.serve().await);
+    let bad = file("bad.kubeconfig", "apiVersion: v1\nclusters: {");
+    let exec = json!({"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": "sleep",
+        "args": ["600"], "interactiveMode": "Never"}});
+    let hangs = kubeconfig("hangs", &at(third_at), &exec);
+    let good = kubeconfig("good", &at(third_at), &json!({}));
+    let keys = ["first", "second", "third"].map(|name| file(&format!("{name}.key"), name));
+    let config = json!({"insecureKubeconfigExec": true, "clusters": [
+        {"name": "first", "keys": [{"file": keys[0]}], "kubeconfig": bad},
+        {"name": "second", "keys": [{"file": keys[1]}], "kubeconfig": hangs},
+        {"name": "third", "keys": [{"file": keys[2]}], "kubeconfig": good},
+        {"name": "fourth", "keys": [{"file": "/nowhere/key"}], "kubeconfig": "/nowhere/config"}]});
+    let config = file("three.yaml", &config.to_string());
+    let mut program = Running::start(
+        helmreboot()
+            .args(["serve", "--config"])
+            .arg(config)
+            .env("PATH", "/usr/bin:/bin"),
+    );
+    let (webhook, metrics, probes) = (
+        program.address("webhook"),
+        program.address("metrics"),
+        program.address("probes"),
+    );
+    third.healed(1, Duration::from_secs(3), "the third").await;
+    let said = program.wait_for(&["cluster first is not available"]);
+    let said = said["message"].as_str().expect("a message").to_owned();
+    assert!(said.contains("bad.kubeconfig"), "{said}");
+    assert!(get(probes, "/readyz").starts_with("HTTP/1.1 200"));
+    assert!(alert(webhook, "first", "first").starts_with("HTTP/1.1 503"));
+    assert!(alert(webhook, "fourth", "any").starts_with("HTTP/1.1 401"));
+    assert!(alert(webhook, "third", "third").starts_with("HTTP/1.1 202"));
+    let up = |name: &str| {
+        let scraped = get(metrics, "/metrics");
+        let line = format!("helmreboot_cluster_up{{cluster=\"{name}\"}} ");
+        let line = scraped.lines().find_map(|found| found.strip_prefix(&line));
+        line.expect("a series").to_owned()
+    };
+    assert_eq!([up("first"), up("second"), up("third")], ["0", "0", "1"]);
+
+    let repaired = std::fs::read_to_string(kubeconfig("repaired", &at(first_at), &json!({})));
+    std::fs::write(&bad, repaired.expect("a file")).expect("a file");
+    first.healed(1, Duration::from_secs(10), "the first").await;
+    program.wait_for(&["cluster first is available"]);
+    assert_eq!(up("first"), "1");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_is_rotated_is_used_and_a_refusal_is_reason_enough_to_read_again() {
+    let server = Server::new();
+    server.wants("new");
+    let address = server.serve().await;
+    let old = json!({"token": "old\n"});
+    let config = kubeconfig("rotated-token", &at(address), &old);
+    let mut program = serve(&config);
+    program.wait_for(&["does not accept the credentials"]);
+    kubeconfig("rotated-token", &at(address), &json!({"token": "new\n"}));
+    server
+        .healed(1, Duration::from_secs(10), "after the rotation")
+        .await;
+    program.wait_for(&["the credentials of cluster a changed and are in force"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_file_wins_over_a_token_and_may_end_in_a_line_break() {
+    let server = Server::new();
+    server.wants("in the file");
+    let address = server.serve().await;
+    let token = file("token-file", "in the file\n");
+    let user = json!({"token": "in the kubeconfig", "tokenFile": token});
+    let _program = serve(&kubeconfig("token-file", &at(address), &user));
+    server
+        .healed(1, Duration::from_secs(10), "by the file")
+        .await;
+    // The file alone is rotated.
+    server.wants("another");
+    server.stuck("other");
+    std::fs::write(&token, "another\n").expect("a file");
+    server.cluster.cut_watches();
+    server
+        .healed(2, Duration::from_secs(15), "by the new file")
+        .await;
+    let seen = server.seen.lock().expect("no panic").clone();
+    let agent = concat!("helmreboot/", env!("CARGO_PKG_VERSION"));
+    assert!(
+        seen.iter()
+            .all(|headers| headers[header::USER_AGENT] == agent)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_no_header_may_hold_is_told_without_repeating_it() {
+    let user = json!({"token": "hun\nter2"});
+    let mut program = serve(&kubeconfig(
+        "broken-token",
+        &json!({"server": "http://127.0.0.1:1"}),
+        &user,
+    ));
+    let said = program
+        .wait_for(&["cluster a is not available", "token"])
+        .to_string();
+    assert!(!said.contains("ter2"), "{said}");
+}
+
+/// A proxy that does what CONNECT or SOCKS 5 asks for.
+async fn proxy(socks: bool, used: Arc<Mutex<usize>>) -> SocketAddr {
+    use tokio::io::AsyncReadExt;
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            *used.lock().expect("no panic") += 1;
+            tokio::spawn(async move {
+                let mut stream = BufReader::new(stream);
+                let target = if socks {
+                    let mut head = [0; 3];
+                    stream.read_exact(&mut head).await?;
+                    stream.write_all(&[5, 0]).await?;
+                    let mut asked = [0; 4];
+                    stream.read_exact(&mut asked).await?;
+                    let host = match asked[3] {
+                        1 => {
+                            let mut ip = [0; 4];
+                            stream.read_exact(&mut ip).await?;
+                            std::net::Ipv4Addr::from(ip).to_string()
+                        }
+                        _ => {
+                            let length = stream.read_u8().await?;
+                            let mut name = vec![0; length.into()];
+                            stream.read_exact(&mut name).await?;
+                            String::from_utf8_lossy(&name).into_owned()
+                        }
+                    };
+                    let port = stream.read_u16().await?;
+                    stream.write_all(&[5, 0, 0, 1, 0, 0, 0, 0, 0, 0]).await?;
+                    format!("{host}:{port}")
+                } else {
+                    let mut first = String::new();
+                    stream.read_line(&mut first).await?;
+                    let mut line = String::new();
+                    while stream.read_line(&mut line).await? > 2 {
+                        line.clear();
+                    }
+                    stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await?;
+                    first.split(' ').nth(1).unwrap_or_default().to_owned()
+                };
+                let mut server = TcpStream::connect(target).await?;
+                copy_bidirectional(&mut stream, &mut server).await?;
+                io::Result::Ok(())
+            });
+        }
+    });
+    address
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn proxies_of_a_kubeconfig_are_used() {
+    for socks in [false, true] {
+        let server = Server::new();
+        let address = server.serve().await;
+        let used = Arc::new(Mutex::new(0));
+        let through = proxy(socks, Arc::clone(&used)).await;
+        let scheme = if socks { "socks5" } else { "http" };
+        let cluster = json!({"server": format!("http://{address}"), "proxy-url": format!("{scheme}://{through}")});
+        let _program = serve(&kubeconfig(
+            &format!("through-{scheme}"),
+            &cluster,
+            &json!({}),
+        ));
+        server.healed(1, Duration::from_secs(10), scheme).await;
+        assert!(*used.lock().expect("no panic") > 0, "{scheme}");
+    }
+}
+
+/// A server takes any client certificate, as it is: what matters here is that one is sent.
+#[derive(Debug)]
+struct AnyClient(Arc<Mutex<Vec<Vec<u8>>>>);
+
+impl ClientCertVerifier for AnyClient {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        self.0.lock().expect("no panic").push(certificate.to_vec());
+        Ok(ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        tls::provider()
+            .signature_verification_algorithms
+            .supported_schemes()
+    }
+}
+
+/// An API server over TLS with this chain and key; says which client certificates it saw.
+async fn over_tls(
+    server: &Server,
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+) -> (SocketAddr, Arc<Mutex<Vec<Vec<u8>>>>) {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let config = ServerConfig::builder_with_provider(tls::provider())
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_client_cert_verifier(Arc::new(AnyClient(Arc::clone(&seen))))
+        .with_single_cert(chain, key)
+        .expect("a certificate and its key");
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    tokio::spawn(helmreboot::server::serve(
+        listener,
+        server.router.clone(),
+        axum_server::Handle::new(),
+        Some(RustlsConfig::from_config(Arc::new(config))),
+        Connections::new(64),
+    ));
+    (address, seen)
+}
+
+/// Base64 in lines of 76 characters, as `base64` writes it.
+fn wrapped(pem: &str) -> String {
+    use base64::Engine;
+    let text = base64::engine::general_purpose::STANDARD.encode(pem);
+    let lines = text.as_bytes().chunks(76).map(String::from_utf8_lossy);
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn certificates_that_kubectl_accepts_are_accepted() {
+    // An authority with P-521 and SHA-512, as private ones are.
+    let authority_key = KeyPair::generate_for(&PKCS_ECDSA_P521_SHA512).expect("a key");
+    let mut params = CertificateParams::new(Vec::new()).expect("parameters");
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority = params
+        .clone()
+        .self_signed(&authority_key)
+        .expect("a certificate");
+    let issuer = Issuer::new(params, &authority_key);
+    let server_key = KeyPair::generate_for(&PKCS_ECDSA_P521_SHA512).expect("a key");
+    let names = vec!["127.0.0.1".to_owned()];
+    let certificate = CertificateParams::new(names).expect("parameters");
+    let certificate = certificate
+        .signed_by(&server_key, &issuer)
+        .expect("a certificate");
+    let server = Server::new();
+    let secret = PrivateKeyDer::try_from(server_key.serialize_der()).expect("a key");
+    let (address, seen) = over_tls(&server, vec![certificate.der().clone()], secret).await;
+    // An X.509 v1 client certificate, as MicroK8s makes them.
+    let v1 = include_str!("../fixtures/tls/v1-client.crt");
+    let user = json!({"client-certificate-data": wrapped(v1),
+        "client-key-data": wrapped(include_str!("../fixtures/tls/v1-client.key"))});
+    let cluster = json!({"server": format!("https://{address}"), "certificate-authority-data": wrapped(&authority.pem())});
+    let _program = serve(&kubeconfig("old-certificates", &cluster, &user));
+    server.healed(1, Duration::from_secs(10), "over TLS").await;
+    let sent = CertificateDer::from_pem_slice(v1.as_bytes()).expect("a certificate");
+    assert_eq!(seen.lock().expect("no panic")[0], sent.to_vec());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_authority_that_serves_itself_is_refused_with_how_to_replace_it() {
+    let secret = KeyPair::generate().expect("a key");
+    let names = vec!["127.0.0.1".to_owned()];
+    let mut params = CertificateParams::new(names).expect("parameters");
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let own = params.self_signed(&secret).expect("a certificate");
+    let server = Server::new();
+    let der = PrivateKeyDer::try_from(secret.serialize_der()).expect("a key");
+    let (address, _) = over_tls(&server, vec![own.der().clone()], der).await;
+    let cluster = json!({"server": format!("https://{address}"), "certificate-authority-data": wrapped(&own.pem())});
+    let mut program = serve(&kubeconfig("own-authority", &cluster, &json!({})));
+    program.wait_for(&["CA:FALSE", "sign a certificate for the server with it"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_silent_connections_keeps_no_alert_and_no_probe_out() {
+    let server = Server::new();
+    let address = server.serve().await;
+    let mut program = Running::start(
+        helmreboot()
+            .args([
+                "serve",
+                "--cluster-name=a",
+                "--max-connections=64",
+                "--kubeconfig",
+            ])
+            .arg(kubeconfig("flood", &at(address), &json!({})))
+            .env("HELMREBOOT_TOKEN", "the key"),
+    );
+    let (webhook, probes) = (program.address("webhook"), program.address("probes"));
+    let mut silent = Vec::new();
+    for _ in 0..400 {
+        silent.push(TcpStream::connect(webhook).await.expect("a connection"));
+    }
+    for _ in 0..5 {
+        assert!(alert(webhook, "a", "the key").starts_with("HTTP/1.1 202"));
+        assert!(get(probes, "/healthz").starts_with("HTTP/1.1 200"));
+    }
+    assert!(
+        program.descriptors() < 64 + 64 + 100,
+        "{}",
+        program.descriptors()
+    );
+}
