@@ -2,13 +2,12 @@
 
 use std::{
     hash::{BuildHasher, RandomState},
-    net::{SocketAddr, TcpListener},
     path::PathBuf,
     sync::Arc,
     time::Duration,
 };
 
-use anyhow::{Context, anyhow};
+use anyhow::anyhow;
 use axum::Router;
 use axum_server::Handle;
 use prometheus_client::registry::Registry as Series;
@@ -37,9 +36,11 @@ use crate::{
 };
 
 mod background;
+mod listeners;
 mod options;
 pub use background::first_keys;
 use background::{Keeper, PauseFile, refresh_certificate};
+pub use listeners::{Listeners, address_of, bind};
 pub use options::Options;
 
 /// How long stopping may take: Kubernetes kills after 30 s, and a call to an API server takes up to 8.
@@ -56,15 +57,6 @@ pub struct Entrance {
     pub keys: Keys,
     /// The way to its API server.
     pub connection: Connection,
-}
-
-/// Three ports, bound.
-#[derive(Debug)]
-#[allow(missing_docs)]
-pub struct Listeners {
-    pub webhook: TcpListener,
-    pub metrics: TcpListener,
-    pub probes: TcpListener,
 }
 
 /// The service as a value: its routers can be called without a socket, its workers run anywhere.
@@ -377,28 +369,4 @@ fn broken(
 pub fn random() -> u32 {
     let hash = RandomState::new().hash_one(std::process::id());
     u32::try_from(hash % 1_000_000_000).unwrap_or_default()
-}
-
-/// Binds `host:port`; an empty host is every interface, over IPv6 too where the machine has it.
-///
-/// # Errors
-/// The address cannot be bound.
-pub fn bind(address: &str) -> anyhow::Result<TcpListener> {
-    let listener = match address.strip_prefix(':') {
-        Some(port) => TcpListener::bind(format!("[::]:{port}"))
-            .or_else(|_| TcpListener::bind(format!("0.0.0.0:{port}"))),
-        None => TcpListener::bind(address),
-    };
-    let listener = listener.with_context(|| {
-        format!("cannot listen on {address}; choose an address of this machine that is free")
-    })?;
-    listener.set_nonblocking(true)?;
-    Ok(listener)
-}
-
-/// Where a listener ended up, for port 0.
-pub fn address_of(listener: &TcpListener) -> SocketAddr {
-    listener
-        .local_addr()
-        .unwrap_or_else(|_| SocketAddr::from(([0, 0, 0, 0], 0)))
 }
