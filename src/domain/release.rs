@@ -288,23 +288,30 @@ impl Release {
     }
 
     /// Whether a configuration, by its hash, was deployed well as a revision newer than `revision`.
-    /// `current` says that it is the one Flux last tried, so that what conditions say is about it.
-    /// A rollback deploys too, and so does an upgrade whose tests fail: neither is a success. Revisions
-    /// are compared rather than times, because Flux's clock is another one.
+    /// `current` says that it is the one Flux last tried.
+    /// A rollback deploys too, and so does an upgrade whose tests fail: neither is a success. Nothing
+    /// is believed while Flux has remediated, and a configuration Flux no longer tries is only
+    /// believed in its first good revision: a later one may be a rollback to it.
+    /// Revisions are compared rather than times, because Flux's clock is another one.
     pub fn deployed_after(&self, revision: i64, config_hash: &str, current: bool) -> bool {
-        let undone = self.is("TestSuccess", Truth::False) || self.is("Remediated", Truth::True);
-        if current && undone {
+        if self.is("TestSuccess", Truth::False) || self.is("Remediated", Truth::True) {
             return false;
         }
-        self.status.history.iter().any(|snapshot| {
-            ["deployed", "superseded"].contains(&snapshot.status.as_str())
-                && snapshot.version > revision
+        let good = |snapshot: &&Snapshot| {
+            matches!(snapshot.status.as_str(), "deployed" | "superseded")
                 && snapshot
                     .test_hooks
                     .values()
                     .all(|hook| hook.phase != "Failed")
                 && snapshot.config_hash() == config_hash
-        })
+        };
+        let revisions = || self.status.history.iter().filter(good).map(|s| s.version);
+        let decides = if current {
+            revisions().max()
+        } else {
+            revisions().min()
+        };
+        decides.is_some_and(|version| version > revision)
     }
 }
 

@@ -93,7 +93,7 @@ impl State {
             };
         };
         match serde_json::from_str::<Self>(text) {
-            Ok(state) if state.v == VERSION && !state.keys.is_empty() => Read::State(state),
+            Ok(state) if state.v == VERSION && state.last().is_some() => Read::State(state),
             _ => Read::Unreadable,
         }
     }

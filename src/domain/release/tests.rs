@@ -72,10 +72,17 @@ fn a_rollback_is_no_success_of_the_configuration_that_was_tried() {
         ..Condition::default()
     });
     assert!(!succeeded(&undone, true));
-    assert!(
-        succeeded(&undone, false),
-        "what is undone is another configuration"
-    );
+    undone.status.history[0].status = "superseded".into();
+    assert!(!succeeded(&undone, false), "it may be an earlier rollback");
+
+    let mut followed = history("sha256:new", "superseded", 3);
+    assert!(succeeded(&followed, false), "another one followed it");
+    let older = Snapshot {
+        version: 1,
+        ..followed.status.history[0].clone()
+    };
+    followed.status.history.push(older);
+    assert!(!succeeded(&followed, false), "version 3 may be a rollback");
 }
 
 #[test]
