@@ -42,6 +42,9 @@ use crate::config::clusters::Reach;
 /// How API servers see this program in their audit logs.
 const USER_AGENT: &str = concat!("helmreboot/", env!("CARGO_PKG_VERSION"));
 
+/// The most that a connection reads at once. Headers of API servers have a few KiB.
+const READ_BUFFER: usize = 64 * 1024;
+
 /// A client, and how long its credential holds, where that is known.
 pub(super) struct Connected {
     pub(super) client: Client,
@@ -250,6 +253,8 @@ impl Way {
         let connector = https.enable_http1().wrap_connector(connector);
         let client = legacy::Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
+            // A connection keeps the buffer that its largest answer grew; there may be a thousand of them.
+            .http1_max_buf_size(READ_BUFFER)
             .build(connector);
         let headers = self.headers;
         let dress = move |mut request: Request<Body>| {

@@ -132,10 +132,17 @@ impl Connection {
         let due = known.due.is_some_and(|due| due <= Instant::now());
         // A program may have another credential although no file has changed.
         let runs = material.exec.is_some();
-        let refused = std::mem::take(&mut known.refused);
-        if same && !due && !(refused && runs) {
+        // One that always gives a refused credential is not run over and over.
+        let pause = (BETWEEN_REFUSALS * 2_u32.pow(known.refusals.min(9))).min(LONGEST_WAIT);
+        let refused = runs && known.refused && known.made + pause <= Instant::now();
+        if same && !due && !refused {
             return;
         }
+        known.refusals = if same && refused {
+            known.refusals + 1
+        } else {
+            0
+        };
         match connect::client(material, None).await {
             Ok(connected) => self.made(known, digest, connected, tell),
             Err(problem) => self.failed(known, Some(digest), problem, tell),
@@ -158,6 +165,7 @@ impl Connection {
             digest: Some(digest),
             due: until,
             made: Instant::now(),
+            refusals: known.refusals,
             ..Known::default()
         };
         self.0.health.access(true);
@@ -180,6 +188,7 @@ impl Connection {
         let wait = INTERVAL * 2_u32.pow(known.failures.min(8));
         known.due = digest.map(|_| Instant::now() + wait.min(LONGEST_WAIT));
         known.digest = digest;
+        known.refused = false;
         known.made = Instant::now();
         if known.problem.as_deref() == Some(&problem) {
             return;
@@ -199,6 +208,8 @@ struct Known {
     made: Instant,
     failures: u32,
     refused: bool,
+    /// How many times in a row a program was run because its credential was refused.
+    refusals: u32,
     problem: Option<String>,
 }
 
@@ -210,6 +221,7 @@ impl Default for Known {
             made: Instant::now(),
             failures: 0,
             refused: false,
+            refusals: 0,
             problem: None,
         }
     }

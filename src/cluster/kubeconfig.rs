@@ -68,7 +68,11 @@ pub(super) fn read(reach: &Reach) -> Result<Material, String> {
 
 fn read_from(path: &Path) -> Result<Kubeconfig, String> {
     // Its own error for what is no file at all: kube's repeats the path.
-    fs::metadata(path).map_err(|error| error.to_string())?;
+    let metadata = fs::metadata(path).map_err(|error| error.to_string())?;
+    // Opening a pipe would wait for a writer.
+    if !metadata.is_file() {
+        return Err("it is not a regular file".into());
+    }
     Kubeconfig::read_from(path).map_err(|error| first_line(&error))
 }
 
@@ -281,7 +285,14 @@ fn data_or_file(
 fn contents(file: &str) -> Result<Vec<u8>, String> {
     use std::io::Read;
     let mut bytes = Vec::new();
-    let opened = fs::File::open(file);
+    // Opening a pipe would wait for a writer.
+    let opened = fs::metadata(file).and_then(|metadata| {
+        if metadata.is_file() {
+            fs::File::open(file)
+        } else {
+            Err(std::io::Error::other("it is not a regular file"))
+        }
+    });
     let read = opened.and_then(|opened| opened.take(FILE_LIMIT).read_to_end(&mut bytes));
     read.map(|_| bytes).map_err(|error| {
         format!("cannot read {file}: {error}; bring the file back, or name another")
