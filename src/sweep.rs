@@ -81,7 +81,7 @@ pub struct Sweep {
     when: Found,
     /// Errors in a row.
     errors: u32,
-    /// What a person has to mend, said once.
+    /// What a person has to repair, logged once.
     said: Option<String>,
 }
 

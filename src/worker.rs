@@ -190,6 +190,7 @@ impl Worker {
         (pending.since, pending.looks) = (since, 1);
         self.reports.panicked(&pending, &panicked);
         self.make_room(&pending, Outcome::Unknown);
+        self.stand_down(&pending);
         let due = Instant::now() + self.shared.pace.slow;
         self.queue.again(pending, due);
     }

@@ -22,7 +22,9 @@ use tokio::sync::broadcast;
 use crate::{clock::Clock, domain::alert::HELM_GROUP};
 
 mod answer;
+mod discovery;
 mod fault;
+mod page;
 mod path;
 mod rights;
 mod store;
@@ -31,6 +33,7 @@ mod writes;
 
 pub use answer::Refusal;
 pub use fault::{Fault, FaultKind};
+use page::{json_response, names_only, without_contents};
 use path::Path;
 pub use rights::Rights;
 use store::Store;
@@ -379,56 +382,4 @@ impl FakeCluster {
         let _ = self.written.send(());
         changed
     }
-
-    fn serves(&self, version: &str) -> bool {
-        self.lock().versions.contains(&version)
-    }
-
-    /// `/apis/{group}`, which says what versions there are.
-    fn discover(&self, path: &Path) -> Option<Result<Response, Refusal>> {
-        if !path.plural.is_empty() {
-            return None;
-        }
-        let versions = self.lock().versions.clone();
-        let names = |version: &&str| json!({"groupVersion": format!("{HELM_GROUP}/{version}"), "version": version});
-        let all: Vec<_> = versions.iter().map(names).collect();
-        if path.group != HELM_GROUP || !path.version.is_empty() || all.is_empty() {
-            return Some(Err(Refusal::no_such_path()));
-        }
-        let group = json!({"kind": "APIGroup", "apiVersion": "v1", "name": HELM_GROUP,
-            "versions": all, "preferredVersion": all[0]});
-        Some(Ok(json_response(StatusCode::OK, &group)))
-    }
-}
-
-/// Whether only the metadata of objects is asked for.
-fn names_only(headers: &http::HeaderMap) -> bool {
-    let accept = headers
-        .get(header::ACCEPT)
-        .and_then(|value| value.to_str().ok());
-    accept.is_some_and(|accept| accept.contains("as=PartialObjectMetadataList"))
-}
-
-/// A page of `PartialObjectMetadata`.
-async fn without_contents(page: Response) -> Response {
-    let bytes = to_bytes(page.into_body(), usize::MAX)
-        .await
-        .unwrap_or_default();
-    let mut page: Value = serde_json::from_slice(&bytes).unwrap_or_default();
-    page["kind"] = json!("PartialObjectMetadataList");
-    page["apiVersion"] = json!("meta.k8s.io/v1");
-    for item in page["items"].as_array_mut().into_iter().flatten() {
-        *item = json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1",
-            "metadata": item["metadata"]});
-    }
-    json_response(StatusCode::OK, &page)
-}
-
-fn json_response(status: StatusCode, value: &Value) -> Response {
-    (
-        status,
-        [(header::CONTENT_TYPE, "application/json")],
-        value.to_string(),
-    )
-        .into_response()
 }
