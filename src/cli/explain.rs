@@ -114,7 +114,7 @@ impl Explainer {
     }
 }
 
-/// Prints lines. False where nobody reads them any more.
+/// Prints lines. False when the output is closed.
 fn print(text: &str) -> anyhow::Result<bool> {
     match writeln!(io::stdout().lock(), "{text}") {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),

@@ -48,7 +48,7 @@ pub enum Error {
     /// Too busy: come again later.
     #[error("the API server asks for patience (429)")]
     Throttled,
-    /// There is no client: the kubeconfig cannot be used. Whoever keeps it tells that, once.
+    /// There is no client: the kubeconfig cannot be used. `Connection` logs the reason once.
     #[error("there is no way to the API server: {0}")]
     NoAccess(String),
     /// Not reachable, too slow, or broken: come again later.

@@ -71,7 +71,7 @@ struct PageMetadata {
 impl Cluster {
     /// Begins to list all releases, or those of one namespace, in order of namespace and name.
     pub fn list<'a>(&'a self, namespace: Option<&'a str>) -> Pages<'a> {
-        // What was small enough the last time, and a little more.
+        // Start from the page size that fitted the last time, and raise it a little.
         let last = self.page_size.load(Ordering::Relaxed);
         Pages {
             cluster: self,

@@ -329,7 +329,7 @@ impl Storm {
         breaker.is_none_or(|breaker| breaker.lets(release, others, now))
     }
 
-    /// Slots that nobody holds and that are kept for nobody.
+    /// Slots that are free and not offered to a waiting release.
     fn free(&self) -> usize {
         let kept = self
             .slots
