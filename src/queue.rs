@@ -222,7 +222,7 @@ impl Queue {
         }
     }
 
-    /// Puts back, due at `due`, what was taken out and never came back because the code between panicked.
+    /// Puts back, due at `due`, the releases that were taken out and not returned because of a panic.
     pub fn recover(&self, due: Instant) {
         let mut inner = self.lock();
         let lost: Vec<_> = inner

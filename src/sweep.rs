@@ -74,7 +74,7 @@ pub struct Sweep {
     mode: SweepMode,
     /// Releases that fail, and what was last made of each.
     failing: BTreeMap<ReleaseRef, Made>,
-    /// How many of them nobody decided to leave alone.
+    /// How many of `failing` have `counts` set: those that helmreboot did not decide to leave alone.
     counted: usize,
     /// Releases that cannot be read, and were told.
     unreadable: BTreeSet<Unreadable>,

@@ -155,7 +155,7 @@ impl Worker {
         let name = format!("the work queue of {}", self.cluster.name);
         let (metrics, pause) = (&self.shared.metrics, RESTART_PAUSE);
         isolation::supervised(Part::Queue, &name, metrics, pause, || {
-            // What was being worked on when the queue's own code panicked is worked on again.
+            // After a panic in the code of the queue, releases that were taken out of it are put back.
             self.queue.recover(Instant::now() + self.shared.pace.slow);
             self.work()
         })

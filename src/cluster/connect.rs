@@ -88,7 +88,7 @@ pub(super) async fn read(reach: &Reach) -> Result<Material, String> {
     }
 }
 
-/// A client for what was read. With a limit, each of its requests is given up in time.
+/// A client that uses `material`. `limit` is the longest time one request may take.
 pub(super) async fn client(
     mut material: Material,
     limit: Option<Duration>,

@@ -68,11 +68,7 @@ pub(super) fn read(reach: &Reach) -> Result<Material, String> {
 
 fn read_from(path: &Path) -> Result<Kubeconfig, String> {
     // Its own error for what is no file at all: kube's repeats the path.
-    let metadata = fs::metadata(path).map_err(|error| error.to_string())?;
-    // Opening a pipe would wait for a writer.
-    if !metadata.is_file() {
-        return Err("it is not a regular file".into());
-    }
+    regular_file(path).map_err(|error| error.to_string())?;
     Kubeconfig::read_from(path).map_err(|error| first_line(&error))
 }
 
@@ -282,17 +278,19 @@ fn data_or_file(
     nonempty(file).map(|file| contents(&file)).transpose()
 }
 
+/// Refuses a pipe or a device: to open or read one may wait without end.
+fn regular_file(path: &Path) -> std::io::Result<()> {
+    if fs::metadata(path)?.is_file() {
+        Ok(())
+    } else {
+        Err(std::io::Error::other("it is not a regular file"))
+    }
+}
+
 fn contents(file: &str) -> Result<Vec<u8>, String> {
     use std::io::Read;
     let mut bytes = Vec::new();
-    // Opening a pipe would wait for a writer.
-    let opened = fs::metadata(file).and_then(|metadata| {
-        if metadata.is_file() {
-            fs::File::open(file)
-        } else {
-            Err(std::io::Error::other("it is not a regular file"))
-        }
-    });
+    let opened = regular_file(Path::new(file)).and_then(|()| fs::File::open(file));
     let read = opened.and_then(|opened| opened.take(FILE_LIMIT).read_to_end(&mut bytes));
     read.map(|_| bytes).map_err(|error| {
         format!("cannot read {file}: {error}; bring the file back, or name another")

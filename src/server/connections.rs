@@ -40,7 +40,7 @@ struct State {
     /// All that are open, those being closed included.
     open: usize,
     opened: u64,
-    /// Those that nobody is known to be behind, the oldest first. Dropping the sender closes one.
+    /// Connections over which no signed alert came yet, the oldest first. Dropping the sender closes one.
     unknown: BTreeMap<u64, oneshot::Sender<()>>,
     known: BTreeMap<u64, oneshot::Sender<()>>,
 }

@@ -94,7 +94,8 @@ impl Sweep {
         Ok(true)
     }
 
-    /// Looks at what was listed. Its name, if it fails. What cannot be read is told once, and skipped.
+    /// Looks at one listed item and returns its name if it fails. One that cannot be read is logged once
+    /// and skipped.
     async fn meet(&mut self, item: &Item) -> Option<ReleaseRef> {
         match item {
             Ok(release) => self.see(release).await,

@@ -213,6 +213,26 @@ async fn a_token_that_is_rotated_is_used_and_a_refusal_is_reason_enough_to_read_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_pipe_in_the_place_of_a_token_file_is_refused_and_not_waited_for() {
+    let server = Server::new();
+    server.wants("in the file");
+    let address = server.serve().await;
+    let whole = file("token-pipe.new", "in the file\n");
+    let token = whole.with_extension("pipe");
+    // It may be left from a test run before.
+    let _ = std::fs::remove_file(&token);
+    let made = std::process::Command::new("mkfifo").arg(&token).status();
+    assert!(made.expect("mkfifo runs").success());
+    let user = json!({"tokenFile": token});
+    let mut program = serve(&kubeconfig("token-pipe", &at(address), &user));
+    program.wait_for(&["cluster a is not available", "it is not a regular file"]);
+    std::fs::rename(whole, &token).expect("replaced");
+    server
+        .healed(1, Duration::from_secs(15), "by the file that replaced it")
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_token_file_wins_over_a_token_and_may_end_in_a_line_break() {
     let server = Server::new();
     server.wants("in the file");

@@ -137,8 +137,8 @@ impl State {
         base.unwrap_or(self.total)
     }
 
-    /// Notes that a configuration came back: from now on it shares one budget with those that were
-    /// restarted after it. False if that is no news.
+    /// Records that a configuration is tried again: from now on it shares one budget with the
+    /// configurations that were restarted after it. Returns false if it already does.
     pub(super) fn note_return(&mut self, key: &ConfigKey) -> bool {
         let id = key.id();
         let Some(at) = self.keys.iter().position(|key| key.key == id) else {

@@ -42,7 +42,7 @@ pub enum Outcome {
     Helped,
     /// It is still there.
     Failed,
-    /// Nobody knows: the token was swallowed, the restart overtaken, the release deleted.
+    /// Not known: Flux ignored the token, another change followed the restart, or the release was deleted.
     Unknown,
 }
 

@@ -73,7 +73,7 @@ impl Meter {
         self.due = self.due.map(|due| add(due, -interval(rate)));
     }
 
-    /// Takes a token that nobody asked for.
+    /// Takes a token for a restart that was not admitted here.
     pub(super) fn charge(&mut self, rate: Rate, now: Timestamp) {
         let due = self.due.unwrap_or(now).max(now);
         self.due = Some(add(due, interval(rate)));
