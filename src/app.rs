@@ -12,13 +12,14 @@ use axum::Router;
 use axum_server::Handle;
 use prometheus_client::registry::Registry as Series;
 use tokio::{
-    sync::{Semaphore, mpsc, oneshot},
+    sync::{Semaphore, mpsc, watch},
     task::JoinSet,
 };
 
 use crate::{
+    blocking::BlockingRead,
     clock::Clock,
-    cluster::{Cluster, Connection, LISTS, lease::Lease},
+    cluster::{Cluster, Connection, PageMemory, lease::Lease},
     config::{SweepMode, clusters::ClusterConfig},
     domain::{journal::Journal, signature::Keys, storm::StormControl},
     metrics::Metrics,
@@ -36,10 +37,11 @@ use crate::{
 };
 
 mod background;
+pub mod descriptors;
 mod listeners;
 mod options;
 pub use background::first_keys;
-use background::{Keeper, PauseFile, refresh_certificate};
+use background::{Keeper, PauseFile, keep_lease_connection, refresh_certificate, take_part};
 pub use listeners::{Listeners, address_of, bind};
 pub use options::Options;
 
@@ -48,6 +50,10 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(9);
 
 /// Beyond the settle time: an alert that was accepted just before the end gets its first look.
 const GRACE: Duration = Duration::from_millis(200);
+
+/// Connections that may be open at the port of the metrics, and at that of the probes: those who scrape and
+/// probe are few.
+const ADMIN_CONNECTIONS: usize = 64;
 
 /// What a cluster brings with it.
 pub struct Entrance {
@@ -106,7 +112,7 @@ impl App {
             salt,
             pace: Arc::new(pace),
         };
-        let lists = Arc::new(Semaphore::new(LISTS));
+        let memory = PageMemory::default();
         let (mut members, mut workers) = (Vec::new(), Vec::new());
         let (mut sweeps, mut clusters) = (Vec::new(), Vec::new());
         for Entrance {
@@ -120,7 +126,7 @@ impl App {
             let cluster = Cluster::new(
                 Arc::clone(&config.name),
                 connection.clone(),
-                Arc::clone(&lists),
+                memory.clone(),
                 metrics.clone(),
             );
             let storm = StormControl::new(caps);
@@ -257,7 +263,7 @@ impl App {
             Connections::new(self.max_connections),
         ));
         for (listener, router) in [(metrics, self.metrics()), (probes, self.probes())] {
-            let connections = Connections::new(self.max_connections);
+            let connections = Connections::new(ADMIN_CONNECTIONS);
             let stop = stop_admin.clone();
             servers.spawn(server::serve(listener, router, stop, None, connections));
         }
@@ -273,14 +279,13 @@ impl App {
             background.spawn(keeper.clone().keep_keys());
             background.spawn(keeper.keep_connection(connection));
         }
-        let (resign, resigned) = oneshot::channel::<()>();
+        let metrics = self.shared.metrics.clone();
+        let (resign, resigned) = watch::channel(false);
         let mut campaign = JoinSet::new();
         if let Some(lease) = self.lease.take() {
-            let leads = self.leads();
-            let resigned = async { drop(resigned.await) };
-            campaign.spawn(lease.campaign(move |now| leads.set(now), resigned));
+            background.spawn(keep_lease_connection(lease.clone(), metrics.clone()));
+            campaign.spawn(take_part(lease, self.leads(), resigned, metrics.clone()));
         }
-        let metrics = self.shared.metrics.clone();
         if let Some(tls) = self.tls.take() {
             background.spawn(refresh_certificate(tls, metrics.clone()));
         }
@@ -291,8 +296,8 @@ impl App {
                 metrics: self.shared.metrics.clone(),
                 registry: Arc::clone(&self.registry),
             };
-            file.heed();
-            background.spawn(file.heed_for_ever(metrics));
+            file.look(&mut BlockingRead::default()).await;
+            background.spawn(file.watch(metrics));
         }
 
         self.readiness.set(true);
@@ -309,7 +314,7 @@ impl App {
         tracing::info!(signal, "stopping on {signal}: finishing what is due");
         stop_webhook.graceful_shutdown(Some(STOP_TIMEOUT));
         background.abort_all();
-        drop(resign);
+        resign.send_replace(true);
         let drained = async {
             while campaign.join_next().await.is_some() {}
             while workers.join_next().await.is_some() {}

@@ -6,7 +6,6 @@ use std::{
 };
 
 use http::{HeaderMap, header};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::APIGroup;
 use kube::{
@@ -17,21 +16,18 @@ use kube::{
     },
 };
 use serde::de::DeserializeOwned;
-use tokio::{
-    sync::Semaphore,
-    time::{Instant, timeout, timeout_at},
-};
+use tokio::time::{Instant, timeout};
 
 use crate::{
     domain::{
         alert::{HELM_GROUP, ReleaseRef},
         ledger::Changes,
-        mask::mask,
         release::Release,
     },
     metrics::{CallResult, Metrics, Verb},
 };
 
+mod answer;
 pub mod connect;
 mod connection;
 mod error;
@@ -42,6 +38,8 @@ mod list;
 mod proxy;
 pub mod tls;
 mod watch;
+use answer::ANSWER_LIMIT;
+pub use answer::PageMemory;
 pub use connection::Connection;
 pub use error::Error;
 use error::{Failed, refused};
@@ -68,16 +66,16 @@ pub struct Cluster {
     version: Arc<Mutex<Option<&'static str>>>,
     /// Releases in one page of the last list that came through.
     page_size: Arc<AtomicU32>,
-    lists: Arc<Semaphore>,
+    memory: PageMemory,
     metrics: Metrics,
 }
 
 impl Cluster {
-    /// A cluster, the way to it, and the room that it shares with others for pages of lists ([`LISTS`]).
+    /// A cluster, the way to it, and the memory that it shares with others for the pages of lists.
     pub fn new(
         name: Arc<str>,
         connection: Connection,
-        lists: Arc<Semaphore>,
+        memory: PageMemory,
         metrics: Metrics,
     ) -> Self {
         Self {
@@ -85,7 +83,7 @@ impl Cluster {
             connection,
             version: Arc::default(),
             page_size: Arc::new(AtomicU32::new(list::PAGE)),
-            lists,
+            memory,
             metrics,
         }
     }
@@ -231,23 +229,12 @@ impl Cluster {
         let response = sent.await.map_err(|_| Error::Late)??;
         let status = response.status();
         let at = date(response.headers());
-        // Pages are large: only so many are read and held at a time, and waiting for that is no fault of
-        // the server's.
-        let (_room, deadline) = if verb == Verb::List {
-            let room = self.lists.acquire().await;
-            (room.ok(), Instant::now() + CALL_TIMEOUT)
-        } else {
-            (None, begun + CALL_TIMEOUT)
+        // Pages are large: they take their time, and memory that all clusters share.
+        let (mut share, limit) = match verb {
+            Verb::List => (Some(self.memory.share()), CALL_TIMEOUT),
+            _ => (None, CALL_TIMEOUT.saturating_sub(begun.elapsed())),
         };
-        let body = Limited::new(response.into_body(), ANSWER_LIMIT);
-        let bytes = match timeout_at(deadline, body.collect()).await {
-            Err(_) => return Err(Error::Late.into()),
-            Ok(Ok(body)) => body.to_bytes(),
-            Ok(Err(error)) if error.is::<LengthLimitError>() => {
-                return Err(Error::TooLarge(ANSWER_LIMIT).into());
-            }
-            Ok(Err(error)) => return Err(Error::Unavailable(mask(&error.to_string(), 300)).into()),
-        };
+        let bytes = answer::read(response.into_body(), limit, share.as_mut()).await?;
         if !status.is_success() {
             return Err(refused(status.as_u16(), &bytes));
         }
@@ -261,13 +248,6 @@ impl Cluster {
         Ok((answer, at))
     }
 }
-
-/// The most bytes of an answer: etcd keeps no object over 1.5 MiB, and a server that sends more must not
-/// cost the other clusters their memory.
-const ANSWER_LIMIT: usize = 4 << 20;
-
-/// Pages of lists that are read and held at a time, for all clusters together.
-pub const LISTS: usize = 8;
 
 /// A live release.
 #[derive(Clone, Debug)]

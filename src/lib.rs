@@ -23,6 +23,7 @@
 //! neither; `tests/it/architecture.rs` reads the imports and fails otherwise.
 
 pub mod app;
+pub mod blocking;
 pub mod cli;
 pub mod clock;
 pub mod cluster;

@@ -23,7 +23,7 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The most bytes of request line and headers; beyond that hyper answers 431 by itself.
 /// notification-controller sends less than 1 KiB.
-const HEADER_LIMIT: usize = 32 * 1024;
+const HEADER_LIMIT: usize = 8 * 1024;
 
 /// Serves `router` on an already bound listener until `handle` says stop; with `tls`, over nothing else.
 ///

@@ -192,6 +192,8 @@ impl Sweep {
             }
             Err(Panicked { location }) => {
                 tracing::error!(cluster = %name.cluster, namespace = %name.namespace, name = %name.name, location, "internal error at {location} while the sweep looked at {name}; please report it");
+                let offers = self.storm.lock().offers(self.shared.clock.now());
+                wake_all(&self.queue, &self.storm, &self.shared.clock, offers);
                 let due = self.shared.pace.slow;
                 self.announce(&name, &release.metadata.uid, due).await;
             }

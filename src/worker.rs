@@ -189,8 +189,11 @@ impl Worker {
         let mut pending = Pending::new(failure, Source::Sweep);
         (pending.since, pending.looks) = (since, 1);
         self.reports.panicked(&pending, &panicked);
-        self.make_room(&pending, Outcome::Unknown);
+        // A restart that was admitted before the panic may not have been written.
+        self.refund(&pending);
         self.stand_down(&pending);
+        let offers = self.storm.lock().offers(self.shared.clock.now());
+        self.wake(offers);
         let due = Instant::now() + self.shared.pace.slow;
         self.queue.again(pending, due);
     }

@@ -6,17 +6,21 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::{
+    sync::watch,
+    time::{Instant, MissedTickBehavior, interval},
+};
 
 use crate::{
-    cluster::Connection,
+    blocking::BlockingRead,
+    cluster::{Connection, lease::Lease},
     config::{clusters::ClusterConfig, keys::shared},
     domain::signature::Keys,
     isolation::{self, Part},
     metrics::Metrics,
     registry::{Member, Registry},
     server::tls::Tls,
-    worker::Pause,
+    worker::{Leads, Pause},
 };
 
 /// How often key files are read again. The kubelet brings a changed Secret within a minute or so.
@@ -41,30 +45,34 @@ pub(super) struct PauseFile {
 const PAUSE_INTERVAL: Duration = Duration::from_secs(1);
 
 impl PauseFile {
-    /// Looks for it again and again.
-    pub(super) async fn heed_for_ever(self, metrics: Metrics) {
+    /// Looks for it at the given interval, without end.
+    pub(super) async fn watch(self, metrics: Metrics) {
         isolation::supervised(
             Part::Background,
             "the look for the pause file",
             &metrics,
             RESTART_PAUSE,
-            || self.heed_again_and_again(),
+            || self.look_periodically(),
         )
         .await;
     }
 
-    async fn heed_again_and_again(&self) {
+    async fn look_periodically(&self) {
+        let mut reads = BlockingRead::default();
         let mut ticks = interval(PAUSE_INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            self.heed();
+            self.look(&mut reads).await;
         }
     }
 
     /// Stops or starts writing. What waited for the end of a pause is looked at again.
-    pub(super) fn heed(&self) {
-        // A file that cannot be looked for is one: restraint comes first.
-        let paused = self.path.try_exists().unwrap_or(true);
+    pub(super) async fn look(&self, reads: &mut BlockingRead<bool>) {
+        let path = self.path.clone();
+        // A file that cannot be looked for counts as one that is there: nothing is written in doubt.
+        let exists = reads.read(move || path.try_exists().unwrap_or(true));
+        let paused = exists.await.unwrap_or(true);
         self.metrics.paused(paused);
         if !self.pause.set(paused) {
             return;
@@ -72,10 +80,10 @@ impl PauseFile {
         let file = self.path.display();
         if paused {
             tracing::warn!(
-                "paused: {file} exists; everything is decided and reported, nothing written"
+                "paused: {file} exists, or cannot be looked for; everything is decided and reported, nothing written"
             );
         } else {
-            tracing::info!("no longer paused: {file} is gone");
+            tracing::info!("no longer paused: {file} does not exist");
             for member in self.registry.members() {
                 member.queue.hasten_all(Instant::now());
             }
@@ -83,36 +91,71 @@ impl PauseFile {
     }
 }
 
-/// Reads the webhook's certificate again and again. One that cannot be used is reported, and the old
-/// one stays in force.
+/// Reads the webhook's certificate periodically. One that cannot be used is reported, and the earlier one
+/// stays in use.
 pub(super) async fn refresh_certificate(tls: Tls, metrics: Metrics) {
     let task = "the look for the webhook's certificate";
     isolation::supervised(Part::Background, task, &metrics, RESTART_PAUSE, || {
-        refresh_again_and_again(tls.clone())
+        refresh_periodically(tls.clone())
     })
     .await;
 }
 
-async fn refresh_again_and_again(mut tls: Tls) {
+async fn refresh_periodically(mut tls: Tls) {
+    let mut reads = BlockingRead::default();
     let mut ticks = interval(KEY_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut said = None;
+    let mut logged = None;
     loop {
         ticks.tick().await;
-        match tls.renew() {
+        let read = reads.read(tls.reader()).await;
+        match read.and_then(|read| tls.renew(read?)) {
             Ok(changed) => {
-                said = None;
+                logged = None;
                 if changed {
-                    tracing::info!("the webhook's certificate changed and is in force");
+                    tracing::info!("the webhook's certificate changed and is in use");
                 }
             }
-            Err(problem) if said.as_ref() != Some(&problem) => {
+            Err(problem) if logged.as_ref() != Some(&problem) => {
                 tracing::warn!("the webhook's certificate stays as it was: {problem}");
-                said = Some(problem);
+                logged = Some(problem);
             }
             Err(_) => {}
         }
     }
+}
+
+/// Keeps the client of the Lease up to date with its files.
+pub(super) async fn keep_lease_connection(lease: Lease, metrics: Metrics) {
+    let log = |problem: Option<&str>| match problem {
+        Some(problem) => tracing::warn!(
+            "the cluster of the Lease is not available, and this replica does not sweep: {problem} (it is tried again periodically and when its files change)"
+        ),
+        None => tracing::debug!("the cluster of the Lease has a client"),
+    };
+    let task = "the connection to the cluster of the Lease";
+    isolation::supervised(Part::Background, task, &metrics, RESTART_PAUSE, || {
+        lease.clone().keep_connection(log)
+    })
+    .await;
+}
+
+/// Takes part in the choice of the replica that sweeps, until `resigned` is true.
+pub(super) async fn take_part(
+    lease: Lease,
+    leads: Leads,
+    resigned: watch::Receiver<bool>,
+    metrics: Metrics,
+) {
+    let task = "the campaign for the Lease";
+    isolation::supervised(Part::Background, task, &metrics, RESTART_PAUSE, || {
+        // After a panic, until it is known again.
+        leads.set(false);
+        let (leads, mut resigned) = (leads.clone(), resigned.clone());
+        let resigned = async move { drop(resigned.wait_for(|resigned| *resigned).await) };
+        lease.clone().campaign(move |now| leads.set(now), resigned)
+    })
+    .await;
 }
 
 /// Keeps one cluster's keys and the way to it as its files are.
@@ -192,15 +235,13 @@ impl Keeper {
         };
         let mut ticks = interval(KEY_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut reads = BlockingRead::default();
         let mut told = None;
         loop {
             ticks.tick().await;
             let config = self.config.clone();
-            let read = tokio::task::spawn_blocking(move || config.read_keys());
-            let read = read
-                .await
-                .unwrap_or_else(|_| Err("they could not be read".into()));
-            let renewed = read.and_then(|new| renewed(new, member, &self.registry));
+            let read = reads.read(move || config.read_keys()).await;
+            let renewed = read.and_then(|read| renewed(read?, member, &self.registry));
             match renewed {
                 Ok(changed) => {
                     told = None;
@@ -258,17 +299,15 @@ fn apart<'a>(
 pub async fn first_keys(clusters: &[ClusterConfig]) -> Vec<Keys> {
     let reads = clusters.iter().map(|config| {
         let config = config.clone();
-        let read = tokio::task::spawn_blocking(move || config.read_keys());
-        tokio::time::timeout(FIRST_READ, read)
+        async move {
+            let mut read = BlockingRead::default();
+            read.within(FIRST_READ, move || config.read_keys()).await
+        }
     });
     let mut kept: Vec<(&Arc<str>, Arc<Keys>)> = Vec::new();
     for (config, read) in clusters.iter().zip(futures::future::join_all(reads).await) {
         let name = &config.name;
-        let read = match read {
-            Ok(Ok(read)) => read,
-            Ok(Err(_)) => Err("they could not be read".into()),
-            Err(_) => Err(format!("no answer within {} s", FIRST_READ.as_secs())),
-        };
+        let read = read.and_then(|read| read);
         let known = kept.iter().map(|(name, keys)| (*name, Arc::clone(keys)));
         let keys = read.and_then(|keys| apart(&keys, known).map(|()| keys));
         let keys = keys.unwrap_or_else(|problem| {

@@ -11,11 +11,10 @@ use std::{
 use anyhow::{Context, bail};
 use clap::ArgMatches;
 use jiff::{SignedDuration, Timestamp};
-use tokio::sync::Semaphore;
 
 use super::{choose, serve::Misconfigured, usage};
 use crate::{
-    cluster::{Cluster, Connection, Error, connect::connect},
+    cluster::{Cluster, Connection, Error, PageMemory, connect::connect},
     config::{Config, Flags, clusters::ClusterConfig},
     domain::{
         alert::{ReleaseRef, is_dns_name},
@@ -159,11 +158,10 @@ async fn observe(
         name: name.into(),
     };
     let connection = Connection::to(client);
-    let lists = Arc::new(Semaphore::new(1));
     let observed = Cluster::new(
         Arc::clone(&cluster.name),
         connection,
-        lists,
+        PageMemory::default(),
         Metrics::default(),
     );
     match observed.observe(&release).await {

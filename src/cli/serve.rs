@@ -5,9 +5,9 @@ use std::{fmt, process::ExitCode, sync::Arc};
 use anyhow::Context;
 
 use crate::{
-    app::{App, Entrance, Listeners, Options, address_of, bind, first_keys, random},
+    app::{App, Entrance, Listeners, Options, address_of, bind, descriptors, first_keys, random},
     clock::Clock,
-    cluster::{Connection, connect::connect_home, lease::Lease},
+    cluster::{Connection, lease::Lease},
     config::{Config, Fault, Flags, SweepMode, clusters::ClusterConfig, settings},
     domain::signature::Keys,
     server::tls::{self, Tls},
@@ -40,11 +40,8 @@ pub async fn serve(flags: &Flags) -> anyhow::Result<ExitCode> {
     let (config, mut faults) = Config::read(flags, &|name| std::env::var(name).ok());
     faults.extend(not_unicode());
     telemetry::init(config.log_level, config.log_format);
-    let lease = if config.leader_elect && config.sweep != SweepMode::Off {
-        lease(&mut faults).await
-    } else {
-        None
-    };
+    let elects = config.leader_elect && config.sweep != SweepMode::Off;
+    let lease = elects.then(|| Lease::at_home(identity()));
     let tls = config.tls.as_ref().and_then(|files| {
         let opened = Tls::new(tls::Files {
             certificate: files.certificate.clone(),
@@ -90,6 +87,7 @@ pub async fn serve(flags: &Flags) -> anyhow::Result<ExitCode> {
     let options = Options {
         lease,
         tls,
+        max_connections: max_connections(&config),
         ..Options::of(&config)
     };
     App::new(options, entrances, Clock::system())
@@ -98,21 +96,23 @@ pub async fn serve(flags: &Flags) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The Lease of the cluster this runs in, or that the environment's kubeconfig leads to.
-async fn lease(faults: &mut Vec<Fault>) -> Option<Lease> {
-    match connect_home().await {
-        Ok(client) => {
-            let host = std::env::var("HOSTNAME").unwrap_or_else(|_| "helmreboot".into());
-            Some(Lease::new(client, format!("{host}-{}", random())))
-        }
-        Err(problem) => {
-            faults.push(Fault {
-                place: settings::LEADER_ELECT.env.into(),
-                problem: format!("there is no cluster to keep a Lease in: {problem}"),
-            });
-            None
-        }
+/// Connections that the webhook may have open: fewer than configured where the system allows too few files.
+fn max_connections(config: &Config) -> usize {
+    let limit = descriptors::raise_limit();
+    let configured = config.max_connections;
+    let allowed = descriptors::webhook_connections(configured, limit, config.clusters.len());
+    if allowed < configured {
+        tracing::warn!(
+            "the webhook takes {allowed} connections at a time instead of {configured}: this process may open {limit} files; raise that limit (ulimit -n, or LimitNOFILE of systemd), or lower maxConnections"
+        );
     }
+    allowed
+}
+
+/// What distinguishes this replica from the others: its pod, and a number for each start.
+fn identity() -> String {
+    let host = std::env::var("HOSTNAME").unwrap_or_else(|_| "helmreboot".into());
+    format!("{host}-{}", random())
 }
 
 /// Variables that are set to what is no text: they must not read as unset.

@@ -37,7 +37,7 @@ use super::{
     kubeconfig::{self, Material},
     proxy, tls,
 };
-use crate::config::clusters::Reach;
+use crate::{blocking::BlockingRead, config::clusters::Reach};
 
 /// How API servers see this program in their audit logs.
 const USER_AGENT: &str = concat!("helmreboot/", env!("CARGO_PKG_VERSION"));
@@ -56,36 +56,17 @@ pub(super) struct Connected {
 /// # Errors
 /// What is wrong with the kubeconfig, and what to do about it.
 pub async fn connect(reach: &Reach) -> Result<Client, String> {
-    let connected = client(read(reach).await?, None).await?;
+    let connected = client(read(reach, &mut Reads::default()).await?, None).await?;
     Ok(connected.client)
 }
 
-/// A client for the cluster this process runs in, or else the one that the environment leads to. It waits
-/// for answers no longer than for other calls.
-///
-/// # Errors
-/// There is neither.
-pub async fn connect_home() -> Result<Client, String> {
-    let inside = Reach {
-        in_cluster: true,
-        ..Reach::default()
-    };
-    let material = match read(&inside).await {
-        Ok(material) => material,
-        Err(_) => read(&Reach::default()).await?,
-    };
-    let connected = client(material, Some(CALL_TIMEOUT)).await?;
-    Ok(connected.client)
-}
+/// Reads of the kubeconfig and the files it refers to.
+pub(super) type Reads = BlockingRead<Result<Material, String>>;
 
-/// Reads files, off the threads that must not wait for any.
-pub(super) async fn read(reach: &Reach) -> Result<Material, String> {
+/// The kubeconfig and the files it refers to, as they are now.
+pub(super) async fn read(reach: &Reach, reads: &mut Reads) -> Result<Material, String> {
     let reach = reach.clone();
-    let read = tokio::task::spawn_blocking(move || kubeconfig::read(&reach));
-    match read.await {
-        Ok(material) => material,
-        Err(_) => Err("it could not be read; please report it".into()),
-    }
+    reads.read(move || kubeconfig::read(&reach)).await?
 }
 
 /// A client that uses `material`. `limit` is the longest time one request may take.

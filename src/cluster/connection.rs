@@ -7,12 +7,12 @@ use jiff::Timestamp;
 use kube::Client;
 use tokio::{
     sync::{Notify, watch},
-    time::{Instant, sleep_until},
+    time::{Instant, sleep, sleep_until},
 };
 
 use super::{
-    Error,
-    connect::{self, Connected},
+    CALL_TIMEOUT, Error,
+    connect::{self, Connected, Reads},
 };
 use crate::{config::clusters::Reach, metrics::Health};
 
@@ -28,6 +28,10 @@ const EARLY: Duration = Duration::from_mins(1);
 /// Credentials that the server does not accept are read again at most so often.
 const BETWEEN_REFUSALS: Duration = Duration::from_secs(1);
 
+/// A client that works stays in use through so many failed tries to renew it: a file may be in the middle
+/// of being replaced, or the process out of descriptors for a moment.
+const TOLERATED: u32 = 3;
+
 /// The current client of a cluster. Clones share it.
 #[derive(Clone)]
 pub struct Connection(Arc<Inner>);
@@ -38,6 +42,8 @@ struct Inner {
     health: Arc<Health>,
     /// The client was handed in, and no files lead to another one.
     fixed: bool,
+    /// The longest time that one request of the client may take.
+    limit: Option<Duration>,
 }
 
 #[derive(Clone)]
@@ -52,22 +58,28 @@ enum State {
 impl Connection {
     /// One that is yet to be made.
     pub fn pending(health: Arc<Health>) -> Self {
-        Self::new(State::Pending, health, false)
+        Self::new(State::Pending, health, false, None)
+    }
+
+    /// One that is yet to be made, for code that does not limit the time of its requests itself.
+    pub fn pending_with_limit() -> Self {
+        Self::new(State::Pending, Arc::default(), false, Some(CALL_TIMEOUT))
     }
 
     /// One through a client that never changes.
     pub fn to(client: Client) -> Self {
         let health = Arc::new(Health::default());
         health.access(true);
-        Self::new(State::Up(client), health, true)
+        Self::new(State::Up(client), health, true, None)
     }
 
-    fn new(state: State, health: Arc<Health>, fixed: bool) -> Self {
+    fn new(state: State, health: Arc<Health>, fixed: bool, limit: Option<Duration>) -> Self {
         Self(Arc::new(Inner {
             state: watch::Sender::new(state),
             refused: Notify::new(),
             health,
             fixed,
+            limit,
         }))
     }
 
@@ -90,6 +102,13 @@ impl Connection {
         self.0.refused.notify_one();
     }
 
+    /// Waits until the client was made, or could not be made, for the first time.
+    pub(super) async fn tried(&self) {
+        let tried = |state: &State| !matches!(state, State::Pending);
+        // The sender is here, so that it cannot have gone.
+        let _ = self.0.state.subscribe().wait_for(tried).await;
+    }
+
     /// Waits for another client than the one of the moment.
     pub async fn changed(&self) {
         // The sender is here, so that it cannot have gone.
@@ -102,9 +121,12 @@ impl Connection {
         if self.0.fixed {
             return std::future::pending().await;
         }
-        let mut known = Known::default();
+        let (mut known, mut reads) = (Known::default(), Reads::default());
         loop {
-            self.pass(&reach, &mut known, &tell).await;
+            let pass = self.pass(&reach, &mut reads, &mut known, &tell).await;
+            if let Pass::FilesChanged = pass {
+                continue;
+            }
             let again = Instant::now() + INTERVAL;
             tokio::select! {
                 biased;
@@ -119,12 +141,18 @@ impl Connection {
     }
 
     /// One look at the files, and what follows from it.
-    async fn pass(&self, reach: &Reach, known: &mut Known, tell: &impl Fn(Option<&str>)) {
-        let material = match connect::read(reach).await {
+    async fn pass(
+        &self,
+        reach: &Reach,
+        reads: &mut Reads,
+        known: &mut Known,
+        tell: &impl Fn(Option<&str>),
+    ) -> Pass {
+        let material = match connect::read(reach, reads).await {
             Ok(material) => material,
             Err(problem) => {
                 self.failed(known, None, problem, tell);
-                return;
+                return Pass::Done;
             }
         };
         let digest = material.digest;
@@ -136,17 +164,25 @@ impl Connection {
         let pause = (BETWEEN_REFUSALS * 2_u32.pow(known.refusals.min(9))).min(LONGEST_WAIT);
         let refused = runs && known.refused && known.made + pause <= Instant::now();
         if same && !due && !refused {
-            return;
+            known.failures_to_renew = 0;
+            return Pass::Done;
         }
         known.refusals = if same && refused {
             known.refusals + 1
         } else {
             0
         };
-        match connect::client(material, None).await {
+        let client = tokio::select! {
+            biased;
+            client = connect::client(material, self.0.limit) => client,
+            // A plugin that hangs must not keep a corrected file waiting.
+            () = other_files(reach, reads, digest) => return Pass::FilesChanged,
+        };
+        match client {
             Ok(connected) => self.made(known, digest, connected, tell),
             Err(problem) => self.failed(known, Some(digest), problem, tell),
         }
+        Pass::Done
     }
 
     fn made(
@@ -180,6 +216,15 @@ impl Connection {
         problem: String,
         tell: &impl Fn(Option<&str>),
     ) {
+        let works = matches!(*self.0.state.borrow(), State::Up(_)) && !known.refused;
+        if works && known.failures_to_renew < TOLERATED {
+            known.failures_to_renew += 1;
+            if digest.is_some() {
+                known.digest = digest;
+                known.due = Some(Instant::now());
+            }
+            return;
+        }
         known.failures = if known.digest == digest {
             known.failures + 1
         } else {
@@ -201,12 +246,32 @@ impl Connection {
     }
 }
 
+/// How a look at the files ended.
+enum Pass {
+    Done,
+    /// They changed before a client was made from them.
+    FilesChanged,
+}
+
+/// Waits until the files are others than those of this digest.
+async fn other_files(reach: &Reach, reads: &mut Reads, digest: [u8; 32]) {
+    loop {
+        sleep(INTERVAL).await;
+        let read = connect::read(reach, reads).await;
+        if read.is_ok_and(|material| material.digest != digest) {
+            return;
+        }
+    }
+}
+
 /// What a client was last made from, and when to try again.
 struct Known {
     digest: Option<[u8; 32]>,
     due: Option<Instant>,
     made: Instant,
     failures: u32,
+    /// Failed tries in a row to renew a client that works.
+    failures_to_renew: u32,
     refused: bool,
     /// How many times in a row a program was run because its credential was refused.
     refusals: u32,
@@ -220,6 +285,7 @@ impl Default for Known {
             due: None,
             made: Instant::now(),
             failures: 0,
+            failures_to_renew: 0,
             refused: false,
             refusals: 0,
             problem: None,

@@ -1,13 +1,18 @@
 //! Credential plugins (`client.authentication.k8s.io`): programs that a kubeconfig names, run in the
-//! background and given up in time, so that one that hangs keeps nothing else waiting.
+//! background and ended in time, so that one that hangs keeps nothing else waiting.
 
 use std::{process::Stdio, time::Duration};
 
 use jiff::Timestamp;
 use kube::config::ExecConfig;
+use rustix::process::{Pid, Signal, kill_process_group};
 use serde::Deserialize;
 use serde_json::json;
-use tokio::{io::AsyncReadExt, process::Command, time::timeout};
+use tokio::{
+    io::AsyncReadExt,
+    process::{Child, Command},
+    time::timeout,
+};
 
 /// How long a plugin may take.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -52,6 +57,8 @@ pub(super) async fn run(exec: &ExecConfig) -> Result<Credential, String> {
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
+        // A group of its own, so that the programs it starts can be ended with it.
+        .process_group(0)
         .kill_on_drop(true);
     for pair in exec.env.iter().flatten() {
         if let (Some(name), Some(value)) = (pair.get("name"), pair.get("value")) {
@@ -62,6 +69,7 @@ pub(super) async fn run(exec: &ExecConfig) -> Result<Credential, String> {
         let mut child = command
             .spawn()
             .map_err(|error| format!("its exec plugin {program} cannot be started: {error}; install it, or write its path"))?;
+        let mut group = Group::of(&child);
         let mut answer = Vec::new();
         if let Some(out) = child.stdout.take() {
             let read = out.take(ANSWER_LIMIT).read_to_end(&mut answer).await;
@@ -72,6 +80,7 @@ pub(super) async fn run(exec: &ExecConfig) -> Result<Credential, String> {
         let ended = child.wait().await;
         let status = ended
             .map_err(|error| format!("its exec plugin {program} is lost: {error}; {advice}"))?;
+        group.ended();
         if status.success() {
             Ok(answer)
         } else {
@@ -87,4 +96,29 @@ pub(super) async fn run(exec: &ExecConfig) -> Result<Credential, String> {
         || format!("its exec plugin {program} printed no ExecCredential with a status; {advice}");
     let answer: Answer = serde_json::from_slice(&answer).map_err(|_| nonsense())?;
     answer.status.ok_or_else(nonsense)
+}
+
+/// A plugin that runs, and every program that it started. All are killed when this is dropped before the
+/// plugin has ended: it took too long, or its kubeconfig changed.
+struct Group(Option<Pid>);
+
+impl Group {
+    fn of(plugin: &Child) -> Self {
+        let id = plugin.id().and_then(|id| i32::try_from(id).ok());
+        Self(id.and_then(Pid::from_raw))
+    }
+
+    /// The plugin has ended; its number may be given to another process.
+    fn ended(&mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(plugin) = self.0 {
+            // It may have ended in this moment.
+            let _ = kill_process_group(plugin, Signal::KILL);
+        }
+    }
 }

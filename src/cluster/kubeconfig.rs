@@ -2,13 +2,13 @@
 //! (`k8s.io/client-go/tools/clientcmd/client_config.go`). Read again and again: everything in it may be
 //! rotated.
 
-use std::{fs, path::Path};
+use std::path::Path;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use kube::config::{AuthInfo, Cluster, Config, ExecAuthCluster, ExecConfig, Kubeconfig};
 use sha2::{Digest, Sha256};
 
-use crate::config::clusters::Reach;
+use crate::{blocking, config::clusters::Reach};
 
 /// The way to an API server, as it is configured now. Does not print: it holds secrets.
 pub(super) struct Material {
@@ -33,7 +33,7 @@ pub(super) struct Material {
 /// Files of a pod's service account.
 const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 
-/// The most bytes of a file that a kubeconfig refers to.
+/// The most bytes of a kubeconfig, or of a file that it refers to.
 const FILE_LIMIT: u64 = 1 << 20;
 
 /// Reads all there is to know about the way. Blocks.
@@ -45,6 +45,11 @@ pub(super) fn read(reach: &Reach) -> Result<Material, String> {
     let asked_for = reach.kubeconfig.is_some() || reach.context.is_some() || variable;
     if reach.in_cluster {
         return service_account();
+    }
+    if reach.home
+        && let Ok(account) = service_account()
+    {
+        return Ok(account);
     }
     let (kubeconfig, place) = match &reach.kubeconfig {
         Some(path) => (read_from(path), path.display().to_string()),
@@ -67,8 +72,8 @@ pub(super) fn read(reach: &Reach) -> Result<Material, String> {
 }
 
 fn read_from(path: &Path) -> Result<Kubeconfig, String> {
-    // Its own error for what is no file at all: kube's repeats the path.
-    regular_file(path).map_err(|error| error.to_string())?;
+    // Read here for the error of a missing file, in which kube repeats the path.
+    blocking::contents(path, FILE_LIMIT).map_err(|error| error.to_string())?;
     Kubeconfig::read_from(path).map_err(|error| first_line(&error))
 }
 
@@ -278,21 +283,8 @@ fn data_or_file(
     nonempty(file).map(|file| contents(&file)).transpose()
 }
 
-/// Refuses a pipe or a device: to open or read one may wait without end.
-fn regular_file(path: &Path) -> std::io::Result<()> {
-    if fs::metadata(path)?.is_file() {
-        Ok(())
-    } else {
-        Err(std::io::Error::other("it is not a regular file"))
-    }
-}
-
 fn contents(file: &str) -> Result<Vec<u8>, String> {
-    use std::io::Read;
-    let mut bytes = Vec::new();
-    let opened = regular_file(Path::new(file)).and_then(|()| fs::File::open(file));
-    let read = opened.and_then(|opened| opened.take(FILE_LIMIT).read_to_end(&mut bytes));
-    read.map(|_| bytes).map_err(|error| {
+    blocking::contents(Path::new(file), FILE_LIMIT).map_err(|error| {
         format!("cannot read {file}: {error}; bring the file back, or name another")
     })
 }

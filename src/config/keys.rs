@@ -1,11 +1,14 @@
 //! The keys of a cluster: where they come from, and for which namespaces they speak.
 
-use std::{collections::BTreeSet, io::Read, path::PathBuf};
+use std::{collections::BTreeSet, path::PathBuf};
 
 use serde_json::Value;
 
 use super::{Fault, Sources, fields::Fields};
-use crate::domain::signature::{Key, Keys, Secret};
+use crate::{
+    blocking,
+    domain::signature::{Key, Keys, Secret},
+};
 
 /// The most bytes of a key: no Secret holds more than 1 MiB, and no HMAC key needs more than 64.
 const KEY_LIMIT: u64 = 64 * 1024;
@@ -53,19 +56,12 @@ impl KeySource {
         let secret = match &self.from {
             Origin::Value(secret) => secret.clone(),
             Origin::File(path) => {
-                let mut bytes = Vec::new();
-                let file = std::fs::File::open(path);
-                let read = file.and_then(|file| file.take(KEY_LIMIT + 1).read_to_end(&mut bytes));
-                let said = |problem: &dyn std::fmt::Display| {
+                let bytes = blocking::contents(path, KEY_LIMIT).map_err(|error| {
                     format!(
-                        "cannot read the key file {}: {problem}; write the path of a file that holds the key",
+                        "cannot read the key file {}: {error}; write the path of a file that holds the key",
                         path.display()
                     )
-                };
-                read.map_err(|error| said(&error))?;
-                if bytes.len() as u64 > KEY_LIMIT {
-                    return Err(said(&format_args!("it has more than {KEY_LIMIT} bytes")));
-                }
+                })?;
                 Secret::new(bytes).map_err(|_| {
                     format!(
                         "the key file {} is empty; put the key into it",

@@ -263,7 +263,10 @@ async fn carry_out(Extract(cluster): Extract<FakeCluster>, request: Request<Body
                     cluster.apply(&key, &touched);
                 }
             }
-            FaultKind::LoseAnswer | FaultKind::SlowAnswer(_) | FaultKind::SlowItems(_) => {}
+            FaultKind::LoseAnswer
+            | FaultKind::SlowAnswer(_)
+            | FaultKind::SlowBody(_)
+            | FaultKind::SlowItems(_) => {}
         }
     }
     let json_body = bytes.is_empty() || body.is_object();
@@ -298,7 +301,15 @@ async fn carry_out(Extract(cluster): Extract<FakeCluster>, request: Request<Body
     {
         return Refusal::fault(504).into_response();
     }
-    answer.unwrap_or_else(IntoResponse::into_response)
+    let answer = answer.unwrap_or_else(IntoResponse::into_response);
+    let slow_body = faults.iter().find_map(|fault| match fault {
+        FaultKind::SlowBody(pause) => Some(*pause),
+        _ => None,
+    });
+    match slow_body {
+        Some(pause) => stream::in_parts(answer, pause).await,
+        None => answer,
+    }
 }
 
 impl FakeCluster {

@@ -58,7 +58,7 @@ pub struct Storm {
 struct Flight {
     since: Timestamp,
     cause: Fingerprint,
-    /// It took its share of the rate here.
+    /// It took its share of the rate here, and is not known to be written.
     charged: bool,
 }
 
@@ -207,6 +207,13 @@ impl Storm {
         self.ended(release, Outcome::Unknown, now)
     }
 
+    /// A restart that was admitted was written: its share of the rate is not given back any more.
+    pub fn written(&mut self, release: &ReleaseRef) {
+        if let Some(flight) = self.flying.get_mut(release) {
+            flight.charged = false;
+        }
+    }
+
     /// A restart whose answer was lost turns out to have been written: it takes a slot and its share of
     /// the rate after all.
     pub fn charge(&mut self, release: &ReleaseRef, cause: &Fingerprint, now: Timestamp) {
@@ -320,6 +327,16 @@ impl Storm {
             });
         }
         wakes
+    }
+
+    /// Releases that a slot is kept for, to be woken once more: a panic may have lost the first time.
+    pub fn offers(&self, now: Timestamp) -> Vec<Wake> {
+        let offered = self.slots.all_offered().map(|release| Wake {
+            release: release.clone(),
+            at: now,
+            released: None,
+        });
+        offered.collect()
     }
 
     /// Whether the breaker of a cause would let a release through now.

@@ -1,7 +1,7 @@
 //! TLS at the webhook: a certificate and its key out of files, read again when they change.
 
 use std::{
-    fmt, fs,
+    fmt,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -13,7 +13,12 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
 };
 
-/// Where the certificate and its key stand.
+use crate::blocking;
+
+/// The most bytes of either file.
+const FILE_LIMIT: u64 = 1 << 20;
+
+/// The files of the certificate and its key.
 #[derive(Clone, Debug)]
 pub struct Files {
     /// PEM: the certificate, then those between it and the root.
@@ -30,8 +35,9 @@ pub struct Tls {
     served: RustlsConfig,
 }
 
-/// Both files, as they were.
-type Read = (Vec<u8>, Vec<u8>);
+/// The contents of both files. Does not print.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Read(Vec<u8>, Vec<u8>);
 
 impl Tls {
     /// Reads both files.
@@ -53,12 +59,17 @@ impl Tls {
         self.served.clone()
     }
 
-    /// Reads both files again; whether they had changed. Connections that exist go on as they are.
+    /// Reads both files. Blocks when it is called.
+    pub fn reader(&self) -> impl FnOnce() -> Result<Read, String> + Send + use<> {
+        let files = self.files.clone();
+        move || read(&files)
+    }
+
+    /// Serves with what was read; whether that is a change. Connections that exist keep their certificate.
     ///
     /// # Errors
-    /// As for [`Self::new`]; what was served before still is.
-    pub fn renew(&mut self) -> Result<bool, String> {
-        let read = read(&self.files)?;
+    /// As for [`Self::new`]; the earlier certificate stays in use.
+    pub fn renew(&mut self, read: Read) -> Result<bool, String> {
         if read == self.read {
             return Ok(false);
         }
@@ -76,17 +87,17 @@ impl fmt::Debug for Tls {
 
 fn read(files: &Files) -> Result<Read, String> {
     let read = |path: &Path| {
-        fs::read(path).map_err(|error| {
+        blocking::contents(path, FILE_LIMIT).map_err(|error| {
             format!(
                 "cannot read {}: {error}; write the path of a PEM file",
                 path.display()
             )
         })
     };
-    Ok((read(&files.certificate)?, read(&files.key)?))
+    Ok(Read(read(&files.certificate)?, read(&files.key)?))
 }
 
-fn server(files: &Files, (certificate, key): &Read) -> Result<Arc<ServerConfig>, String> {
+fn server(files: &Files, Read(certificate, key): &Read) -> Result<Arc<ServerConfig>, String> {
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(certificate).collect();
     let chain = chain
         .ok()

@@ -74,6 +74,8 @@ impl Sweep {
             Watch::Expired => return Ok(false),
         };
         self.looked();
+        // What a person had to correct is corrected; the same again is news.
+        self.said = None;
         while let Some(change) = changes.next().await? {
             match change {
                 Change::Changed(item) => {

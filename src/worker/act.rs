@@ -230,7 +230,10 @@ impl Worker {
         let tried = Tried { order, changes };
         let name = pending.failure.release.clone();
         match self.cluster.annotate(&name, release, &tried.changes).await {
-            Ok(()) => self.restarted(pending, release, policy, tried),
+            Ok(()) => {
+                self.storm.lock().written(&name);
+                self.restarted(pending, release, policy, tried);
+            }
             Err(error) => {
                 // Without an answer it may have been written all the same: the next look will show.
                 if error.leaves_open() {
@@ -248,12 +251,13 @@ impl Worker {
     async fn give_up(&self, pending: &Pending, view: &View<'_>) -> Result<bool, Error> {
         let View {
             release,
+            policy,
             verdict,
             now,
             ..
         } = *view;
         let name = &pending.failure.release;
-        let standing = ledger::standing(release);
+        let standing = ledger::standing_under(release, policy.limit, now);
         if standing.attempts == 0 {
             return Ok(false);
         }

@@ -55,7 +55,12 @@ impl Worker {
             let now = self.shared.clock.now();
             let cause = self.cause(release);
             let name = &pending.failure.release;
-            self.storm.lock().charge(name, &cause, now);
+            // A further token for a restart that was let through costs nothing more.
+            if tried.order.sends > 1 {
+                self.storm.lock().fly(name, &cause, now);
+            } else {
+                self.storm.lock().charge(name, &cause, now);
+            }
             self.restarted(pending, release, policy, tried);
         }
     }

@@ -66,6 +66,29 @@ async fn however_often_the_configuration_flips_the_waits_grow_and_the_limit_hold
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_small_limit_holds_for_ever_new_configurations_too() {
+    for limit in 1..4 {
+        let mut options = Options::default();
+        options.policies.base.limit = limit;
+        options.policies.base.slow_lane = None;
+        let app = TestApp::with(options, &["a"]);
+        let release = app.holds(Live::stalled("web"));
+        flip(&app, &release, (250, 61), |second| {
+            format!("sha256:{second}")
+        })
+        .await;
+        let times = restarts(&app);
+        assert_eq!(times.len(), limit as usize, "limit {limit}: {times:?}");
+        assert_eq!(app.why(&release), "budget-spent");
+        // A day later, a new configuration is one again.
+        pass(24 * 60 * 60).await;
+        flip(&app, &release, (1, 61), |_| "sha256:a day later".into()).await;
+        pass(600).await;
+        assert_eq!(restarts(&app).len(), limit as usize + 1, "limit {limit}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_configuration_that_comes_back_finds_its_count_and_the_wait_of_the_last_restart() {
     let app = TestApp::swept();
     let release = app.holds(Live::stalled("web"));

@@ -10,21 +10,11 @@ use std::{
 };
 
 use axum::{Router, body::Body, extract::Request, middleware, response::Response};
-use axum_server::tls_rustls::RustlsConfig;
 use helmreboot::{
     clock::Clock,
-    cluster::tls,
     demo::fake_cluster::{FakeCluster, Key},
-    server::connections::Connections,
 };
 use http::{HeaderMap, StatusCode, header};
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, PKCS_ECDSA_P521_SHA512};
-use rustls::{
-    DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureScheme,
-    client::danger::HandshakeSignatureValid,
-    pki_types::{CertificateDer, PrivateKeyDer, UnixTime, pem::PemObject},
-    server::danger::{ClientCertVerified, ClientCertVerifier},
-};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader, copy_bidirectional},
@@ -37,15 +27,15 @@ use crate::{
 };
 
 /// An API server with one stuck release, which asks for a bearer token where one is given.
-struct Server {
+pub(crate) struct Server {
     cluster: FakeCluster,
-    router: Router,
+    pub(crate) router: Router,
     token: Arc<Mutex<Option<String>>>,
     seen: Arc<Mutex<Vec<HeaderMap>>>,
 }
 
 impl Server {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let cluster = FakeCluster::new(Clock::system());
         let token = Arc::new(Mutex::new(None::<String>));
         let seen = Arc::new(Mutex::new(Vec::new()));
@@ -79,17 +69,17 @@ impl Server {
         server
     }
 
-    fn stuck(&self, name: &str) -> Key {
+    pub(crate) fn stuck(&self, name: &str) -> Key {
         let live = Live::stalled(name);
         live.put(&self.cluster);
         live.key
     }
 
-    fn wants(&self, token: &str) {
+    pub(crate) fn wants(&self, token: &str) {
         *self.token.lock().expect("no panic") = Some(token.to_owned());
     }
 
-    async fn serve(&self) -> SocketAddr {
+    pub(crate) async fn serve(&self) -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let router = self.router.clone();
@@ -97,13 +87,13 @@ impl Server {
         address
     }
 
-    fn restarts(&self) -> usize {
+    pub(crate) fn restarts(&self) -> usize {
         let calls = self.cluster.calls();
         calls.iter().filter(|call| call.verb == "patch").count()
     }
 
     /// Waits until the release was restarted.
-    async fn healed(&self, many: usize, within: Duration, why: &str) {
+    pub(crate) async fn healed(&self, many: usize, within: Duration, why: &str) {
         let begun = Instant::now();
         while self.restarts() < many {
             assert!(begun.elapsed() < within, "{why}: not within {within:?}");
@@ -118,12 +108,12 @@ fn file(name: &str, text: &str) -> PathBuf {
     file
 }
 
-fn at(address: SocketAddr) -> Value {
+pub(crate) fn at(address: SocketAddr) -> Value {
     json!({"server": format!("http://{address}")})
 }
 
 /// A service for the cluster `a`, which a kubeconfig leads to.
-fn serve(kubeconfig: &PathBuf) -> Running {
+pub(crate) fn serve(kubeconfig: &PathBuf) -> Running {
     Running::start(
         helmreboot()
             .args(["serve", "--cluster-name=a", "--kubeconfig"])
@@ -230,6 +220,106 @@ async fn a_pipe_in_the_place_of_a_token_file_is_refused_and_not_waited_for() {
     server
         .healed(1, Duration::from_secs(15), "by the file that replaced it")
         .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plugin_that_hangs_does_not_delay_a_corrected_kubeconfig_and_leaves_no_process() {
+    let server = Server::new();
+    let address = server.serve().await;
+    let started = file("plugin-child", "");
+    let script = format!("sleep 600 & echo $! > {}; wait", started.display());
+    let user = json!({"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": "sh",
+        "args": ["-c", script], "interactiveMode": "Never"}});
+    let config = kubeconfig("plugin-hangs", &at(address), &user);
+    let _program = Running::start(
+        helmreboot()
+            .args([
+                "serve",
+                "--cluster-name=a",
+                "--insecure-kubeconfig-exec",
+                "--kubeconfig",
+            ])
+            .arg(config)
+            .env("PATH", "/usr/bin:/bin")
+            .env("HELMREBOOT_TOKEN", "the key"),
+    );
+    let begun = Instant::now();
+    let child = loop {
+        let text = std::fs::read_to_string(&started).expect("a file");
+        if text.ends_with('\n') {
+            break text.trim().to_owned();
+        }
+        assert!(begun.elapsed() < Duration::from_secs(10), "no plugin");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    kubeconfig("plugin-hangs", &at(address), &json!({}));
+    server.healed(1, Duration::from_secs(10), "corrected").await;
+    // What the plugin started has ended too.
+    let begun = Instant::now();
+    while process_runs(&child) {
+        assert!(
+            begun.elapsed() < Duration::from_secs(5),
+            "{child} still runs"
+        );
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Whether there is a process of that number.
+fn process_runs(number: &str) -> bool {
+    let kill = std::process::Command::new("kill")
+        .args(["-0", number])
+        .stderr(std::process::Stdio::null())
+        .status();
+    kill.expect("kill runs").success()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kubeconfig_that_is_missing_for_a_moment_costs_nothing() {
+    let server = Server::new();
+    let address = server.serve().await;
+    let config = kubeconfig("missing-for-a-moment", &at(address), &json!({}));
+    let mut program = serve(&config);
+    server.healed(1, Duration::from_secs(10), "at start").await;
+    let away = config.with_extension("away");
+    std::fs::rename(&config, &away).expect("renamed");
+    // It is read at least once meanwhile.
+    tokio::time::sleep(Duration::from_secs(7)).await;
+    server.stuck("other");
+    server
+        .healed(2, Duration::from_secs(5), "with the client as it was")
+        .await;
+    // For longer, it is reported; and back, it is used again.
+    program.wait_for(&["cluster a is not available", "missing-for-a-moment"]);
+    std::fs::rename(&away, &config).expect("renamed");
+    program.wait_for(&["cluster a is available"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pipe_in_the_place_of_a_key_file_is_refused_and_not_waited_for() {
+    let server = Server::new();
+    let address = server.serve().await;
+    let whole = file("key-pipe.new", "the key\n");
+    let keys = whole.with_extension("pipe");
+    // It may be left from a test run before.
+    let _ = std::fs::remove_file(&keys);
+    let made = std::process::Command::new("mkfifo").arg(&keys).status();
+    assert!(made.expect("mkfifo runs").success());
+    let mut program = Running::start(
+        helmreboot()
+            .args(["serve", "--cluster-name=a", "--kubeconfig"])
+            .arg(kubeconfig("key-pipe", &at(address), &json!({})))
+            .env("HELMREBOOT_TOKEN_FILE", &keys),
+    );
+    let webhook = program.address("webhook");
+    program.wait_for(&[
+        "alerts of cluster a are refused",
+        "it is not a regular file",
+    ]);
+    assert!(alert(webhook, "a", "the key").starts_with("HTTP/1.1 401"));
+    std::fs::rename(whole, &keys).expect("replaced");
+    program.wait_for(&["the keys of a changed and are in force"]);
+    assert!(alert(webhook, "a", "the key").starts_with("HTTP/1.1 202"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -343,127 +433,19 @@ async fn proxies_of_a_kubeconfig_are_used() {
     }
 }
 
-/// A server takes any client certificate, as it is: what matters here is that one is sent.
-#[derive(Debug)]
-struct AnyClient(Arc<Mutex<Vec<Vec<u8>>>>);
-
-impl ClientCertVerifier for AnyClient {
-    fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        &[]
+/// Silent connections to a webhook keep no alert and no probe out, and take no more descriptors than this.
+async fn withstands_a_flood(program: &mut Running, most: usize) {
+    let (webhook, probes) = (program.address("webhook"), program.address("probes"));
+    let mut silent = Vec::new();
+    for _ in 0..400 {
+        silent.push(TcpStream::connect(webhook).await.expect("a connection"));
     }
-
-    fn verify_client_cert(
-        &self,
-        certificate: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: UnixTime,
-    ) -> Result<ClientCertVerified, rustls::Error> {
-        self.0.lock().expect("no panic").push(certificate.to_vec());
-        Ok(ClientCertVerified::assertion())
+    for _ in 0..5 {
+        assert!(alert(webhook, "a", "the key").starts_with("HTTP/1.1 202"));
+        assert!(get(probes, "/healthz").starts_with("HTTP/1.1 200"));
     }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        tls::provider()
-            .signature_verification_algorithms
-            .supported_schemes()
-    }
-}
-
-/// An API server over TLS with this chain and key; says which client certificates it saw.
-async fn over_tls(
-    server: &Server,
-    chain: Vec<CertificateDer<'static>>,
-    key: PrivateKeyDer<'static>,
-) -> (SocketAddr, Arc<Mutex<Vec<Vec<u8>>>>) {
-    let seen = Arc::new(Mutex::new(Vec::new()));
-    let config = ServerConfig::builder_with_provider(tls::provider())
-        .with_safe_default_protocol_versions()
-        .expect("versions")
-        .with_client_cert_verifier(Arc::new(AnyClient(Arc::clone(&seen))))
-        .with_single_cert(chain, key)
-        .expect("a certificate and its key");
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    let address = listener.local_addr().expect("an address");
-    tokio::spawn(helmreboot::server::serve(
-        listener,
-        server.router.clone(),
-        axum_server::Handle::new(),
-        Some(RustlsConfig::from_config(Arc::new(config))),
-        Connections::new(64),
-    ));
-    (address, seen)
-}
-
-/// Base64 in lines of 76 characters, as `base64` writes it.
-fn wrapped(pem: &str) -> String {
-    use base64::Engine;
-    let text = base64::engine::general_purpose::STANDARD.encode(pem);
-    let lines = text.as_bytes().chunks(76).map(String::from_utf8_lossy);
-    lines.collect::<Vec<_>>().join("\n")
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn certificates_that_kubectl_accepts_are_accepted() {
-    // An authority with P-521 and SHA-512, as private ones are.
-    let authority_key = KeyPair::generate_for(&PKCS_ECDSA_P521_SHA512).expect("a key");
-    let mut params = CertificateParams::new(Vec::new()).expect("parameters");
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let authority = params
-        .clone()
-        .self_signed(&authority_key)
-        .expect("a certificate");
-    let issuer = Issuer::new(params, &authority_key);
-    let server_key = KeyPair::generate_for(&PKCS_ECDSA_P521_SHA512).expect("a key");
-    let names = vec!["127.0.0.1".to_owned()];
-    let certificate = CertificateParams::new(names).expect("parameters");
-    let certificate = certificate
-        .signed_by(&server_key, &issuer)
-        .expect("a certificate");
-    let server = Server::new();
-    let secret = PrivateKeyDer::try_from(server_key.serialize_der()).expect("a key");
-    let (address, seen) = over_tls(&server, vec![certificate.der().clone()], secret).await;
-    // An X.509 v1 client certificate, as MicroK8s makes them.
-    let v1 = include_str!("../fixtures/tls/v1-client.crt");
-    let user = json!({"client-certificate-data": wrapped(v1),
-        "client-key-data": wrapped(include_str!("../fixtures/tls/v1-client.key"))});
-    let cluster = json!({"server": format!("https://{address}"), "certificate-authority-data": wrapped(&authority.pem())});
-    let _program = serve(&kubeconfig("old-certificates", &cluster, &user));
-    server.healed(1, Duration::from_secs(10), "over TLS").await;
-    let sent = CertificateDer::from_pem_slice(v1.as_bytes()).expect("a certificate");
-    assert_eq!(seen.lock().expect("no panic")[0], sent.to_vec());
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_authority_that_serves_itself_is_refused_with_how_to_replace_it() {
-    let secret = KeyPair::generate().expect("a key");
-    let names = vec!["127.0.0.1".to_owned()];
-    let mut params = CertificateParams::new(names).expect("parameters");
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let own = params.self_signed(&secret).expect("a certificate");
-    let server = Server::new();
-    let der = PrivateKeyDer::try_from(secret.serialize_der()).expect("a key");
-    let (address, _) = over_tls(&server, vec![own.der().clone()], der).await;
-    let cluster = json!({"server": format!("https://{address}"), "certificate-authority-data": wrapped(&own.pem())});
-    let mut program = serve(&kubeconfig("own-authority", &cluster, &json!({})));
-    program.wait_for(&["CA:FALSE", "sign a certificate for the server with it"]);
+    let descriptors = program.descriptors();
+    assert!(descriptors < most, "{descriptors}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -481,18 +463,25 @@ async fn a_flood_of_silent_connections_keeps_no_alert_and_no_probe_out() {
             .arg(kubeconfig("flood", &at(address), &json!({})))
             .env("HELMREBOOT_TOKEN", "the key"),
     );
-    let (webhook, probes) = (program.address("webhook"), program.address("probes"));
-    let mut silent = Vec::new();
-    for _ in 0..400 {
-        silent.push(TcpStream::connect(webhook).await.expect("a connection"));
-    }
-    for _ in 0..5 {
-        assert!(alert(webhook, "a", "the key").starts_with("HTTP/1.1 202"));
-        assert!(get(probes, "/healthz").starts_with("HTTP/1.1 200"));
-    }
-    assert!(
-        program.descriptors() < 64 + 64 + 100,
-        "{}",
-        program.descriptors()
-    );
+    withstands_a_flood(&mut program, 64 + 64 + 100).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_few_files_may_be_open_the_webhook_leaves_some_to_the_clusters() {
+    let server = Server::new();
+    let address = server.serve().await;
+    let mut limited = std::process::Command::new("sh");
+    limited
+        .args(["-c", "ulimit -n 400 && exec \"$0\" \"$@\""])
+        .arg(env!("CARGO_BIN_EXE_helmreboot"))
+        .args(["serve", "--cluster-name=a", "--kubeconfig"])
+        .arg(kubeconfig("few-files", &at(address), &json!({})))
+        .env_clear()
+        .env("HELMREBOOT_TOKEN", "the key");
+    let mut program = Running::start(&mut limited);
+    withstands_a_flood(&mut program, 400).await;
+    server.stuck("other");
+    server
+        .healed(2, Duration::from_secs(10), "in spite of the flood")
+        .await;
 }

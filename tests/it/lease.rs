@@ -7,13 +7,168 @@ use std::{
     time::Duration,
 };
 
-use axum::{Router, http::StatusCode, response::IntoResponse, routing::any};
-use helmreboot::cluster::lease::Lease;
+use axum::{
+    Json, Router,
+    extract::Request,
+    http::{HeaderMap, Method, StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::any,
+};
+use helmreboot::cluster::{Connection, lease::Lease};
 use kube::Client;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::{sync::oneshot, task::JoinHandle};
 
-use crate::{fake_cluster::real_server, support::pass};
+use crate::{
+    binary::{Running, helmreboot, kubeconfig},
+    clusters::{Server, at},
+    fake_cluster::real_server,
+    support::pass,
+};
+
+/// An API server that keeps one Lease, for the bearer of a token. It merges what is applied, and does not ask
+/// who owns which field.
+#[derive(Clone, Default)]
+struct LeaseServer(Arc<Mutex<LeaseStore>>);
+
+#[derive(Default)]
+struct LeaseStore {
+    token: &'static str,
+    lease: Option<Value>,
+    versions: u64,
+    /// Requests that were let in.
+    answered: usize,
+}
+
+impl LeaseServer {
+    fn wants(&self, token: &'static str) {
+        let mut store = self.0.lock().expect("a lock");
+        store.token = token;
+        store.answered = 0;
+    }
+
+    fn answered(&self) -> usize {
+        self.0.lock().expect("a lock").answered
+    }
+
+    async fn serve(&self) -> std::net::SocketAddr {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await;
+        let listener = listener.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let server = self.clone();
+        let answer = any(
+            move |method: Method, headers: HeaderMap, request: Request| async move {
+                let body = axum::body::to_bytes(request.into_body(), 1 << 20).await;
+                let body = serde_json::from_slice(&body.expect("a body")).unwrap_or_default();
+                server.answer(&method, &headers, &body)
+            },
+        );
+        let router = Router::new().fallback(answer);
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        address
+    }
+
+    fn answer(&self, method: &Method, headers: &HeaderMap, body: &Value) -> Response {
+        let refused = |code: u16, reason: &str| {
+            let status = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure",
+                "reason": reason, "message": reason, "code": code});
+            let code = StatusCode::from_u16(code).expect("a code");
+            (code, Json(status)).into_response()
+        };
+        let mut store = self.0.lock().expect("a lock");
+        let bearer = headers.get(header::AUTHORIZATION);
+        let bearer = bearer.and_then(|value| value.to_str().ok());
+        if bearer != Some(&*format!("Bearer {}", store.token)) {
+            return refused(401, "Unauthorized");
+        }
+        store.answered += 1;
+        match (method, store.lease.take()) {
+            (&Method::GET, None) => return refused(404, "NotFound"),
+            (&Method::GET, kept) => store.lease = kept,
+            (_, kept) => {
+                let mut lease = kept.unwrap_or_else(|| json!({}));
+                json_patch::merge(&mut lease, body);
+                store.versions += 1;
+                lease["metadata"]["resourceVersion"] = json!(store.versions.to_string());
+                store.lease = Some(lease);
+            }
+        }
+        Json(store.lease.clone()).into_response()
+    }
+}
+
+/// Waits until that is true.
+async fn until(what: &str, is_so: impl Fn() -> bool) {
+    let begun = std::time::Instant::now();
+    while !is_so() {
+        assert!(
+            begun.elapsed() < Duration::from_secs(20),
+            "{what}: not within 20 s"
+        );
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// In real time, for files know no other.
+#[tokio::test(flavor = "multi_thread")]
+async fn credentials_for_the_lease_are_read_again_and_a_missing_kubeconfig_ends_nothing() {
+    let (server, leases) = (Server::new(), LeaseServer::default());
+    let (address, leases_at) = (server.serve().await, leases.serve().await);
+    leases.wants("first");
+    let user = json!({"token": "old"});
+    let home = kubeconfig("home-of-the-lease", &at(leases_at), &user);
+    std::fs::remove_file(&home).expect("no file");
+    let mut program = Running::start(
+        helmreboot()
+            .args([
+                "serve",
+                "--cluster-name=a",
+                "--leader-elect",
+                "--kubeconfig",
+            ])
+            .arg(kubeconfig("elects", &at(address), &json!({})))
+            .env("KUBECONFIG", &home)
+            .env("HELMREBOOT_TOKEN", "the key"),
+    );
+    program.wait_for(&[
+        "the cluster of the Lease is not available",
+        "home-of-the-lease",
+    ]);
+    assert_eq!(server.restarts(), 0, "no replica sweeps");
+    kubeconfig("home-of-the-lease", &at(leases_at), &user);
+    program.wait_for(&["this replica does not sweep", "Unauthorized"]);
+    kubeconfig(
+        "home-of-the-lease",
+        &at(leases_at),
+        &json!({"token": "first"}),
+    );
+    program.wait_for(&["this replica sweeps from now on"]);
+    server.healed(1, Duration::from_secs(10), "swept").await;
+    // The leader uses a rotated token before it has to renew the Lease, and goes on leading.
+    leases.wants("second");
+    kubeconfig(
+        "home-of-the-lease",
+        &at(leases_at),
+        &json!({"token": "second"}),
+    );
+    until("the new token", || leases.answered() > 0).await;
+    server.stuck("other");
+    server
+        .healed(2, Duration::from_secs(10), "still swept")
+        .await;
+    program.signal("-TERM");
+    let (_, _, lines) = program.end();
+    let lost = lines
+        .iter()
+        .filter(|line| line.contains("another replica sweeps"));
+    assert_eq!(lost.count(), 0, "{lines:#?}");
+    let lease = leases.0.lock().expect("a lock").lease.clone();
+    let holder = lease.expect("the Lease")["spec"]["holderIdentity"].clone();
+    assert!(
+        holder.is_null() || holder == "",
+        "released at the end: {holder}"
+    );
+}
 
 /// A campaign against an API server that always answers so, what it told, and the way to end it.
 fn campaign(api_server: Router) -> (Arc<Mutex<Vec<bool>>>, oneshot::Sender<()>, JoinHandle<()>) {
@@ -26,7 +181,7 @@ fn campaign_of(
 ) -> (Arc<Mutex<Vec<bool>>>, oneshot::Sender<()>, JoinHandle<()>) {
     let told: Arc<Mutex<Vec<bool>>> = Arc::default();
     let (resign, resigned) = oneshot::channel::<()>();
-    let lease = Lease::new(client, identity.into());
+    let lease = Lease::new(Connection::to(client), identity.into());
     let tell = {
         let told = Arc::clone(&told);
         move |leads| told.lock().expect("a lock").push(leads)

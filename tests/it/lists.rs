@@ -93,3 +93,28 @@ async fn an_object_that_cannot_be_read_does_not_disturb_the_others() {
         all_restarted(&app, &releases);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn many_clusters_that_send_slowly_do_not_delay_the_first_list_of_another() {
+    let slow: Vec<_> = (0..60).map(|number| format!("slow-{number:02}")).collect();
+    let mut names: Vec<_> = slow.iter().map(String::as_str).collect();
+    names.push("well");
+    let app = TestApp::with(swept(SweepMode::Watch), &names);
+    for name in &slow {
+        let cluster = app.cluster(name);
+        // The whole body takes longer than a call may.
+        let body = FaultKind::SlowBody(Duration::from_millis(100));
+        cluster.fault(fault("list", u32::MAX, body));
+        for number in 0..12 {
+            let big = json!({"spec": {"values": {"blob": "x".repeat(10_000)}}});
+            Live::stalled(&format!("r{number:03}"))
+                .with(&big)
+                .put(cluster);
+        }
+    }
+    let release = Live::stalled("web");
+    release.put(app.cluster("well"));
+    pass(3).await;
+    assert_eq!(app.why_in("well", &release.key), "reset");
+    assert_eq!(app.writes().len(), 1);
+}

@@ -4,6 +4,7 @@ mod admission;
 mod architecture;
 mod binary;
 mod bounds;
+mod certificates;
 mod chart;
 mod classify;
 mod clusters;

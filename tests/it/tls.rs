@@ -124,9 +124,13 @@ async fn alerts_come_in_over_tls_and_over_nothing_else_and_a_new_certificate_nee
     let _ = plain.read_to_end(&mut answer).await;
     assert!(!answer.starts_with(b"HTTP"), "plain HTTP is answered");
 
-    assert_eq!(tls.renew(), Ok(false), "nothing changed");
+    assert_eq!(
+        tls.reader()().and_then(|read| tls.renew(read)),
+        Ok(false),
+        "nothing changed"
+    );
     let second = mounted.renew();
-    assert_eq!(tls.renew(), Ok(true));
+    assert_eq!(tls.reader()().and_then(|read| tls.renew(read)), Ok(true));
     ask(address, &first, &request)
         .await
         .expect_err("the old certificate is gone");
@@ -139,7 +143,9 @@ async fn alerts_come_in_over_tls_and_over_nothing_else_and_a_new_certificate_nee
         "-----BEGIN PRIVATE KEY-----\nhunter2\n",
     )
     .expect("a file");
-    let problem = tls.renew().expect_err("no key");
+    let problem = tls.reader()()
+        .and_then(|read| tls.renew(read))
+        .expect_err("no key");
     assert!(
         problem.contains("holds no private key") && !problem.contains("hunter2"),
         "{problem}"

@@ -24,6 +24,8 @@ pub enum FaultKind {
     SlowAnswer(Duration),
     /// The call is carried out, and its answer lost.
     LoseAnswer,
+    /// The body of the answer comes in a hundred parts, each after so long a pause.
+    SlowBody(Duration),
     /// A list takes that long for each object that it asks for.
     SlowItems(Duration),
     /// Somebody else writes the object just before the call: a stale `resourceVersion`.

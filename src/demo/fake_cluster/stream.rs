@@ -1,8 +1,11 @@
 //! Watches: a response that goes on, one JSON line for each write.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{collections::VecDeque, convert::Infallible, time::Duration};
 
-use axum::{body::Body, response::Response};
+use axum::{
+    body::{Body, to_bytes},
+    response::Response,
+};
 use bytes::Bytes;
 use futures::stream;
 use http::header;
@@ -25,6 +28,23 @@ struct Watch {
     until: Instant,
     ready: VecDeque<Value>,
     over: bool,
+}
+
+/// The same answer, with a body that comes in a hundred parts, each after a pause.
+pub(super) async fn in_parts(answer: Response, pause: Duration) -> Response {
+    let (parts, body) = answer.into_parts();
+    // An answer that cannot be collected is empty; those of this cluster are all in memory.
+    let bytes = to_bytes(body, usize::MAX).await.unwrap_or_default();
+    let size = bytes.len().div_ceil(100).max(1);
+    let rest = stream::unfold(bytes, move |mut rest| async move {
+        if rest.is_empty() {
+            return None;
+        }
+        tokio::time::sleep(pause).await;
+        let part = rest.split_to(size.min(rest.len()));
+        Some((Ok::<_, Infallible>(part), rest))
+    });
+    Response::from_parts(parts, Body::from_stream(rest))
 }
 
 /// Answers a watch request. A version that is no longer kept is not an error of the request: the stream

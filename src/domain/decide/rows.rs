@@ -292,7 +292,7 @@ fn swallowed(case: &Case<'_>, release: &Release) -> Option<Decision> {
 
 fn budget_spent(case: &Case<'_>, release: &Release) -> Option<Decision> {
     let policy = case.policy;
-    let standing = ledger::standing(release);
+    let standing = ledger::standing_under(release, policy.limit, case.now);
     if standing.attempts < policy.limit {
         return None;
     }
@@ -351,11 +351,11 @@ fn held(case: &Case<'_>, _: &Release) -> Option<Decision> {
 }
 
 fn stalled(case: &Case<'_>, release: &Release) -> Option<Decision> {
-    is_stalled(release).then(|| first_token(stalled_action(case), release, Why::Stalled))
+    is_stalled(release).then(|| first_token(stalled_action(case), case, release, Why::Stalled))
 }
 
-fn idle_failed(_: &Case<'_>, release: &Release) -> Option<Decision> {
-    Some(first_token(Action::Request, release, Why::IdleFailed))
+fn idle_failed(case: &Case<'_>, release: &Release) -> Option<Decision> {
+    Some(first_token(Action::Request, case, release, Why::IdleFailed))
 }
 
 /// What a rule asks for comes before what the policy does by itself.
@@ -368,8 +368,9 @@ fn stalled_action(case: &Case<'_>) -> Action {
     case.verdict.action.unwrap_or(usual)
 }
 
-fn first_token(action: Action, release: &Release, why: Why) -> Decision {
-    let attempt = ledger::standing(release).attempts.saturating_add(1);
+fn first_token(action: Action, case: &Case<'_>, release: &Release, why: Why) -> Decision {
+    let standing = ledger::standing_under(release, case.policy.limit, case.now);
+    let attempt = standing.attempts.saturating_add(1);
     Decision::Restart {
         order: Order {
             action,

@@ -1,6 +1,6 @@
 //! What helmreboot keeps on a HelmRelease for itself: one annotation of versioned JSON, at most 1 KiB.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{LAST_RESTART, STATE};
@@ -17,7 +17,7 @@ const REMEMBERED_KEYS: usize = 4;
 
 /// As many new config keys as are remembered, within this many seconds and without a success, renew the
 /// count no further: a configuration that never stops changing must not be restarted without end.
-const CHURN: i64 = 24 * 60 * 60;
+pub(super) const CHURN: SignedDuration = SignedDuration::from_hours(24);
 
 /// The state as it is written.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -128,13 +128,28 @@ impl State {
             (Some(at), _) => since(at),
             (None, [oldest, .., newest])
                 if self.keys.len() >= REMEMBERED_KEYS
-                    && newest.at.saturating_sub(oldest.at) < CHURN =>
+                    && newest.at.saturating_sub(oldest.at) < CHURN.as_secs() =>
             {
                 since(0)
             }
             (None, _) => None,
         };
         base.unwrap_or(self.total)
+    }
+
+    /// Remembered configurations that were restarted at most [`CHURN`] before the last restart.
+    pub(super) fn configurations(&self) -> u32 {
+        let last = self.keys.last().map_or(0, |key| key.at);
+        let lately = |key: &&Key| last.saturating_sub(key.at) < CHURN.as_secs();
+        u32::try_from(self.keys.iter().filter(lately).count()).unwrap_or(u32::MAX)
+    }
+
+    /// Restarts since the first of the remembered configurations.
+    pub(super) fn since_first(&self) -> u32 {
+        let bases = self.keys.iter().map(|key| key.base);
+        bases
+            .min()
+            .map_or(0, |base| self.total.saturating_sub(base))
     }
 
     /// Records that a configuration is tried again: from now on it shares one budget with the
@@ -151,10 +166,10 @@ impl State {
         news
     }
 
-    /// Charges one more restart to a configuration.
-    pub(super) fn charge(&mut self, key: &ConfigKey, now: Timestamp) {
+    /// Charges one more restart to a configuration, for which it is the restart of that number, from 1.
+    pub(super) fn charge(&mut self, key: &ConfigKey, attempt: u32, now: Timestamp) {
         let (key, at) = (key.id(), now.as_second());
-        let base = self.base(&key);
+        let base = self.total.saturating_add(1).saturating_sub(attempt);
         self.keys.retain(|other| other.key != key);
         self.keys.push(Key { key, base, at });
         if self.keys.len() > REMEMBERED_KEYS {

@@ -183,7 +183,14 @@ fn a_success_starts_afresh_also_where_another_configuration_followed_it() {
 
 #[test]
 fn a_state_that_cannot_be_read_counts_as_spent_until_a_person_renews() {
-    for text in ["", "lots", "{}", "{\"v\":2}", "[]"] {
+    let written = restarted(&release(serde_json::json!({})));
+    let readable = written.annotation(STATE).expect("a state");
+    assert_eq!(standing(&written).attempts, 1);
+    // A time that no calendar has.
+    let seconds = readable.split("\"at\":").nth(1).expect("a time");
+    let seconds = seconds.split('}').next().expect("its end");
+    let never = readable.replace(seconds, &i64::MAX.to_string());
+    for text in ["", "lots", "{}", "{\"v\":2}", "[]", &never] {
         let damaged = release(serde_json::json!({STATE: text}));
         assert_eq!(standing(&damaged).attempts, u32::MAX, "{text}");
         let renewed = release(serde_json::json!({STATE: text, RENEW: "now"}));

@@ -84,6 +84,11 @@ impl Slots {
         self.offered.remove(release);
     }
 
+    /// Releases that a slot is kept for.
+    pub(super) fn all_offered(&self) -> impl Iterator<Item = &ReleaseRef> {
+        self.offered.keys()
+    }
+
     pub(super) fn is_offered(&self, release: &ReleaseRef) -> bool {
         self.offered.contains_key(release)
     }

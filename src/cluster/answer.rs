@@ -1,0 +1,151 @@
+//! The bodies of answers, and the memory that they take: all clusters share it, so that many lists at the
+//! start do not cost the sum of their pages.
+
+use std::{sync::Arc, time::Duration};
+
+use http_body_util::BodyExt;
+use kube::client::Body;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Instant, timeout},
+};
+
+use super::Error;
+use crate::domain::mask::mask;
+
+/// The most bytes of an answer: etcd keeps no object over 1.5 MiB, and a server that sends more must not
+/// cost the other clusters their memory.
+pub(super) const ANSWER_LIMIT: usize = 4 << 20;
+
+/// Bytes of list pages that are held at a time, for all clusters together.
+const PAGES: usize = 16 << 20;
+
+/// Memory for the pages of lists.
+///
+/// Each part of a page takes its share as it arrives, so that a server that sends slowly holds little of it.
+/// Where all is taken, one page at a time grows beyond: otherwise pages that are incomplete could wait for
+/// each other. So at most [`PAGES`] and one answer are held.
+#[derive(Clone, Debug)]
+pub struct PageMemory {
+    shared: Arc<Semaphore>,
+    beyond: Arc<Semaphore>,
+}
+
+/// What one page takes, until it is dropped.
+pub(super) struct Share {
+    memory: PageMemory,
+    taken: Option<OwnedSemaphorePermit>,
+    beyond: Option<OwnedSemaphorePermit>,
+}
+
+impl Default for PageMemory {
+    fn default() -> Self {
+        Self::of(PAGES)
+    }
+}
+
+impl PageMemory {
+    fn of(bytes: usize) -> Self {
+        Self {
+            shared: Arc::new(Semaphore::new(bytes)),
+            beyond: Arc::new(Semaphore::new(1)),
+        }
+    }
+
+    /// A page of which nothing has arrived.
+    pub(super) fn share(&self) -> Share {
+        Share {
+            memory: self.clone(),
+            taken: None,
+            beyond: None,
+        }
+    }
+}
+
+impl Share {
+    /// Takes so many bytes more; waits until there is room for them.
+    async fn take(&mut self, bytes: usize) {
+        if self.beyond.is_some() {
+            return;
+        }
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        let (shared, beyond) = (&self.memory.shared, &self.memory.beyond);
+        // Neither semaphore is ever closed.
+        tokio::select! {
+            biased;
+            Ok(more) = Arc::clone(shared).acquire_many_owned(bytes) => match &mut self.taken {
+                Some(taken) => taken.merge(more),
+                None => self.taken = Some(more),
+            },
+            Ok(beyond) = Arc::clone(beyond).acquire_owned() => self.beyond = Some(beyond),
+        }
+    }
+}
+
+/// Reads a body to its end. `limit` is how long the server may take to send it; the time that is spent
+/// waiting for memory does not count.
+///
+/// # Errors
+/// It is too large, too slow, or breaks off.
+pub(super) async fn read(
+    mut body: Body,
+    limit: Duration,
+    share: Option<&mut Share>,
+) -> Result<Vec<u8>, Error> {
+    let (mut bytes, mut left, mut share) = (Vec::new(), limit, share);
+    loop {
+        let begun = Instant::now();
+        let frame = match timeout(left, body.frame()).await {
+            Err(_) => return Err(Error::Late),
+            Ok(None) => return Ok(bytes),
+            Ok(Some(Err(error))) => {
+                return Err(Error::Unavailable(mask(&error.to_string(), 300)));
+            }
+            Ok(Some(Ok(frame))) => frame,
+        };
+        left = left.saturating_sub(begun.elapsed());
+        let Ok(data) = frame.into_data() else {
+            continue;
+        };
+        if bytes.len() + data.len() > ANSWER_LIMIT {
+            return Err(Error::TooLarge(ANSWER_LIMIT));
+        }
+        if let Some(share) = &mut share {
+            share.take(data.len()).await;
+        }
+        bytes.extend_from_slice(&data);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SOON: Duration = Duration::from_secs(1);
+
+    #[tokio::test(start_paused = true)]
+    async fn pages_that_are_incomplete_do_not_wait_for_each_other() {
+        let memory = PageMemory::of(100);
+        let (mut first, mut second) = (memory.share(), memory.share());
+        first.take(60).await;
+        second.take(40).await;
+        // All is taken: one of the two goes on, the other waits for it.
+        first.take(1000).await;
+        assert!(timeout(SOON, second.take(1)).await.is_err());
+        drop(first);
+        timeout(SOON, second.take(1)).await.expect("room");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_page_that_is_dropped_gives_all_of_its_memory_back() {
+        let memory = PageMemory::of(100);
+        for _ in 0..10 {
+            let mut page = memory.share();
+            page.take(50).await;
+            page.take(50).await;
+            page.take(50).await;
+        }
+        assert_eq!(memory.shared.available_permits(), 100);
+        assert_eq!(memory.beyond.available_permits(), 1);
+    }
+}
