@@ -160,8 +160,7 @@ impl Connection {
         let due = known.due.is_some_and(|due| due <= Instant::now());
         // A program may have another credential although no file has changed.
         let runs = material.exec.is_some();
-        // One that always gives a refused credential is not run over and over.
-        let pause = (BETWEEN_REFUSALS * 2_u32.pow(known.refusals.min(9))).min(LONGEST_WAIT);
+        let pause = between_runs(known.refusals);
         let refused = runs && known.refused && known.made + pause <= Instant::now();
         if same && !due && !refused {
             known.failures_to_renew = 0;
@@ -246,6 +245,11 @@ impl Connection {
     }
 }
 
+/// How long a plugin is not run again, after so many times in a row that its credential was refused.
+fn between_runs(refusals: u32) -> Duration {
+    (BETWEEN_REFUSALS * 2_u32.pow(refusals.min(9))).min(LONGEST_WAIT)
+}
+
 /// How a look at the files ended.
 enum Pass {
     Done,
@@ -292,3 +296,6 @@ impl Default for Known {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -138,12 +138,15 @@ fn alert(webhook: SocketAddr, cluster: &str, secret: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_three_clusters_a_bad_kubeconfig_and_a_hanging_plugin_cost_the_third_nothing() {
-    let (first, third) = (Server::new(), Server::new());
-    let (first_at, third_at) = (first.serve().await, third.serve().await);
+    let [first, second, third] = [(); 3].map(|()| Server::new());
+    let (first_at, second_at) = (first.serve().await, second.serve().await);
+    let third_at = third.serve().await;
     let bad = file("bad.kubeconfig", "apiVersion: v1\nclusters: {");
-    let exec = json!({"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": "sleep",
-        "args": ["600"], "interactiveMode": "Never"}});
-    let hangs = kubeconfig("hangs", &at(third_at), &exec);
+    let child = file("plugin-child", "");
+    let script = format!("sleep 600 & echo $! > {}; wait", child.display());
+    let exec = json!({"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": "sh",
+        "args": ["-c", script], "interactiveMode": "Never"}});
+    let hangs = kubeconfig("hangs", &at(second_at), &exec);
     let good = kubeconfig("good", &at(third_at), &json!({}));
     let keys = ["first", "second", "third"].map(|name| file(&format!("{name}.key"), name));
     let config = json!({"insecureKubeconfigExec": true, "clusters": [
@@ -181,9 +184,16 @@ async fn of_three_clusters_a_bad_kubeconfig_and_a_hanging_plugin_cost_the_third_
 
     let repaired = std::fs::read_to_string(kubeconfig("repaired", &at(first_at), &json!({})));
     std::fs::write(&bad, repaired.expect("a file")).expect("a file");
+    kubeconfig("hangs", &at(second_at), &json!({}));
     first.healed(1, Duration::from_secs(10), "the first").await;
+    second
+        .healed(1, Duration::from_secs(10), "the second")
+        .await;
+    assert_eq!([up("first"), up("second"), up("third")], ["1", "1", "1"]);
     program.wait_for(&["cluster first is available"]);
-    assert_eq!(up("first"), "1");
+    // What the plugin started has ended with it.
+    let child = std::fs::read_to_string(child).expect("a file");
+    assert!(!process_runs(child.trim()), "{child} still runs");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -203,123 +213,57 @@ async fn a_token_that_is_rotated_is_used_and_a_refusal_is_reason_enough_to_read_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_pipe_in_the_place_of_a_token_file_is_refused_and_not_waited_for() {
+async fn pipes_in_the_place_of_files_are_refused_and_not_waited_for() {
     let server = Server::new();
     server.wants("in the file");
     let address = server.serve().await;
-    let whole = file("token-pipe.new", "in the file\n");
-    let token = whole.with_extension("pipe");
-    // It may be left from a test run before.
-    let _ = std::fs::remove_file(&token);
-    let made = std::process::Command::new("mkfifo").arg(&token).status();
-    assert!(made.expect("mkfifo runs").success());
+    let pipe = |name: &str| {
+        let pipe = file(name, "").with_extension("pipe");
+        // It may be left from a test run before.
+        let _ = std::fs::remove_file(&pipe);
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+        assert!(made.expect("mkfifo runs").success());
+        pipe
+    };
+    let (token, keys) = (pipe("token"), pipe("keys"));
     let user = json!({"tokenFile": token});
-    let mut program = serve(&kubeconfig("token-pipe", &at(address), &user));
-    program.wait_for(&["cluster a is not available", "it is not a regular file"]);
-    std::fs::rename(whole, &token).expect("replaced");
+    let mut program = Running::start(
+        helmreboot()
+            .args(["serve", "--cluster-name=a", "--kubeconfig"])
+            .arg(kubeconfig("token-pipe", &at(address), &user))
+            .env("HELMREBOOT_TOKEN_FILE", &keys),
+    );
+    let webhook = program.address("webhook");
+    let refused = [
+        program.wait_for(&["it is not a regular file"]),
+        program.wait_for(&["it is not a regular file"]),
+    ];
+    let refused = refused.map(|line| line["message"].to_string()).join("");
+    assert!(refused.contains("cluster a is not available"), "{refused}");
+    assert!(
+        refused.contains("alerts of cluster a are refused"),
+        "{refused}"
+    );
+    assert!(alert(webhook, "a", "the key").starts_with("HTTP/1.1 401"));
+    std::fs::rename(file("token.new", "in the file\n"), &token).expect("replaced");
+    std::fs::rename(file("keys.new", "the key\n"), &keys).expect("replaced");
     server
         .healed(1, Duration::from_secs(15), "by the file that replaced it")
         .await;
+    program.wait_for(&["the keys of a changed and are in force"]);
+    assert!(alert(webhook, "a", "the key").starts_with("HTTP/1.1 202"));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_plugin_that_hangs_does_not_delay_a_corrected_kubeconfig_and_leaves_no_process() {
-    let server = Server::new();
-    let address = server.serve().await;
-    let started = file("plugin-child", "");
-    let script = format!("sleep 600 & echo $! > {}; wait", started.display());
-    let user = json!({"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": "sh",
-        "args": ["-c", script], "interactiveMode": "Never"}});
-    let config = kubeconfig("plugin-hangs", &at(address), &user);
-    let _program = Running::start(
-        helmreboot()
-            .args([
-                "serve",
-                "--cluster-name=a",
-                "--insecure-kubeconfig-exec",
-                "--kubeconfig",
-            ])
-            .arg(config)
-            .env("PATH", "/usr/bin:/bin")
-            .env("HELMREBOOT_TOKEN", "the key"),
-    );
-    let begun = Instant::now();
-    let child = loop {
-        let text = std::fs::read_to_string(&started).expect("a file");
-        if text.ends_with('\n') {
-            break text.trim().to_owned();
-        }
-        assert!(begun.elapsed() < Duration::from_secs(10), "no plugin");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    };
-    kubeconfig("plugin-hangs", &at(address), &json!({}));
-    server.healed(1, Duration::from_secs(10), "corrected").await;
-    // What the plugin started has ended too.
-    let begun = Instant::now();
-    while process_runs(&child) {
-        assert!(
-            begun.elapsed() < Duration::from_secs(5),
-            "{child} still runs"
-        );
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
-
-/// Whether there is a process of that number.
+/// Whether a process of that number runs. One that has ended, and that no other process has waited for, does not.
 fn process_runs(number: &str) -> bool {
+    if let Ok(status) = std::fs::read_to_string(format!("/proc/{number}/status")) {
+        return !status.contains("State:\tZ");
+    }
     let kill = std::process::Command::new("kill")
         .args(["-0", number])
         .stderr(std::process::Stdio::null())
         .status();
     kill.expect("kill runs").success()
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_kubeconfig_that_is_missing_for_a_moment_costs_nothing() {
-    let server = Server::new();
-    let address = server.serve().await;
-    let config = kubeconfig("missing-for-a-moment", &at(address), &json!({}));
-    let mut program = serve(&config);
-    server.healed(1, Duration::from_secs(10), "at start").await;
-    let away = config.with_extension("away");
-    std::fs::rename(&config, &away).expect("renamed");
-    // It is read at least once meanwhile.
-    tokio::time::sleep(Duration::from_secs(7)).await;
-    server.stuck("other");
-    server
-        .healed(2, Duration::from_secs(5), "with the client as it was")
-        .await;
-    // For longer, it is reported; and back, it is used again.
-    program.wait_for(&["cluster a is not available", "missing-for-a-moment"]);
-    std::fs::rename(&away, &config).expect("renamed");
-    program.wait_for(&["cluster a is available"]);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_pipe_in_the_place_of_a_key_file_is_refused_and_not_waited_for() {
-    let server = Server::new();
-    let address = server.serve().await;
-    let whole = file("key-pipe.new", "the key\n");
-    let keys = whole.with_extension("pipe");
-    // It may be left from a test run before.
-    let _ = std::fs::remove_file(&keys);
-    let made = std::process::Command::new("mkfifo").arg(&keys).status();
-    assert!(made.expect("mkfifo runs").success());
-    let mut program = Running::start(
-        helmreboot()
-            .args(["serve", "--cluster-name=a", "--kubeconfig"])
-            .arg(kubeconfig("key-pipe", &at(address), &json!({})))
-            .env("HELMREBOOT_TOKEN_FILE", &keys),
-    );
-    let webhook = program.address("webhook");
-    program.wait_for(&[
-        "alerts of cluster a are refused",
-        "it is not a regular file",
-    ]);
-    assert!(alert(webhook, "a", "the key").starts_with("HTTP/1.1 401"));
-    std::fs::rename(whole, &keys).expect("replaced");
-    program.wait_for(&["the keys of a changed and are in force"]);
-    assert!(alert(webhook, "a", "the key").starts_with("HTTP/1.1 202"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

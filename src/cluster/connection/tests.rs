@@ -1,0 +1,107 @@
+use std::{fs, path::PathBuf, sync::Mutex};
+
+use serde_json::json;
+
+use super::*;
+
+/// A connection through a kubeconfig in a file of this name, and what it said of itself.
+struct Kept {
+    file: PathBuf,
+    connection: Connection,
+    told: Arc<Mutex<Vec<Option<String>>>>,
+}
+
+impl Kept {
+    fn new(name: &str) -> Self {
+        let file = format!("helmreboot-{}-{name}", std::process::id());
+        let kept = Self {
+            file: std::env::temp_dir().join(file),
+            connection: Connection::pending(Arc::default()),
+            told: Arc::default(),
+        };
+        kept.write("a token");
+        let reach = Reach {
+            kubeconfig: Some(kept.file.clone()),
+            ..Reach::default()
+        };
+        let told = Arc::clone(&kept.told);
+        let tell = move |problem: Option<&str>| {
+            told.lock()
+                .expect("no panic")
+                .push(problem.map(str::to_owned));
+        };
+        tokio::spawn(kept.connection.clone().maintain(reach, tell));
+        kept
+    }
+
+    fn write(&self, token: &str) {
+        let config = json!({"current-context": "c",
+            "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+            "clusters": [{"name": "c", "cluster": {"server": "http://127.0.0.1:1"}}],
+            "users": [{"name": "u", "user": {"token": token}}]});
+        fs::write(&self.file, config.to_string()).expect("a file");
+    }
+
+    fn told(&self) -> Vec<Option<String>> {
+        std::mem::take(&mut self.told.lock().expect("no panic"))
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.file);
+    }
+}
+
+async fn pass(seconds: u64) {
+    sleep(Duration::from_secs(seconds)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_file_that_is_missing_for_a_moment_costs_nothing_and_for_longer_is_told_once() {
+    let kept = Kept::new("missing");
+    pass(1).await;
+    assert_eq!(kept.told(), [None]);
+    for _ in 0..3 {
+        fs::remove_file(&kept.file).expect("no file");
+        pass(12).await;
+        assert!(kept.connection.client().is_ok());
+        kept.write("a token");
+        pass(12).await;
+    }
+    assert_eq!(kept.told(), []);
+    fs::remove_file(&kept.file).expect("no file");
+    pass(600).await;
+    assert!(kept.connection.client().is_err());
+    assert!(!kept.connection.health().is_up());
+    let told = kept.told();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(
+        told[0]
+            .as_ref()
+            .is_some_and(|problem| problem.contains("helmreboot-"))
+    );
+    kept.write("a token");
+    pass(6).await;
+    assert!(kept.connection.client().is_ok());
+    assert_eq!(kept.told(), [None]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_file_that_is_half_written_leaves_the_client_as_it_was() {
+    let kept = Kept::new("half");
+    pass(1).await;
+    fs::write(&kept.file, "clusters: {").expect("a file");
+    pass(6).await;
+    assert!(kept.connection.client().is_ok());
+    kept.write("another token");
+    pass(6).await;
+    assert_eq!(kept.told(), [None, None], "made, and made anew");
+}
+
+#[test]
+fn a_plugin_whose_credential_is_refused_is_run_less_and_less_often() {
+    let seconds = |refusals| between_runs(refusals).as_secs();
+    assert_eq!([0, 1, 2, 3].map(seconds), [1, 2, 4, 8]);
+    assert_eq!([9, 10, u32::MAX].map(seconds), [300, 300, 300]);
+}
