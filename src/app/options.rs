@@ -30,7 +30,7 @@ pub struct Options {
     pub tls: Option<Tls>,
     /// While this file exists, nothing is written.
     pub pause_file: Option<PathBuf>,
-    /// Connections that may be open at each of the three ports.
+    /// Connections that may be open at the webhook.
     pub max_connections: usize,
     /// Releases that may wait for their first look, for each cluster.
     pub queue_capacity: usize,

@@ -18,6 +18,7 @@ mod histories;
 mod isolation;
 mod lease;
 mod lists;
+mod log;
 mod manifests;
 mod metrics;
 mod monitoring;

@@ -10,6 +10,7 @@ use helmreboot::{
 use serde_json::json;
 
 use crate::{
+    log::Log,
     stories,
     support::{Live, SLOW, TestApp, fault, pass},
 };
@@ -261,6 +262,26 @@ async fn a_watch_that_is_cut_or_has_expired_is_begun_again() {
         pass(60).await;
         assert_eq!(app.writes().len(), 1, "expired: {expired}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn rights_that_go_again_after_they_came_back_are_reported_again() {
+    let log = Log::capture();
+    let app = TestApp::swept();
+    let forbid = || {
+        let refused = fault("watch", u32::MAX, FaultKind::Refuse(403));
+        app.cluster("a").fault(refused);
+        app.cluster("a").cut_watches();
+    };
+    let reports = || log.with(&["WARN", "looks only every 5 minutes"]).len();
+    forbid();
+    pass(20 * 60).await;
+    assert_eq!(reports(), 1, "once, however often it is tried");
+    app.cluster("a").no_faults();
+    pass(6 * 60).await;
+    forbid();
+    pass(20 * 60).await;
+    assert_eq!(reports(), 2, "it was well in between");
 }
 
 #[tokio::test(start_paused = true)]
