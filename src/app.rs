@@ -41,7 +41,7 @@ pub mod descriptors;
 mod listeners;
 mod options;
 pub use background::first_keys;
-use background::{Keeper, PauseFile, keep_lease_connection, refresh_certificate, take_part};
+use background::{Keeper, PauseFile, keep_lease_connection, refresh_certificate, run_election};
 pub use listeners::{Listeners, address_of, bind};
 pub use options::Options;
 
@@ -51,8 +51,7 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(9);
 /// Beyond the settle time: an alert that was accepted just before the end gets its first look.
 const GRACE: Duration = Duration::from_millis(200);
 
-/// Connections that may be open at the port of the metrics, and at that of the probes: those who scrape and
-/// probe are few.
+/// Connections that may be open at the port of the metrics, and at that of the probes. Few clients use them.
 const ADMIN_CONNECTIONS: usize = 64;
 
 /// What a cluster brings with it.
@@ -284,7 +283,7 @@ impl App {
         let mut campaign = JoinSet::new();
         if let Some(lease) = self.lease.take() {
             background.spawn(keep_lease_connection(lease.clone(), metrics.clone()));
-            campaign.spawn(take_part(lease, self.leads(), resigned, metrics.clone()));
+            campaign.spawn(run_election(lease, self.leads(), resigned, metrics.clone()));
         }
         if let Some(tls) = self.tls.take() {
             background.spawn(refresh_certificate(tls, metrics.clone()));
@@ -296,7 +295,7 @@ impl App {
                 metrics: self.shared.metrics.clone(),
                 registry: Arc::clone(&self.registry),
             };
-            file.look(&mut BlockingRead::default()).await;
+            file.check(&mut BlockingRead::default()).await;
             background.spawn(file.watch(metrics));
         }
 
@@ -306,7 +305,7 @@ impl App {
             signal = signals.recv() => signal.unwrap_or("the end of the program"),
             Some(ended) = servers.join_next() => return Err(broken("a listener", ended.map(|served| served.err()))),
             Some(ended) = background.join_next() => return Err(broken("a task in the background", ended.map(|()| None))),
-            Some(ended) = campaign.join_next() => return Err(broken("the campaign for the Lease", ended.map(|()| None))),
+            Some(ended) = campaign.join_next() => return Err(broken("leader election", ended.map(|()| None))),
             Some(ended) = workers.join_next() => return Err(broken("a worker", ended.map(|()| None))),
         };
         self.readiness.set(false);

@@ -14,10 +14,10 @@ use tokio::{
 };
 
 /// How long a read may take.
-pub const LIMIT: Duration = Duration::from_secs(5);
+pub const READ_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Reads the same files from time to time. A read that has not answered is waited for again, not repeated:
-/// it keeps one thread busy, not one for each try.
+/// Reads the same files periodically. If the last read still runs, the next call waits for that one, so that at
+/// most one thread is blocked.
 #[derive(Debug)]
 pub struct BlockingRead<T>(Option<JoinHandle<T>>);
 
@@ -28,19 +28,19 @@ impl<T> Default for BlockingRead<T> {
 }
 
 impl<T: Send + 'static> BlockingRead<T> {
-    /// The result of `read`, or of an earlier one that has not answered yet. Waits for [`LIMIT`] at most.
+    /// The result of `read`, or of an earlier one that has not answered yet. Waits for [`READ_TIMEOUT`] at most.
     ///
     /// # Errors
-    /// There is no answer in time, or `read` panicked.
+    /// The read timed out, or `read` panicked.
     pub async fn read(&mut self, read: impl FnOnce() -> T + Send + 'static) -> Result<T, String> {
-        self.within(LIMIT, read).await
+        self.read_with_timeout(READ_TIMEOUT, read).await
     }
 
-    /// As [`Self::read`], with another limit.
+    /// As [`Self::read`], with another timeout.
     ///
     /// # Errors
     /// As [`Self::read`].
-    pub async fn within(
+    pub async fn read_with_timeout(
         &mut self,
         limit: Duration,
         read: impl FnOnce() -> T + Send + 'static,
@@ -51,7 +51,10 @@ impl<T: Send + 'static> BlockingRead<T> {
             format!("its files were not read within {seconds} s; check the volume they are on")
         })?;
         self.0 = None;
-        answer.map_err(|_| "its files could not be read; please report it".into())
+        answer.map_err(|_| {
+            "internal error while its files were read; the log has the place; please report it"
+                .into()
+        })
     }
 }
 
@@ -79,13 +82,13 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_read_that_does_not_answer_is_waited_for_again_and_not_repeated() {
+    async fn a_read_that_still_runs_is_waited_for_and_not_repeated() {
         let (answer, file) = channel();
         let (limit, mut read) = (Duration::from_millis(10), BlockingRead::default());
-        let first = read.within(limit, move || file.recv().expect("an answer"));
+        let first = read.read_with_timeout(limit, move || file.recv().expect("an answer"));
         let problem = first.await.expect_err("no answer yet");
         assert!(problem.contains("check the volume"), "{problem}");
-        let second = read.within(limit, || unreachable!("the first read still runs"));
+        let second = read.read_with_timeout(limit, || unreachable!("the first read still runs"));
         second.await.expect_err("no answer yet");
         answer.send("content").expect("the first read still runs");
         let third = read.read(|| unreachable!("the first read still runs"));

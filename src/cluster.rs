@@ -229,7 +229,7 @@ impl Cluster {
         let response = sent.await.map_err(|_| Error::Late)??;
         let status = response.status();
         let at = date(response.headers());
-        // Pages are large: they take their time, and memory that all clusters share.
+        // A page is large: its body gets a timeout of its own, and memory that all clusters share.
         let (mut share, limit) = match verb {
             Verb::List => (Some(self.memory.share()), CALL_TIMEOUT),
             _ => (None, CALL_TIMEOUT.saturating_sub(begun.elapsed())),

@@ -45,45 +45,52 @@ pub(super) struct PauseFile {
 const PAUSE_INTERVAL: Duration = Duration::from_secs(1);
 
 impl PauseFile {
-    /// Looks for it at the given interval, without end.
+    /// Checks for the file periodically.
     pub(super) async fn watch(self, metrics: Metrics) {
         isolation::supervised(
             Part::Background,
-            "the look for the pause file",
+            "the check for the pause file",
             &metrics,
             RESTART_PAUSE,
-            || self.look_periodically(),
+            || self.check_periodically(),
         )
         .await;
     }
 
-    async fn look_periodically(&self) {
+    async fn check_periodically(&self) {
         let mut reads = BlockingRead::default();
         let mut ticks = interval(PAUSE_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            self.look(&mut reads).await;
+            self.check(&mut reads).await;
         }
     }
 
     /// Stops or starts writing. What waited for the end of a pause is looked at again.
-    pub(super) async fn look(&self, reads: &mut BlockingRead<bool>) {
+    pub(super) async fn check(&self, reads: &mut BlockingRead<Result<bool, String>>) {
         let path = self.path.clone();
-        // A file that cannot be looked for counts as one that is there: nothing is written in doubt.
-        let exists = reads.read(move || path.try_exists().unwrap_or(true));
-        let paused = exists.await.unwrap_or(true);
+        let check = move || path.try_exists().map_err(|error| error.to_string());
+        let exists = reads.read(check).await.and_then(|exists| exists);
+        // If the check fails, the file counts as one that exists: nothing is written in doubt.
+        let paused = *exists.as_ref().unwrap_or(&true);
         self.metrics.paused(paused);
         if !self.pause.set(paused) {
             return;
         }
         let file = self.path.display();
         if paused {
-            tracing::warn!(
-                "paused: {file} exists, or cannot be looked for; everything is decided and reported, nothing written"
-            );
+            let reason = match exists {
+                Ok(_) => format!("{file} exists; delete it to resume"),
+                Err(problem) => {
+                    format!("cannot check for {file}: {problem}; correct the path or the volume")
+                }
+            };
+            tracing::warn!("paused: decisions are reported, and nothing is written: {reason}");
         } else {
-            tracing::info!("no longer paused: {file} does not exist");
+            tracing::info!(
+                "no longer paused: {file} does not exist; the releases that waited are looked at again"
+            );
             for member in self.registry.members() {
                 member.queue.hasten_all(Instant::now());
             }
@@ -94,7 +101,7 @@ impl PauseFile {
 /// Reads the webhook's certificate periodically. One that cannot be used is reported, and the earlier one
 /// stays in use.
 pub(super) async fn refresh_certificate(tls: Tls, metrics: Metrics) {
-    let task = "the look for the webhook's certificate";
+    let task = "the check of the webhook's certificate";
     isolation::supervised(Part::Background, task, &metrics, RESTART_PAUSE, || {
         refresh_periodically(tls.clone())
     })
@@ -113,7 +120,7 @@ async fn refresh_periodically(mut tls: Tls) {
             Ok(changed) => {
                 logged = None;
                 if changed {
-                    tracing::info!("the webhook's certificate changed and is in use");
+                    tracing::info!("the webhook's certificate changed and is in force");
                 }
             }
             Err(problem) if logged.as_ref() != Some(&problem) => {
@@ -129,31 +136,31 @@ async fn refresh_periodically(mut tls: Tls) {
 pub(super) async fn keep_lease_connection(lease: Lease, metrics: Metrics) {
     let log = |problem: Option<&str>| match problem {
         Some(problem) => tracing::warn!(
-            "the cluster of the Lease is not available, and this replica does not sweep: {problem} (it is tried again periodically and when its files change)"
+            "cannot connect to the cluster of the Lease, so this replica does not sweep; alerts are handled, and it is tried again when its files change, and periodically: {problem}"
         ),
-        None => tracing::debug!("the cluster of the Lease has a client"),
+        None => tracing::debug!("the client of the Lease is made"),
     };
-    let task = "the connection to the cluster of the Lease";
+    let task = "the connection for the Lease";
     isolation::supervised(Part::Background, task, &metrics, RESTART_PAUSE, || {
         lease.clone().keep_connection(log)
     })
     .await;
 }
 
-/// Takes part in the choice of the replica that sweeps, until `resigned` is true.
-pub(super) async fn take_part(
+/// Takes part in leader election until `resigned` is true.
+pub(super) async fn run_election(
     lease: Lease,
     leads: Leads,
     resigned: watch::Receiver<bool>,
     metrics: Metrics,
 ) {
-    let task = "the campaign for the Lease";
+    let task = "leader election";
     isolation::supervised(Part::Background, task, &metrics, RESTART_PAUSE, || {
-        // After a panic, until it is known again.
+        // After a panic this replica is a standby until the election says otherwise.
         leads.set(false);
         let (leads, mut resigned) = (leads.clone(), resigned.clone());
         let resigned = async move { drop(resigned.wait_for(|resigned| *resigned).await) };
-        lease.clone().campaign(move |now| leads.set(now), resigned)
+        lease.clone().elect(move |now| leads.set(now), resigned)
     })
     .await;
 }
@@ -301,7 +308,8 @@ pub async fn first_keys(clusters: &[ClusterConfig]) -> Vec<Keys> {
         let config = config.clone();
         async move {
             let mut read = BlockingRead::default();
-            read.within(FIRST_READ, move || config.read_keys()).await
+            read.read_with_timeout(FIRST_READ, move || config.read_keys())
+                .await
         }
     });
     let mut kept: Vec<(&Arc<str>, Arc<Keys>)> = Vec::new();

@@ -2,9 +2,9 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// As many descriptors as are asked of the system, where it allows more: some programs look at every possible
-/// one when they start, and credential plugins inherit the limit.
-const ENOUGH: u64 = 65_536;
+/// The soft limit is not raised beyond this: credential plugins inherit it, and some programs iterate over all
+/// possible descriptors when they start.
+const MAX_OPEN_FILES: u64 = 65_536;
 
 /// Descriptors that are kept for everything but the webhook: two other ports, files, the runtime.
 const RESERVED: u64 = 320;
@@ -12,14 +12,14 @@ const RESERVED: u64 = 320;
 /// Descriptors that are kept for the connections to one cluster.
 const FOR_EACH_CLUSTER: u64 = 4;
 
-/// Fewer connections than this are not made of any limit.
-const LEAST: u64 = 64;
+/// The webhook always gets so many connections, whatever the limit.
+const MIN_CONNECTIONS: u64 = 64;
 
-/// Raises the soft limit of open files as far as the system allows, as the Go runtime does at start
-/// (`os/rlimit.go`). Returns the limit that holds.
+/// Raises the soft limit of open files to the hard limit, but at most to [`MAX_OPEN_FILES`]. (The Go runtime
+/// raises it too: `os/rlimit.go`.) Returns the limit in effect.
 pub fn raise_limit() -> u64 {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    let most = maximum.unwrap_or(u64::MAX).min(ENOUGH);
+    let most = maximum.unwrap_or(u64::MAX).min(MAX_OPEN_FILES);
     // No current limit at all.
     let Some(current) = current else {
         return u64::MAX;
@@ -34,7 +34,9 @@ pub fn raise_limit() -> u64 {
     match setrlimit(Resource::Nofile, raised) {
         Ok(()) => most,
         Err(error) => {
-            tracing::debug!(%error, "the limit of open files stays at {current}");
+            tracing::debug!(
+                "cannot raise the limit of open files from {current} to {most}: {error}"
+            );
             current
         }
     }
@@ -45,7 +47,7 @@ pub fn raise_limit() -> u64 {
 pub fn webhook_connections(configured: usize, limit: u64, clusters: usize) -> usize {
     let clusters = FOR_EACH_CLUSTER.saturating_mul(clusters as u64);
     let left = limit.saturating_sub(RESERVED).saturating_sub(clusters);
-    configured.min(usize::try_from(left.max(LEAST)).unwrap_or(usize::MAX))
+    configured.min(usize::try_from(left.max(MIN_CONNECTIONS)).unwrap_or(usize::MAX))
 }
 
 #[cfg(test)]

@@ -41,7 +41,7 @@ pub async fn serve(flags: &Flags) -> anyhow::Result<ExitCode> {
     faults.extend(not_unicode());
     telemetry::init(config.log_level, config.log_format);
     let elects = config.leader_elect && config.sweep != SweepMode::Off;
-    let lease = elects.then(|| Lease::at_home(identity()));
+    let lease = elects.then(|| Lease::from_environment(identity()));
     let tls = config.tls.as_ref().and_then(|files| {
         let opened = Tls::new(tls::Files {
             certificate: files.certificate.clone(),
@@ -103,13 +103,13 @@ fn max_connections(config: &Config) -> usize {
     let allowed = descriptors::webhook_connections(configured, limit, config.clusters.len());
     if allowed < configured {
         tracing::warn!(
-            "the webhook takes {allowed} connections at a time instead of {configured}: this process may open {limit} files; raise that limit (ulimit -n, or LimitNOFILE of systemd), or lower maxConnections"
+            "the webhook takes {allowed} connections at a time, not {configured} (maxConnections), because this process may open only {limit} files; raise the hard limit of open files (of the container runtime, LimitNOFILE of systemd, or ulimit -Hn), or lower maxConnections"
         );
     }
     allowed
 }
 
-/// What distinguishes this replica from the others: its pod, and a number for each start.
+/// The name of this replica in leader election: the host name and a random number.
 fn identity() -> String {
     let host = std::env::var("HOSTNAME").unwrap_or_else(|_| "helmreboot".into());
     format!("{host}-{}", random())

@@ -1,5 +1,5 @@
-//! The bodies of answers, and the memory that they take: all clusters share it, so that many lists at the
-//! start do not cost the sum of their pages.
+//! The bodies of answers, and the memory that they take. All clusters share it, so that concurrent lists do not
+//! hold all their pages in memory.
 
 use std::{sync::Arc, time::Duration};
 
@@ -18,29 +18,30 @@ use crate::domain::mask::mask;
 pub(super) const ANSWER_LIMIT: usize = 4 << 20;
 
 /// Bytes of list pages that are held at a time, for all clusters together.
-const PAGES: usize = 16 << 20;
+const PAGE_MEMORY: usize = 16 << 20;
 
 /// Memory for the pages of lists.
 ///
 /// Each part of a page takes its share as it arrives, so that a server that sends slowly holds little of it.
-/// Where all is taken, one page at a time grows beyond: otherwise pages that are incomplete could wait for
-/// each other. So at most [`PAGES`] and one answer are held.
+/// Where all is taken, one page at a time may exceed the limit: otherwise pages that are incomplete could wait
+/// for each other. So at most [`PAGE_MEMORY`] and one answer are reserved. The frame of an answer that waits for
+/// its share does not count.
 #[derive(Clone, Debug)]
 pub struct PageMemory {
     shared: Arc<Semaphore>,
-    beyond: Arc<Semaphore>,
+    overflow: Arc<Semaphore>,
 }
 
 /// What one page takes, until it is dropped.
 pub(super) struct Share {
     memory: PageMemory,
     taken: Option<OwnedSemaphorePermit>,
-    beyond: Option<OwnedSemaphorePermit>,
+    overflow: Option<OwnedSemaphorePermit>,
 }
 
 impl Default for PageMemory {
     fn default() -> Self {
-        Self::of(PAGES)
+        Self::of(PAGE_MEMORY)
     }
 }
 
@@ -48,7 +49,7 @@ impl PageMemory {
     fn of(bytes: usize) -> Self {
         Self {
             shared: Arc::new(Semaphore::new(bytes)),
-            beyond: Arc::new(Semaphore::new(1)),
+            overflow: Arc::new(Semaphore::new(1)),
         }
     }
 
@@ -57,19 +58,19 @@ impl PageMemory {
         Share {
             memory: self.clone(),
             taken: None,
-            beyond: None,
+            overflow: None,
         }
     }
 }
 
 impl Share {
-    /// Takes so many bytes more; waits until there is room for them.
+    /// Reserves so many bytes more. Waits until they are free, or until this page may exceed the limit.
     async fn take(&mut self, bytes: usize) {
-        if self.beyond.is_some() {
+        if self.overflow.is_some() {
             return;
         }
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-        let (shared, beyond) = (&self.memory.shared, &self.memory.beyond);
+        let (shared, overflow) = (&self.memory.shared, &self.memory.overflow);
         // Neither semaphore is ever closed.
         tokio::select! {
             biased;
@@ -77,7 +78,7 @@ impl Share {
                 Some(taken) => taken.merge(more),
                 None => self.taken = Some(more),
             },
-            Ok(beyond) = Arc::clone(beyond).acquire_owned() => self.beyond = Some(beyond),
+            Ok(overflow) = Arc::clone(overflow).acquire_owned() => self.overflow = Some(overflow),
         }
     }
 }
@@ -146,6 +147,6 @@ mod tests {
             page.take(50).await;
         }
         assert_eq!(memory.shared.available_permits(), 100);
-        assert_eq!(memory.beyond.available_permits(), 1);
+        assert_eq!(memory.overflow.available_permits(), 1);
     }
 }

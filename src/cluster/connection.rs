@@ -28,9 +28,9 @@ const EARLY: Duration = Duration::from_mins(1);
 /// Credentials that the server does not accept are read again at most so often.
 const BETWEEN_REFUSALS: Duration = Duration::from_secs(1);
 
-/// A client that works stays in use through so many failed tries to renew it: a file may be in the middle
+/// After more failed renewals in a row than this, a client that works is given up. A file may be in the middle
 /// of being replaced, or the process out of descriptors for a moment.
-const TOLERATED: u32 = 3;
+const MAX_RENEWAL_FAILURES: u32 = 3;
 
 /// The current client of a cluster. Clones share it.
 #[derive(Clone)]
@@ -56,12 +56,12 @@ enum State {
 }
 
 impl Connection {
-    /// One that is yet to be made.
+    /// A connection without a client yet.
     pub fn pending(health: Arc<Health>) -> Self {
         Self::new(State::Pending, health, false, None)
     }
 
-    /// One that is yet to be made, for code that does not limit the time of its requests itself.
+    /// A connection without a client yet, for code that does not limit the time of its requests itself.
     pub fn pending_with_limit() -> Self {
         Self::new(State::Pending, Arc::default(), false, Some(CALL_TIMEOUT))
     }
@@ -103,7 +103,7 @@ impl Connection {
     }
 
     /// Waits until the client was made, or could not be made, for the first time.
-    pub(super) async fn tried(&self) {
+    pub(super) async fn first_attempt_done(&self) {
         let tried = |state: &State| !matches!(state, State::Pending);
         // The sender is here, so that it cannot have gone.
         let _ = self.0.state.subscribe().wait_for(tried).await;
@@ -160,7 +160,7 @@ impl Connection {
         let due = known.due.is_some_and(|due| due <= Instant::now());
         // A program may have another credential although no file has changed.
         let runs = material.exec.is_some();
-        let pause = between_runs(known.refusals);
+        let pause = plugin_backoff(known.refusals);
         let refused = runs && known.refused && known.made + pause <= Instant::now();
         if same && !due && !refused {
             known.failures_to_renew = 0;
@@ -175,7 +175,7 @@ impl Connection {
             biased;
             client = connect::client(material, self.0.limit) => client,
             // A plugin that hangs must not keep a corrected file waiting.
-            () = other_files(reach, reads, digest) => return Pass::FilesChanged,
+            () = files_changed(reach, reads, digest) => return Pass::FilesChanged,
         };
         match client {
             Ok(connected) => self.made(known, digest, connected, tell),
@@ -216,8 +216,12 @@ impl Connection {
         tell: &impl Fn(Option<&str>),
     ) {
         let works = matches!(*self.0.state.borrow(), State::Up(_)) && !known.refused;
-        if works && known.failures_to_renew < TOLERATED {
+        if works && known.failures_to_renew < MAX_RENEWAL_FAILURES {
             known.failures_to_renew += 1;
+            let failure = known.failures_to_renew;
+            tracing::debug!(
+                "cannot renew a client, which stays in use (failure {failure} of {MAX_RENEWAL_FAILURES}): {problem}"
+            );
             if digest.is_some() {
                 known.digest = digest;
                 known.due = Some(Instant::now());
@@ -246,11 +250,11 @@ impl Connection {
 }
 
 /// How long a plugin is not run again, after so many times in a row that its credential was refused.
-fn between_runs(refusals: u32) -> Duration {
+fn plugin_backoff(refusals: u32) -> Duration {
     (BETWEEN_REFUSALS * 2_u32.pow(refusals.min(9))).min(LONGEST_WAIT)
 }
 
-/// How a look at the files ended.
+/// The result of one check of the files.
 enum Pass {
     Done,
     /// They changed before a client was made from them.
@@ -258,7 +262,7 @@ enum Pass {
 }
 
 /// Waits until the files are others than those of this digest.
-async fn other_files(reach: &Reach, reads: &mut Reads, digest: [u8; 32]) {
+async fn files_changed(reach: &Reach, reads: &mut Reads, digest: [u8; 32]) {
     loop {
         sleep(INTERVAL).await;
         let read = connect::read(reach, reads).await;

@@ -98,8 +98,8 @@ pub(super) async fn run(exec: &ExecConfig) -> Result<Credential, String> {
     answer.status.ok_or_else(nonsense)
 }
 
-/// A plugin that runs, and every program that it started. All are killed when this is dropped before the
-/// plugin has ended: it took too long, or its kubeconfig changed.
+/// The process group of a plugin that runs. If this is dropped before the plugin has ended, the group is killed:
+/// the plugin took too long, or its kubeconfig changed.
 struct Group(Option<Pid>);
 
 impl Group {

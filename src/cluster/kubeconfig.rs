@@ -33,7 +33,7 @@ pub(super) struct Material {
 /// Files of a pod's service account.
 const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 
-/// The most bytes of a kubeconfig, or of a file that it refers to.
+/// The most bytes of a kubeconfig that is given by its path, or of a file that a kubeconfig refers to.
 const FILE_LIMIT: u64 = 1 << 20;
 
 /// Reads all there is to know about the way. Blocks.
@@ -46,7 +46,7 @@ pub(super) fn read(reach: &Reach) -> Result<Material, String> {
     if reach.in_cluster {
         return service_account();
     }
-    if reach.home
+    if reach.prefer_in_cluster
         && let Ok(account) = service_account()
     {
         return Ok(account);
@@ -72,7 +72,7 @@ pub(super) fn read(reach: &Reach) -> Result<Material, String> {
 }
 
 fn read_from(path: &Path) -> Result<Kubeconfig, String> {
-    // Read here for the error of a missing file, in which kube repeats the path.
+    // Checks type and size of the file, which kube does not, with an error that does not repeat the path.
     blocking::contents(path, FILE_LIMIT).map_err(|error| error.to_string())?;
     Kubeconfig::read_from(path).map_err(|error| first_line(&error))
 }

@@ -1,13 +1,13 @@
-//! Which of several replicas sweeps: the one that holds a Lease in helmreboot's own namespace. If two replicas
-//! sweep for a moment, they look twice and write once: every write is a compare-and-swap.
+//! Leader election: of several replicas, the one that holds a Lease in helmreboot's own namespace sweeps. If two
+//! replicas sweep for a moment, they look twice and write once: every write is a compare-and-swap.
 
 use std::{pin::pin, time::Duration};
 
 use kube::Client;
 use kube_lease_manager::{LeaseManager, LeaseManagerBuilder, LeaseManagerError};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use super::Connection;
+use super::{CALL_TIMEOUT, Connection};
 use crate::{config::clusters::Reach, domain::mask::mask};
 
 /// The Lease's name.
@@ -19,8 +19,8 @@ const DURATION: u64 = 30;
 /// How long before that the holder renews it, in seconds.
 const GRACE: u64 = 10;
 
-/// How long to wait after something went wrong.
-const AGAIN: Duration = Duration::from_secs(10);
+/// The wait after an error.
+const RETRY_INTERVAL: Duration = Duration::from_secs(10);
 
 /// How long the release of the Lease may take; after that it expires.
 const RELEASE_LIMIT: Duration = Duration::from_secs(3);
@@ -28,25 +28,38 @@ const RELEASE_LIMIT: Duration = Duration::from_secs(3);
 /// The most characters of an error in the log.
 const ERROR_LENGTH: usize = 300;
 
-/// The Lease, and the way to the API server that keeps it.
+/// The Lease, and the connection to the API server that keeps it.
 #[derive(Clone)]
 pub struct Lease {
     connection: Connection,
     identity: String,
 }
 
-/// What a campaign waits for while it has a manager.
-enum Event {
-    /// This replica leads from now on, or no longer.
-    Leads(bool),
-    /// The credentials changed.
-    Reconnected,
+/// The end of one wait in the election.
+enum Outcome {
+    /// This replica holds the Lease, or no longer holds it.
+    Holds(bool),
+    /// The client of the Lease was replaced, or became unavailable.
+    ConnectionChanged,
+    /// After a change of the connection, the Lease was not confirmed in time.
+    Unconfirmed,
     Failed(LeaseManagerError),
 }
 
+/// The state of one election.
+#[derive(Default)]
+struct Election {
+    manager: Option<LeaseManager>,
+    leader: bool,
+    /// Until when a leader whose connection changed has to see that it still holds the Lease.
+    confirm_by: Option<Instant>,
+    /// The last error in the log.
+    logged: Option<String>,
+}
+
 impl Lease {
-    /// A Lease in the namespace of the connection's client. `identity` differs for each replica. Requests
-    /// of the client have to end in time.
+    /// A Lease in the namespace of the connection's client, which must have a request timeout. `identity`
+    /// differs for each replica.
     pub fn new(connection: Connection, identity: String) -> Self {
         Self {
             connection,
@@ -54,96 +67,153 @@ impl Lease {
         }
     }
 
-    /// A Lease in the cluster that this process runs in, or else in the one that the environment leads to.
-    pub fn at_home(identity: String) -> Self {
+    /// A Lease in the cluster that this process runs in, or else in the one that `KUBECONFIG` leads to.
+    pub fn from_environment(identity: String) -> Self {
         Self::new(Connection::pending_with_limit(), identity)
     }
 
     /// Keeps the client up to date with its files. `tell` gets each problem, and `None` when it is solved.
     pub async fn keep_connection(self, tell: impl Fn(Option<&str>)) {
-        let home = Reach {
-            home: true,
+        let reach = Reach {
+            prefer_in_cluster: true,
             ..Reach::default()
         };
-        self.connection.maintain(home, tell).await;
+        self.connection.maintain(reach, tell).await;
     }
 
-    /// Campaigns until `resigned`, and then releases the Lease. `tell` gets each change.
-    pub async fn campaign(self, tell: impl Fn(bool), resigned: impl Future<Output = ()>) {
+    /// Takes part in the election until `resigned`, and then releases the Lease. `tell` gets each change: true
+    /// when this replica becomes the leader.
+    pub async fn elect(self, tell: impl Fn(bool), resigned: impl Future<Output = ()>) {
         let mut resigned = pin!(resigned);
-        let mut leads = false;
-        let mut logged = None;
-        let mut manager = None;
+        let mut election = Election::default();
         tokio::select! {
             biased;
             () = &mut resigned => return,
-            () = self.connection.tried() => {}
+            () = self.connection.first_attempt_done() => {}
         }
         loop {
-            let event = tokio::select! {
+            let Election {
+                manager,
+                confirm_by,
+                ..
+            } = &mut election;
+            let outcome = tokio::select! {
                 biased;
                 () = &mut resigned => {
-                    if let Some(manager) = &manager {
+                    if let Some(manager) = manager {
                         let _ = timeout(RELEASE_LIMIT, LeaseManager::release(manager)).await;
                     }
                     return;
                 }
-                () = self.connection.changed() => Event::Reconnected,
-                event = self.next(&mut manager) => event,
+                () = self.connection.changed() => Outcome::ConnectionChanged,
+                outcome = self.next(manager) => outcome,
+                () = due(*confirm_by) => Outcome::Unconfirmed,
             };
-            let problem = match event {
-                Event::Leads(now) => {
-                    if leads != now {
-                        let replica = if now { "this" } else { "another" };
-                        let identity = &self.identity;
-                        tracing::info!(identity, "{replica} replica sweeps from now on");
+            match outcome {
+                Outcome::Holds(holds) => {
+                    election.confirm_by = None;
+                    election.logged = None;
+                    self.set(&mut election, holds, &tell);
+                }
+                Outcome::ConnectionChanged => {
+                    // The next manager reads the Lease again, and only reports that this replica holds it.
+                    election.manager = None;
+                    let until = Instant::now() + CALL_TIMEOUT;
+                    election.confirm_by = election.leader.then_some(until);
+                }
+                Outcome::Unconfirmed => {
+                    election.confirm_by = None;
+                    self.set(&mut election, false, &tell);
+                }
+                Outcome::Failed(error) => {
+                    election.manager = None;
+                    election.confirm_by = None;
+                    self.set(&mut election, false, &tell);
+                    self.log(&mut election, &error);
+                    if is_unauthorized(&error) {
+                        self.connection.refused();
                     }
-                    leads = now;
-                    tell(leads);
-                    logged = None;
-                    continue;
+                    tokio::select! {
+                        biased;
+                        () = &mut resigned => return,
+                        () = self.connection.changed() => {}
+                        () = sleep(RETRY_INTERVAL) => {}
+                    }
                 }
-                // A new manager finds the Lease as this one left it.
-                Event::Reconnected => {
-                    manager = None;
-                    continue;
-                }
-                Event::Failed(error) => self.problem(&error),
-            };
-            manager = None;
-            leads = false;
-            tell(false);
-            if logged.as_ref() != Some(&problem) {
-                tracing::warn!("this replica does not sweep: {problem}");
-                logged = Some(problem);
-            }
-            tokio::select! {
-                biased;
-                () = &mut resigned => return,
-                () = self.connection.changed() => {}
-                () = sleep(AGAIN) => {}
             }
         }
     }
 
-    /// The next change of leadership, through a manager that is made where there is none.
-    async fn next(&self, manager: &mut Option<LeaseManager>) -> Event {
+    /// This replica is the leader, or a standby.
+    fn set(&self, election: &mut Election, leader: bool, tell: &impl Fn(bool)) {
+        tell(leader);
+        if leader == election.leader {
+            return;
+        }
+        election.leader = leader;
+        let (identity, name) = (&self.identity, self.name());
+        if leader {
+            tracing::info!(
+                identity,
+                "this replica is the leader and sweeps: it holds the Lease {name}"
+            );
+        } else {
+            tracing::info!(
+                identity,
+                "this replica is a standby and does not sweep: it no longer holds the Lease {name}"
+            );
+        }
+    }
+
+    /// Logs an error once, until the next success.
+    fn log(&self, election: &mut Election, error: &LeaseManagerError) {
+        let (name, seconds) = (self.name(), RETRY_INTERVAL.as_secs());
+        let text = mask(&error.to_string(), ERROR_LENGTH);
+        let advice = if text.contains("is forbidden") {
+            "; grant create, get and patch on leases.coordination.k8s.io in that namespace, or set leaderElect: false"
+        } else if is_unauthorized(error) {
+            "; renew the token or certificate of the kubeconfig, which is read again"
+        } else {
+            ""
+        };
+        let problem = format!("{text}{advice}");
+        if election.logged.as_ref() != Some(&problem) {
+            tracing::warn!(
+                identity = self.identity,
+                "cannot get or renew the Lease {name}, so this replica does not sweep; alerts are handled, and it is tried again every {seconds} s: {problem}"
+            );
+            election.logged = Some(problem);
+        }
+    }
+
+    /// Namespace and name of the Lease.
+    fn name(&self) -> String {
+        let client = self.connection.client();
+        let namespace = client.map(|client| client.default_namespace().to_owned());
+        namespace.map_or_else(
+            |_| LEASE.to_owned(),
+            |namespace| format!("{namespace}/{LEASE}"),
+        )
+    }
+
+    /// The next change, through a manager that is made where there is none.
+    async fn next(&self, manager: &mut Option<LeaseManager>) -> Outcome {
         let made = match manager {
             Some(manager) => manager,
             None => {
                 let Ok(client) = self.connection.client() else {
-                    // What is wrong is in the log already, and another client is an event of its own.
+                    // The connection logged the problem. The next client is a change of the connection.
                     return std::future::pending().await;
                 };
                 match self.manager(client).await {
                     Ok(made) => manager.insert(made),
-                    Err(error) => return Event::Failed(error),
+                    Err(error) => return Outcome::Failed(error),
                 }
             }
         };
         made.changed()
             .await
-            .map_or_else(Event::Failed, Event::Leads)
+            .map_or_else(Outcome::Failed, Outcome::Holds)
     }
 
     /// A manager that makes the Lease where there is none.
@@ -158,25 +228,21 @@ impl Lease {
             .build()
             .await
     }
+}
 
-    /// What went wrong, and which rights are missing. Credentials that the server refuses are read again.
-    fn problem(&self, error: &LeaseManagerError) -> String {
-        if let LeaseManagerError::KubeError(kube::Error::Api(status)) = error
-            && status.code == 401
-        {
-            self.connection.refused();
-        }
-        let text = mask(&error.to_string(), ERROR_LENGTH);
-        if !text.contains("is forbidden") {
-            return text;
-        }
-        let client = self.connection.client();
-        let namespace = client.map(|client| client.default_namespace().to_owned());
-        let namespace = namespace.unwrap_or_default();
-        format!(
-            "{text}; grant create, get and patch on leases.coordination.k8s.io in namespace {namespace}, or set leaderElect: false"
-        )
+/// Waits until that time; without one, for ever.
+async fn due(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
     }
+}
+
+fn is_unauthorized(error: &LeaseManagerError) -> bool {
+    let LeaseManagerError::KubeError(kube::Error::Api(status)) = error else {
+        return false;
+    };
+    status.code == 401
 }
 
 impl std::fmt::Debug for Lease {

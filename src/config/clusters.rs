@@ -43,8 +43,8 @@ pub struct Reach {
     pub context: Option<String>,
     /// Nothing but the pod's service account.
     pub in_cluster: bool,
-    /// The pod's service account where there is one, whatever else the environment offers.
-    pub home: bool,
+    /// The pod's service account if there is one, otherwise the kubeconfig.
+    pub prefer_in_cluster: bool,
     /// Allow kubeconfigs that run a program to log in.
     pub allow_exec: bool,
     /// Allow kubeconfigs that do not check certificates.

@@ -63,7 +63,7 @@ settings! {
     BURST = "burst", "HELMREBOOT_BURST", Some("storm.burst"), "10", "restarts at once in one cluster after a quiet time";
     IN_FLIGHT = "in-flight", "HELMREBOOT_IN_FLIGHT", Some("storm.inFlight"), "20", "restarts in one cluster whose end has not been seen";
     QUEUE_CAPACITY = "queue-capacity", "HELMREBOOT_QUEUE_CAPACITY", Some("queueCapacity"), "4096", "releases that may wait for their first look, for each cluster; more are answered 503";
-    MAX_CONNECTIONS = "max-connections", "HELMREBOOT_MAX_CONNECTIONS", Some("maxConnections"), "1024", "connections that may be open at the webhook, fewer where the process may open too few files; beyond that the oldest one without a signed alert is closed for the new one";
+    MAX_CONNECTIONS = "max-connections", "HELMREBOOT_MAX_CONNECTIONS", Some("maxConnections"), "1024", "connections that may be open at the webhook, fewer if the limit of open files is too low; beyond that, the oldest connection that has not brought a signed alert is closed for the new one";
     MAX_EVENT_AGE = "max-event-age", "HELMREBOOT_MAX_EVENT_AGE", Some("maxEventAge"), "15m", "the oldest event that is taken";
     MAX_EVENT_AHEAD = "max-event-ahead", "HELMREBOOT_MAX_EVENT_AHEAD", Some("maxEventAhead"), "5m", "how far an event's clock may be ahead";
     LEADER_ELECT = "leader-elect", "LEADER_ELECT", Some("leaderElect"), "false", "of several replicas, one sweeps; all take alerts and act on them, and none acts twice";

@@ -11,7 +11,7 @@ use super::{
 };
 
 mod state;
-use state::{Before, CHURN, Read, State};
+use state::{Before, CHURN_WINDOW, Read, State};
 pub use state::{time_of, token_of};
 
 /// For people: time of the last restart.
@@ -66,8 +66,8 @@ pub struct Standing {
     /// Restarts since the last success or renewal, whatever the configuration: the wait between two
     /// grows with these.
     pub total: u32,
-    /// Configurations that were restarted at most [`CHURN`] before the last restart, of the last four.
-    pub configurations: u32,
+    /// Configurations that were restarted at most [`CHURN_WINDOW`] before the last restart, of the last four.
+    pub recent_configurations: u32,
     /// Restarts since the first of the last four configurations.
     pub since_first: u32,
     /// The last restart: when, and its token.
@@ -122,7 +122,7 @@ pub fn standing(release: &Release) -> Standing {
     Standing {
         attempts,
         total: state.total,
-        configurations: state.configurations(),
+        recent_configurations: state.recent_configurations(),
         since_first: state.since_first(),
         last,
         gave_up: attempts > 0 && release.annotation(GAVE_UP).is_some(),
@@ -137,11 +137,14 @@ pub fn standing(release: &Release) -> Standing {
 
 /// As [`standing`], under a limit below four too: where as many configurations as it allows restarts were
 /// restarted within a day, a new one shares their budget.
-pub fn standing_under(release: &Release, limit: u32, now: Timestamp) -> Standing {
+pub fn standing_with_limit(release: &Release, limit: u32, now: Timestamp) -> Standing {
     let mut standing = standing(release);
-    let lately = |(last, _): &(Timestamp, String)| now.duration_since(*last) < CHURN;
+    let lately = |(last, _): &(Timestamp, String)| now.duration_since(*last) < CHURN_WINDOW;
     let is_new = standing.attempts == 0 && standing.total > 0;
-    if is_new && standing.configurations >= limit && standing.last.as_ref().is_some_and(lately) {
+    if is_new
+        && standing.recent_configurations >= limit
+        && standing.last.as_ref().is_some_and(lately)
+    {
         standing.attempts = standing.since_first;
         standing.gave_up = release.annotation(GAVE_UP).is_some();
     }

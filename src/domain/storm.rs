@@ -15,6 +15,7 @@ use super::{
 };
 
 mod breaker;
+mod inspect;
 mod kinds;
 mod rate;
 mod slots;
@@ -58,8 +59,8 @@ pub struct Storm {
 struct Flight {
     since: Timestamp,
     cause: Fingerprint,
-    /// It took its share of the rate here, and is not known to be written.
-    charged: bool,
+    /// Its share of the rate was taken here, and the write is not confirmed yet.
+    refundable: bool,
 }
 
 /// How long a restart without an end takes up a slot: longer than almost all of Helm's timeouts.
@@ -171,12 +172,18 @@ impl Storm {
         self.start(release, cause, now, false);
     }
 
-    fn start(&mut self, release: &ReleaseRef, cause: &Fingerprint, now: Timestamp, charged: bool) {
+    fn start(
+        &mut self,
+        release: &ReleaseRef,
+        cause: &Fingerprint,
+        now: Timestamp,
+        refundable: bool,
+    ) {
         self.slots.leave(release);
         let flight = Flight {
             since: now,
             cause: cause.clone(),
-            charged,
+            refundable,
         };
         self.flying.insert(release.clone(), flight);
     }
@@ -200,7 +207,7 @@ impl Storm {
         if self
             .flying
             .get(release)
-            .is_some_and(|flight| flight.charged)
+            .is_some_and(|flight| flight.refundable)
         {
             self.rate.refund(self.caps.rate);
         }
@@ -208,9 +215,9 @@ impl Storm {
     }
 
     /// A restart that was admitted was written: its share of the rate is not given back any more.
-    pub fn written(&mut self, release: &ReleaseRef) {
+    pub fn confirm_written(&mut self, release: &ReleaseRef) {
         if let Some(flight) = self.flying.get_mut(release) {
-            flight.charged = false;
+            flight.refundable = false;
         }
     }
 
@@ -263,34 +270,6 @@ impl Storm {
         self.settle(&cause, now)
     }
 
-    /// Breakers that hold restarts back.
-    pub fn open(&mut self, now: Timestamp) -> usize {
-        self.swept = None;
-        self.forget_the_old(now);
-        let breakers = self.breakers.values();
-        breakers.filter(|breaker| breaker.is_open()).count()
-    }
-
-    /// Restarts whose end has not been seen.
-    pub fn in_flight(&self) -> usize {
-        self.flying.len()
-    }
-
-    /// Releases whose restart runs, in order.
-    pub fn flying(&self) -> impl Iterator<Item = &ReleaseRef> {
-        self.flying.keys()
-    }
-
-    /// A release that waits for a slot although one is free and its breaker would let it through: there
-    /// must never be one.
-    pub fn unserved(&self, now: Timestamp) -> Option<&ReleaseRef> {
-        if self.free() == 0 {
-            return None;
-        }
-        self.slots
-            .next(|release, cause| self.lets(release, cause, now))
-    }
-
     /// After a change of one cause: its breaker names the next probe, and free slots go to those that can
     /// take them.
     fn settle(&mut self, cause: &Fingerprint, now: Timestamp) -> Vec<Wake> {
@@ -329,7 +308,7 @@ impl Storm {
         wakes
     }
 
-    /// Releases that a slot is kept for, to be woken once more: a panic may have lost the first time.
+    /// Releases that a slot is kept for. They are woken again after a panic, which may have lost the first wake.
     pub fn offers(&self, now: Timestamp) -> Vec<Wake> {
         let offered = self.slots.all_offered().map(|release| Wake {
             release: release.clone(),

@@ -31,13 +31,13 @@ pub struct Files {
 #[derive(Clone)]
 pub struct Tls {
     files: Files,
-    read: Read,
+    read: Contents,
     served: RustlsConfig,
 }
 
-/// The contents of both files. Does not print.
+/// The contents of both files. Has no Debug: it holds the key.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Read(Vec<u8>, Vec<u8>);
+pub struct Contents(Vec<u8>, Vec<u8>);
 
 impl Tls {
     /// Reads both files.
@@ -59,17 +59,17 @@ impl Tls {
         self.served.clone()
     }
 
-    /// Reads both files. Blocks when it is called.
-    pub fn reader(&self) -> impl FnOnce() -> Result<Read, String> + Send + use<> {
+    /// Returns a function that reads both files. That function blocks.
+    pub fn reader(&self) -> impl FnOnce() -> Result<Contents, String> + Send + use<> {
         let files = self.files.clone();
         move || read(&files)
     }
 
-    /// Serves with what was read; whether that is a change. Connections that exist keep their certificate.
+    /// Serves with these contents. Returns true if they changed. Connections that exist keep their certificate.
     ///
     /// # Errors
     /// As for [`Self::new`]; the earlier certificate stays in use.
-    pub fn renew(&mut self, read: Read) -> Result<bool, String> {
+    pub fn renew(&mut self, read: Contents) -> Result<bool, String> {
         if read == self.read {
             return Ok(false);
         }
@@ -85,7 +85,7 @@ impl fmt::Debug for Tls {
     }
 }
 
-fn read(files: &Files) -> Result<Read, String> {
+fn read(files: &Files) -> Result<Contents, String> {
     let read = |path: &Path| {
         blocking::contents(path, FILE_LIMIT).map_err(|error| {
             format!(
@@ -94,10 +94,13 @@ fn read(files: &Files) -> Result<Read, String> {
             )
         })
     };
-    Ok(Read(read(&files.certificate)?, read(&files.key)?))
+    Ok(Contents(read(&files.certificate)?, read(&files.key)?))
 }
 
-fn server(files: &Files, Read(certificate, key): &Read) -> Result<Arc<ServerConfig>, String> {
+fn server(
+    files: &Files,
+    Contents(certificate, key): &Contents,
+) -> Result<Arc<ServerConfig>, String> {
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(certificate).collect();
     let chain = chain
         .ok()

@@ -74,7 +74,7 @@ impl Sweep {
             Watch::Expired => return Ok(false),
         };
         self.looked();
-        // What a person had to correct is corrected; the same again is news.
+        // The watch works again. The same error after this is reported again.
         self.said = None;
         while let Some(change) = changes.next().await? {
             match change {

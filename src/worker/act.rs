@@ -231,7 +231,7 @@ impl Worker {
         let name = pending.failure.release.clone();
         match self.cluster.annotate(&name, release, &tried.changes).await {
             Ok(()) => {
-                self.storm.lock().written(&name);
+                self.storm.lock().confirm_written(&name);
                 self.restarted(pending, release, policy, tried);
             }
             Err(error) => {
@@ -257,7 +257,7 @@ impl Worker {
             ..
         } = *view;
         let name = &pending.failure.release;
-        let standing = ledger::standing_under(release, policy.limit, now);
+        let standing = ledger::standing_with_limit(release, policy.limit, now);
         if standing.attempts == 0 {
             return Ok(false);
         }

@@ -55,7 +55,7 @@ impl Worker {
             let now = self.shared.clock.now();
             let cause = self.cause(release);
             let name = &pending.failure.release;
-            // A further token for a restart that was let through costs nothing more.
+            // A further token for an admitted restart takes a slot, and nothing of the rate.
             if tried.order.sends > 1 {
                 self.storm.lock().fly(name, &cause, now);
             } else {

@@ -253,6 +253,13 @@ impl Running {
         }
     }
 
+    /// All lines so far with all these parts.
+    pub(crate) fn said(&mut self, parts: &[&str]) -> Vec<&String> {
+        self.said.extend(self.lines.try_iter());
+        let has_all = |line: &&String| parts.iter().all(|part| line.contains(part));
+        self.said.iter().filter(has_all).collect()
+    }
+
     pub(crate) fn address(&mut self, listener: &str) -> SocketAddr {
         let line = self.wait_for(&["\"listener\"", listener]);
         line["address"]
@@ -268,7 +275,7 @@ impl Running {
         folder.map_or(0, Iterator::count)
     }
 
-    pub(crate) fn signal(&self, name: &str) {
+    fn signal(&self, name: &str) {
         let status = Command::new("kill")
             .args([name, &self.child.id().to_string()])
             .status();
@@ -276,7 +283,7 @@ impl Running {
     }
 
     /// Waits for the end: exit code and how long it took.
-    pub(crate) fn end(mut self) -> (Option<i32>, Duration, Vec<String>) {
+    fn end(mut self) -> (Option<i32>, Duration, Vec<String>) {
         let start = Instant::now();
         while start.elapsed() < Duration::from_secs(20) {
             if let Some(status) = self.child.try_wait().expect("a status") {

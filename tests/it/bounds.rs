@@ -66,7 +66,7 @@ async fn however_often_the_configuration_flips_the_waits_grow_and_the_limit_hold
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_small_limit_holds_for_ever_new_configurations_too() {
+async fn a_limit_below_four_bounds_configurations_that_keep_changing_too() {
     for limit in 1..4 {
         let mut options = Options::default();
         options.policies.base.limit = limit;
@@ -80,7 +80,7 @@ async fn a_small_limit_holds_for_ever_new_configurations_too() {
         let times = restarts(&app);
         assert_eq!(times.len(), limit as usize, "limit {limit}: {times:?}");
         assert_eq!(app.why(&release), "budget-spent");
-        // A day later, a new configuration is one again.
+        // After a day, a new configuration has a budget of its own again.
         pass(24 * 60 * 60).await;
         flip(&app, &release, (1, 61), |_| "sha256:a day later".into()).await;
         pass(600).await;

@@ -377,7 +377,8 @@ async fn proxies_of_a_kubeconfig_are_used() {
     }
 }
 
-/// Silent connections to a webhook keep no alert and no probe out, and take no more descriptors than this.
+/// Alerts and probes are answered during a flood of silent connections, and fewer descriptors than `most` are
+/// open.
 async fn withstands_a_flood(program: &mut Running, most: usize) {
     let (webhook, probes) = (program.address("webhook"), program.address("probes"));
     let mut silent = Vec::new();

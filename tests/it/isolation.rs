@@ -112,7 +112,7 @@ async fn a_request_that_panics_is_answered_500_and_the_next_is_taken() {
     assert_eq!(app.writes().len(), 1);
 }
 
-/// Wherever in a look the panic is.
+/// Reads of the clock in the looks that follow; each panics once.
 const READS: std::ops::Range<u32> = 0..12;
 
 #[tokio::test(start_paused = true)]

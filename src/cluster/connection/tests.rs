@@ -58,7 +58,7 @@ async fn pass(seconds: u64) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_file_that_is_missing_for_a_moment_costs_nothing_and_for_longer_is_told_once() {
+async fn a_missing_kubeconfig_is_tolerated_for_a_moment_and_then_reported_once() {
     let kept = Kept::new("missing");
     pass(1).await;
     assert_eq!(kept.told(), [None]);
@@ -101,7 +101,7 @@ async fn a_file_that_is_half_written_leaves_the_client_as_it_was() {
 
 #[test]
 fn a_plugin_whose_credential_is_refused_is_run_less_and_less_often() {
-    let seconds = |refusals| between_runs(refusals).as_secs();
+    let seconds = |refusals| plugin_backoff(refusals).as_secs();
     assert_eq!([0, 1, 2, 3].map(seconds), [1, 2, 4, 8]);
     assert_eq!([9, 10, u32::MAX].map(seconds), [300, 300, 300]);
 }

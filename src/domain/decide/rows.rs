@@ -292,7 +292,7 @@ fn swallowed(case: &Case<'_>, release: &Release) -> Option<Decision> {
 
 fn budget_spent(case: &Case<'_>, release: &Release) -> Option<Decision> {
     let policy = case.policy;
-    let standing = ledger::standing_under(release, policy.limit, case.now);
+    let standing = ledger::standing_with_limit(release, policy.limit, case.now);
     if standing.attempts < policy.limit {
         return None;
     }
@@ -369,7 +369,7 @@ fn stalled_action(case: &Case<'_>) -> Action {
 }
 
 fn first_token(action: Action, case: &Case<'_>, release: &Release, why: Why) -> Decision {
-    let standing = ledger::standing_under(release, case.policy.limit, case.now);
+    let standing = ledger::standing_with_limit(release, case.policy.limit, case.now);
     let attempt = standing.attempts.saturating_add(1);
     Decision::Restart {
         order: Order {

@@ -15,9 +15,9 @@ const VERSION: u32 = 1;
 /// Config keys that keep their counts.
 const REMEMBERED_KEYS: usize = 4;
 
-/// As many new config keys as are remembered, within this many seconds and without a success, renew the
-/// count no further: a configuration that never stops changing must not be restarted without end.
-pub(super) const CHURN: SignedDuration = SignedDuration::from_hours(24);
+/// As many new config keys as are remembered, within this time and without a success, renew the count no
+/// further: a configuration that never stops changing must not be restarted without end.
+pub(super) const CHURN_WINDOW: SignedDuration = SignedDuration::from_hours(24);
 
 /// The state as it is written.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -128,7 +128,7 @@ impl State {
             (Some(at), _) => since(at),
             (None, [oldest, .., newest])
                 if self.keys.len() >= REMEMBERED_KEYS
-                    && newest.at.saturating_sub(oldest.at) < CHURN.as_secs() =>
+                    && newest.at.saturating_sub(oldest.at) < CHURN_WINDOW.as_secs() =>
             {
                 since(0)
             }
@@ -137,10 +137,10 @@ impl State {
         base.unwrap_or(self.total)
     }
 
-    /// Remembered configurations that were restarted at most [`CHURN`] before the last restart.
-    pub(super) fn configurations(&self) -> u32 {
+    /// Remembered configurations that were restarted at most [`CHURN_WINDOW`] before the last restart.
+    pub(super) fn recent_configurations(&self) -> u32 {
         let last = self.keys.last().map_or(0, |key| key.at);
-        let lately = |key: &&Key| last.saturating_sub(key.at) < CHURN.as_secs();
+        let lately = |key: &&Key| last.saturating_sub(key.at) < CHURN_WINDOW.as_secs();
         u32::try_from(self.keys.iter().filter(lately).count()).unwrap_or(u32::MAX)
     }
 
@@ -166,7 +166,7 @@ impl State {
         news
     }
 
-    /// Charges one more restart to a configuration, for which it is the restart of that number, from 1.
+    /// Records a restart of a configuration. `attempt` is its number for that configuration, from 1.
     pub(super) fn charge(&mut self, key: &ConfigKey, attempt: u32, now: Timestamp) {
         let (key, at) = (key.id(), now.as_second());
         let base = self.total.saturating_add(1).saturating_sub(attempt);

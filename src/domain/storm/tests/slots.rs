@@ -146,7 +146,7 @@ fn only_a_restart_that_was_not_written_gives_back_its_share_of_the_rate() {
         let mut storm = Storm::new(Caps { rate, ..caps() });
         assert!(ask(&mut storm, 0, &other(0), 0).0);
         if written {
-            storm.written(&name(0));
+            storm.confirm_written(&name(0));
         }
         // A panic, for example.
         storm.refund(&name(0), at(0));
