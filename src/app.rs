@@ -19,7 +19,7 @@ use tokio::{
 use crate::{
     blocking::BlockingRead,
     clock::Clock,
-    cluster::{Cluster, Connection, PageMemory, lease::Lease},
+    cluster::{AnswerMemory, Cluster, Connection, lease::Lease},
     config::{SweepMode, clusters::ClusterConfig},
     domain::{journal::Journal, signature::Keys, storm::StormControl},
     metrics::Metrics,
@@ -111,7 +111,7 @@ impl App {
             salt,
             pace: Arc::new(pace),
         };
-        let memory = PageMemory::default();
+        let memory = AnswerMemory::default();
         let (mut members, mut workers) = (Vec::new(), Vec::new());
         let (mut sweeps, mut clusters) = (Vec::new(), Vec::new());
         for Entrance {

@@ -38,9 +38,9 @@ mod list;
 mod proxy;
 pub mod tls;
 mod watch;
-use answer::ANSWER_LIMIT;
-pub use answer::PageMemory;
-pub use connection::Connection;
+pub use answer::AnswerMemory;
+use answer::{ANSWER_LIMIT, UNCOUNTED};
+pub use connection::{Connection, Moves};
 pub use error::Error;
 use error::{Failed, refused};
 pub use list::{Item, Unreadable};
@@ -66,16 +66,16 @@ pub struct Cluster {
     version: Arc<Mutex<Option<&'static str>>>,
     /// Releases in one page of the last list that came through.
     page_size: Arc<AtomicU32>,
-    memory: PageMemory,
+    memory: AnswerMemory,
     metrics: Metrics,
 }
 
 impl Cluster {
-    /// A cluster, the way to it, and the memory that it shares with others for the pages of lists.
+    /// A cluster, the way to it, and the memory that it shares with others for answers.
     pub fn new(
         name: Arc<str>,
         connection: Connection,
-        memory: PageMemory,
+        memory: AnswerMemory,
         metrics: Metrics,
     ) -> Self {
         Self {
@@ -91,6 +91,11 @@ impl Cluster {
     /// Waits until there is another way to the API server than the one of the moment.
     pub async fn reconnected(&self) {
         self.connection.changed().await;
+    }
+
+    /// Changes of the API server from now on: nothing that was read from the one before goes on.
+    pub fn moves(&self) -> Moves {
+        self.connection.moves()
     }
 
     /// The live release, and the API server's time of day.
@@ -230,11 +235,15 @@ impl Cluster {
         let status = response.status();
         let at = date(response.headers());
         // A page is large: its body gets a timeout of its own, and memory that all clusters share.
-        let (mut share, limit) = match verb {
-            Verb::List => (Some(self.memory.share()), CALL_TIMEOUT),
-            _ => (None, CALL_TIMEOUT.saturating_sub(begun.elapsed())),
+        let (pool, uncounted, limit) = match verb {
+            Verb::List => (&self.memory.lists, 0, CALL_TIMEOUT),
+            _ => {
+                let left = CALL_TIMEOUT.saturating_sub(begun.elapsed());
+                (&self.memory.objects, UNCOUNTED, left)
+            }
         };
-        let bytes = answer::read(response.into_body(), limit, share.as_mut()).await?;
+        let mut share = pool.share();
+        let bytes = answer::read(response.into_body(), limit, (&mut share, uncounted)).await?;
         if !status.is_success() {
             return Err(refused(status.as_u16(), &bytes));
         }

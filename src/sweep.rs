@@ -134,21 +134,19 @@ impl Sweep {
 
     /// One look or one watch, and the wait behind it.
     async fn turn(&mut self) {
-        let pause = match self.mode {
+        let mut moves = self.cluster.moves();
+        let result = match self.mode {
             SweepMode::Off => return std::future::pending().await,
-            SweepMode::Every(interval) => match self.list().await {
-                Ok(_) => interval,
-                Err(error) => self.trouble(&error),
-            },
-            SweepMode::Watch => {
-                let error = self.watch().await;
-                self.trouble(&error)
-            }
+            SweepMode::Every(interval) => self.list().await.map(|_| interval),
+            SweepMode::Watch => Err(self.watch().await),
         };
-        // Another kubeconfig ends the wait.
+        let failed = result.is_err();
+        let pause = result.unwrap_or_else(|error| self.trouble(&error));
+        // Another API server ends the wait, and after an error other credentials do.
         tokio::select! {
             biased;
-            () = self.cluster.reconnected() => {}
+            () = moves.next() => {}
+            () = self.cluster.reconnected(), if failed => {}
             () = sleep(pause) => {}
         }
     }

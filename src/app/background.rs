@@ -13,7 +13,10 @@ use tokio::{
 
 use crate::{
     blocking::BlockingRead,
-    cluster::{Connection, lease::Lease},
+    cluster::{
+        Connection,
+        lease::{Lease, RELEASE_LIMIT},
+    },
     config::{clusters::ClusterConfig, keys::shared},
     domain::signature::Keys,
     isolation::{self, Part},
@@ -154,15 +157,26 @@ pub(super) async fn run_election(
     resigned: watch::Receiver<bool>,
     metrics: Metrics,
 ) {
+    let mut stopping = resigned.clone();
+    let stopped = async {
+        let _ = stopping.wait_for(|resigned| *resigned).await;
+        // The Lease expires by itself.
+        tokio::time::sleep(RELEASE_LIMIT).await;
+    };
     let task = "leader election";
-    isolation::supervised(Part::Background, task, &metrics, RESTART_PAUSE, || {
+    let election = isolation::supervised(Part::Background, task, &metrics, RESTART_PAUSE, || {
         // After a panic this replica is a standby until the election says otherwise.
         leads.set(false);
         let (leads, mut resigned) = (leads.clone(), resigned.clone());
         let resigned = async move { drop(resigned.wait_for(|resigned| *resigned).await) };
         lease.clone().elect(move |now| leads.set(now), resigned)
-    })
-    .await;
+    });
+    // A panic while the Lease is released does not delay the end.
+    tokio::select! {
+        biased;
+        () = election => {}
+        () = stopped => {}
+    }
 }
 
 /// Keeps one cluster's keys and the way to it as its files are.

@@ -42,6 +42,9 @@ pub fn raise_limit() -> u64 {
     }
 }
 
+/// Below this limit, a flood of connections can keep probes from being answered.
+pub const FEW: u64 = RESERVED + 2 * MIN_CONNECTIONS;
+
 /// How many connections the webhook may have open, of those that are configured, so that descriptors are left
 /// for the clusters and the other ports.
 pub fn webhook_connections(configured: usize, limit: u64, clusters: usize) -> usize {

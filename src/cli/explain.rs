@@ -14,7 +14,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{choose, serve::Misconfigured, usage};
 use crate::{
-    cluster::{Cluster, Connection, Error, PageMemory, connect::connect},
+    cluster::{AnswerMemory, Cluster, Connection, Error, connect::connect},
     config::{Config, Flags, clusters::ClusterConfig},
     domain::{
         alert::{ReleaseRef, is_dns_name},
@@ -161,7 +161,7 @@ async fn observe(
     let observed = Cluster::new(
         Arc::clone(&cluster.name),
         connection,
-        PageMemory::default(),
+        AnswerMemory::default(),
         Metrics::default(),
     );
     match observed.observe(&release).await {

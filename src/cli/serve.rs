@@ -101,6 +101,12 @@ fn max_connections(config: &Config) -> usize {
     let limit = descriptors::raise_limit();
     let configured = config.max_connections;
     let allowed = descriptors::webhook_connections(configured, limit, config.clusters.len());
+    if limit < descriptors::FEW {
+        let few = descriptors::FEW;
+        tracing::warn!(
+            "this process may open only {limit} files, so a flood of connections can keep probes from being answered; raise the hard limit of open files to {few} or more"
+        );
+    }
     if allowed < configured {
         tracing::warn!(
             "the webhook takes {allowed} connections at a time, not {configured} (maxConnections), because this process may open only {limit} files; raise the hard limit of open files (of the container runtime, LimitNOFILE of systemd, or ulimit -Hn), or lower maxConnections"

@@ -18,34 +18,50 @@ use crate::domain::mask::mask;
 pub(super) const ANSWER_LIMIT: usize = 4 << 20;
 
 /// Bytes of list pages that are held at a time, for all clusters together.
-const PAGE_MEMORY: usize = 16 << 20;
+const LISTS: usize = 16 << 20;
 
-/// Memory for the pages of lists.
+/// The same for single objects: answers to get and patch, and events of a watch.
+const OBJECTS: usize = 8 << 20;
+
+/// So many bytes of a single object are not counted: almost no object is larger.
+pub(super) const UNCOUNTED: usize = 64 << 10;
+
+/// The memory that all clusters share for answers.
+#[derive(Clone, Debug)]
+pub struct AnswerMemory {
+    pub(super) lists: Pool,
+    pub(super) objects: Pool,
+}
+
+impl Default for AnswerMemory {
+    fn default() -> Self {
+        Self {
+            lists: Pool::of(LISTS),
+            objects: Pool::of(OBJECTS),
+        }
+    }
+}
+
+/// Memory for one kind of answers.
 ///
-/// Each part of a page takes its share as it arrives, so that a server that sends slowly holds little of it.
-/// Where all is taken, one page at a time may exceed the limit: otherwise pages that are incomplete could wait
-/// for each other. So at most [`PAGE_MEMORY`] and one answer are reserved. The frame of an answer that waits for
+/// Each part of an answer takes its share as it arrives, so that a server that sends slowly holds little of it.
+/// Where all is taken, one answer at a time may exceed the limit: otherwise answers that are incomplete could
+/// wait for each other. So at most the limit and one answer are reserved. The frame of an answer that waits for
 /// its share does not count.
 #[derive(Clone, Debug)]
-pub struct PageMemory {
+pub(super) struct Pool {
     shared: Arc<Semaphore>,
     overflow: Arc<Semaphore>,
 }
 
-/// What one page takes, until it is dropped.
+/// What one answer takes, until it is dropped.
 pub(super) struct Share {
-    memory: PageMemory,
+    memory: Pool,
     taken: Option<OwnedSemaphorePermit>,
     overflow: Option<OwnedSemaphorePermit>,
 }
 
-impl Default for PageMemory {
-    fn default() -> Self {
-        Self::of(PAGE_MEMORY)
-    }
-}
-
-impl PageMemory {
+impl Pool {
     fn of(bytes: usize) -> Self {
         Self {
             shared: Arc::new(Semaphore::new(bytes)),
@@ -53,7 +69,7 @@ impl PageMemory {
         }
     }
 
-    /// A page of which nothing has arrived.
+    /// For an answer of which nothing has arrived.
     pub(super) fn share(&self) -> Share {
         Share {
             memory: self.clone(),
@@ -64,8 +80,8 @@ impl PageMemory {
 }
 
 impl Share {
-    /// Reserves so many bytes more. Waits until they are free, or until this page may exceed the limit.
-    async fn take(&mut self, bytes: usize) {
+    /// Reserves so many bytes more. Waits until they are free, or until this answer may exceed the limit.
+    pub(super) async fn take(&mut self, bytes: usize) {
         if self.overflow.is_some() {
             return;
         }
@@ -91,9 +107,9 @@ impl Share {
 pub(super) async fn read(
     mut body: Body,
     limit: Duration,
-    share: Option<&mut Share>,
+    (share, uncounted): (&mut Share, usize),
 ) -> Result<Vec<u8>, Error> {
-    let (mut bytes, mut left, mut share) = (Vec::new(), limit, share);
+    let (mut bytes, mut left) = (Vec::new(), limit);
     loop {
         let begun = Instant::now();
         let frame = match timeout(left, body.frame()).await {
@@ -111,10 +127,10 @@ pub(super) async fn read(
         if bytes.len() + data.len() > ANSWER_LIMIT {
             return Err(Error::TooLarge(ANSWER_LIMIT));
         }
-        if let Some(share) = &mut share {
+        bytes.extend_from_slice(&data);
+        if bytes.len() > uncounted {
             share.take(data.len()).await;
         }
-        bytes.extend_from_slice(&data);
     }
 }
 
@@ -126,7 +142,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn pages_that_are_incomplete_do_not_wait_for_each_other() {
-        let memory = PageMemory::of(100);
+        let memory = Pool::of(100);
         let (mut first, mut second) = (memory.share(), memory.share());
         first.take(60).await;
         second.take(40).await;
@@ -139,7 +155,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_page_that_is_dropped_gives_all_of_its_memory_back() {
-        let memory = PageMemory::of(100);
+        let memory = Pool::of(100);
         for _ in 0..10 {
             let mut page = memory.share();
             page.take(50).await;

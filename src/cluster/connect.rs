@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri, header};
+use http_body_util::Limited;
 use hyper_rustls::{FixedServerNameResolver, HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
     client::{
@@ -30,11 +31,14 @@ use tower::{
     timeout::TimeoutLayer,
     util::{MapErrLayer, MapRequestLayer},
 };
-use tower_http::decompression::DecompressionLayer;
+use tower_http::{
+    decompression::DecompressionLayer, map_response_body::MapResponseBodyLayer,
+    timeout::ResponseBodyTimeoutLayer,
+};
 
 use super::{
-    CALL_TIMEOUT, exec,
-    kubeconfig::{self, Material},
+    ANSWER_LIMIT, CALL_TIMEOUT, exec,
+    kubeconfig::{self, Digest, Material},
     proxy, tls,
 };
 use crate::{blocking::BlockingRead, config::clusters::Reach};
@@ -45,10 +49,15 @@ const USER_AGENT: &str = concat!("helmreboot/", env!("CARGO_PKG_VERSION"));
 /// The most that a connection reads at once. Headers of API servers have a few KiB.
 const READ_BUFFER: usize = 64 * 1024;
 
-/// A client, and how long its credential holds, where that is known.
+/// A client, and what it was made from.
 pub(super) struct Connected {
     pub(super) client: Client,
+    /// How long its credential holds, where that is known.
     pub(super) expires: Option<Timestamp>,
+    /// Changes with the server and with the credential, which may be a plugin's.
+    pub(super) digest: Digest,
+    /// Changes with the server.
+    pub(super) server: Digest,
 }
 
 /// A client for the API server that `reach` leads to.
@@ -69,7 +78,8 @@ pub(super) async fn read(reach: &Reach, reads: &mut Reads) -> Result<Material, S
     reads.read(move || kubeconfig::read(&reach)).await?
 }
 
-/// A client that uses `material`. `limit` is the longest time one request may take.
+/// A client that uses `material`. `limit` is how long the headers of an answer may take, and each part of its
+/// body; with it, the size of an answer is limited too.
 pub(super) async fn client(
     mut material: Material,
     limit: Option<Duration>,
@@ -84,6 +94,8 @@ pub(super) async fn client(
             .map(|(certificate, key)| (certificate.into_bytes(), key.into_bytes()))
             .or(material.identity);
     }
+    let material = material.sealed();
+    let digests = (material.digest, material.server_digest());
     let server: Uri = material
         .server
         .parse()
@@ -111,7 +123,12 @@ pub(super) async fn client(
         None => way.through(http),
         Some(proxy) => way.through_proxy(http, &proxy)?,
     };
-    Ok(Connected { client, expires })
+    Ok(Connected {
+        client,
+        expires,
+        digest: digests.0,
+        server: digests.1,
+    })
 }
 
 fn tls_config(material: &Material, server: &Uri) -> Result<ClientConfig, String> {
@@ -245,14 +262,24 @@ impl Way {
             request
         };
         let service = ServiceBuilder::new()
-            .option_layer(self.limit.map(TimeoutLayer::new))
             .layer(MapErrLayer::new(tower::BoxError::from))
             .layer(BaseUriLayer::new(self.server))
             .layer(MapRequestLayer::new(dress))
             // Answers come compressed where that is asked for, and from some proxies where it is not.
             .layer(DecompressionLayer::new())
             .service(client);
-        Client::new(service, self.namespace)
+        let Some(limit) = self.limit else {
+            return Client::new(service, self.namespace);
+        };
+        let bounded = ServiceBuilder::new()
+            .layer(TimeoutLayer::new(limit))
+            .layer(MapErrLayer::new(tower::BoxError::from))
+            .layer(ResponseBodyTimeoutLayer::new(limit))
+            .layer(MapResponseBodyLayer::new(|body| {
+                Limited::new(body, ANSWER_LIMIT)
+            }))
+            .service(service);
+        Client::new(bounded, self.namespace)
     }
 }
 
@@ -265,4 +292,38 @@ fn with_port(address: &Uri, port: u16) -> Result<Uri, String> {
     format!("{scheme}://{host}:{port}")
         .parse()
         .map_err(|_| "its proxy is no address; write it as socks5://host:port".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+    };
+
+    use super::*;
+
+    /// In real time, over a socket.
+    #[tokio::test]
+    async fn with_a_limit_a_body_that_does_not_come_is_an_error() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let server = format!("http://{}", listener.local_addr().expect("an address"));
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.expect("a connection");
+            let _ = stream.read(&mut [0; 1024]).await;
+            let head = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{";
+            stream.write_all(head).await.expect("written");
+            std::future::pending::<()>().await;
+        });
+        let material = Material::new(server, "default".into());
+        let limit = Some(Duration::from_millis(50));
+        let connected = client(material, limit).await;
+        let client = connected
+            .unwrap_or_else(|problem| panic!("{problem}"))
+            .client;
+        let request = http::Request::get("/").body(Vec::new()).expect("a request");
+        let answer = client.request_text(request);
+        let answer = tokio::time::timeout(Duration::from_secs(10), answer).await;
+        answer.expect("in time").expect_err("no body");
+    }
 }

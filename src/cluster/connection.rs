@@ -13,6 +13,7 @@ use tokio::{
 use super::{
     CALL_TIMEOUT, Error,
     connect::{self, Connected, Reads},
+    kubeconfig::Digest,
 };
 use crate::{config::clusters::Reach, metrics::Health};
 
@@ -38,11 +39,13 @@ pub struct Connection(Arc<Inner>);
 
 struct Inner {
     state: watch::Sender<State>,
+    /// The API server of the last client; the first one is no change.
+    server: watch::Sender<Option<Digest>>,
     refused: Notify,
     health: Arc<Health>,
     /// The client was handed in, and no files lead to another one.
     fixed: bool,
-    /// The longest time that one request of the client may take.
+    /// How long the headers of an answer may take, and each part of its body; without it, callers limit that.
     limit: Option<Duration>,
 }
 
@@ -76,6 +79,7 @@ impl Connection {
     fn new(state: State, health: Arc<Health>, fixed: bool, limit: Option<Duration>) -> Self {
         Self(Arc::new(Inner {
             state: watch::Sender::new(state),
+            server: watch::Sender::new(None),
             refused: Notify::new(),
             health,
             fixed,
@@ -115,6 +119,11 @@ impl Connection {
         let _ = self.0.state.subscribe().changed().await;
     }
 
+    /// Changes of the API server from now on.
+    pub fn moves(&self) -> Moves {
+        Moves(self.0.server.subscribe())
+    }
+
     /// Makes the client, and makes it anew whenever what it rests on changes. Tells of each change: the
     /// problem, or none.
     pub async fn maintain(self, reach: Reach, tell: impl Fn(Option<&str>)) {
@@ -131,8 +140,8 @@ impl Connection {
             tokio::select! {
                 biased;
                 () = self.0.refused.notified() => {
-                    let earliest = known.made + BETWEEN_REFUSALS;
-                    sleep_until(earliest).await;
+                    sleep_until(known.refused_at + BETWEEN_REFUSALS).await;
+                    known.refused_at = Instant::now();
                     known.refused = true;
                 }
                 () = sleep_until(again) => {}
@@ -160,17 +169,14 @@ impl Connection {
         let due = known.due.is_some_and(|due| due <= Instant::now());
         // A program may have another credential although no file has changed.
         let runs = material.exec.is_some();
-        let pause = plugin_backoff(known.refusals);
+        let pause = plugin_backoff(known.useless_runs);
         let refused = runs && known.refused && known.made + pause <= Instant::now();
         if same && !due && !refused {
             known.failures_to_renew = 0;
+            // The files hold no other credential.
+            known.refused &= runs;
             return Pass::Done;
         }
-        known.refusals = if same && refused {
-            known.refusals + 1
-        } else {
-            0
-        };
         let client = tokio::select! {
             biased;
             client = connect::client(material, self.0.limit) => client,
@@ -187,31 +193,50 @@ impl Connection {
     fn made(
         &self,
         known: &mut Known,
-        digest: [u8; 32],
-        Connected { client, expires }: Connected,
+        digest: Digest,
+        connected: Connected,
         tell: &impl Fn(Option<&str>),
     ) {
-        let until = expires.map(|at| {
+        let left = connected.expires.map(|at| {
             let left = at.duration_since(Timestamp::now());
-            let left = Duration::try_from(left).unwrap_or_default();
-            Instant::now() + left.saturating_sub(EARLY).max(INTERVAL)
+            Duration::try_from(left).unwrap_or_default()
         });
+        let was_up = matches!(*self.0.state.borrow(), State::Up(_));
+        let same_files = known.digest == Some(digest);
+        let same_client = was_up && known.client == Some(connected.digest);
+        // A plugin that gives the same credential again, or one that has expired, is run less often.
+        let useless = same_files && (same_client || left.is_some_and(|left| left.is_zero()));
+        let useless_runs = if useless { known.useless_runs + 1 } else { 0 };
+        let soonest = INTERVAL.max(plugin_backoff(useless_runs));
+        let renewed = was_up && same_files && !known.refused;
         *known = Known {
             digest: Some(digest),
-            due: until,
+            client: Some(connected.digest),
+            due: left.map(|left| Instant::now() + left.saturating_sub(EARLY).max(soonest)),
             made: Instant::now(),
-            refusals: known.refusals,
+            refused_at: known.refused_at,
+            useless_runs,
             ..Known::default()
         };
+        if same_client {
+            return;
+        }
         self.0.health.access(true);
-        self.0.state.send_replace(State::Up(client));
-        tell(None);
+        self.0.server.send_if_modified(|server| {
+            let before = server.replace(connected.server);
+            before.is_some_and(|before| before != connected.server)
+        });
+        self.0.state.send_replace(State::Up(connected.client));
+        // That a plugin renews its credential in time is no news.
+        if !renewed {
+            tell(None);
+        }
     }
 
     fn failed(
         &self,
         known: &mut Known,
-        digest: Option<[u8; 32]>,
+        digest: Option<Digest>,
         problem: String,
         tell: &impl Fn(Option<&str>),
     ) {
@@ -249,7 +274,7 @@ impl Connection {
     }
 }
 
-/// How long a plugin is not run again, after so many times in a row that its credential was refused.
+/// How long a plugin is not run again, after so many runs in a row that were useless.
 fn plugin_backoff(refusals: u32) -> Duration {
     (BETWEEN_REFUSALS * 2_u32.pow(refusals.min(9))).min(LONGEST_WAIT)
 }
@@ -262,7 +287,7 @@ enum Pass {
 }
 
 /// Waits until the files are others than those of this digest.
-async fn files_changed(reach: &Reach, reads: &mut Reads, digest: [u8; 32]) {
+async fn files_changed(reach: &Reach, reads: &mut Reads, digest: Digest) {
     loop {
         sleep(INTERVAL).await;
         let read = connect::read(reach, reads).await;
@@ -274,15 +299,20 @@ async fn files_changed(reach: &Reach, reads: &mut Reads, digest: [u8; 32]) {
 
 /// What a client was last made from, and when to try again.
 struct Known {
-    digest: Option<[u8; 32]>,
+    /// Of the files.
+    digest: Option<Digest>,
+    /// Of the client.
+    client: Option<Digest>,
     due: Option<Instant>,
     made: Instant,
     failures: u32,
     /// Failed tries in a row to renew a client that works.
     failures_to_renew: u32,
     refused: bool,
-    /// How many times in a row a program was run because its credential was refused.
-    refusals: u32,
+    /// When the server last refused the credential.
+    refused_at: Instant,
+    /// How many times in a row a plugin was run and gave no other credential, or one that had expired.
+    useless_runs: u32,
     problem: Option<String>,
 }
 
@@ -290,13 +320,27 @@ impl Default for Known {
     fn default() -> Self {
         Self {
             digest: None,
+            client: None,
             due: None,
             made: Instant::now(),
             failures: 0,
             failures_to_renew: 0,
             refused: false,
-            refusals: 0,
+            refused_at: Instant::now(),
+            useless_runs: 0,
             problem: None,
+        }
+    }
+}
+
+/// Changes of the API server that a connection leads to.
+pub struct Moves(watch::Receiver<Option<Digest>>);
+
+impl Moves {
+    /// Waits for the next change.
+    pub async fn next(&mut self) {
+        if self.0.changed().await.is_err() {
+            std::future::pending::<()>().await;
         }
     }
 }

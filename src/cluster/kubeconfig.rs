@@ -6,7 +6,7 @@ use std::path::Path;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use kube::config::{AuthInfo, Cluster, Config, ExecAuthCluster, ExecConfig, Kubeconfig};
-use sha2::{Digest, Sha256};
+use sha2::{Digest as _, Sha256};
 
 use crate::{blocking, config::clusters::Reach};
 
@@ -27,8 +27,11 @@ pub(super) struct Material {
     pub(super) impersonate: Vec<(String, String)>,
     pub(super) exec: Option<ExecConfig>,
     /// Changes when anything above does.
-    pub(super) digest: [u8; 32],
+    pub(super) digest: Digest,
 }
+
+/// A SHA-256 digest.
+pub(super) type Digest = [u8; 32];
 
 /// Files of a pod's service account.
 const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
@@ -53,10 +56,7 @@ pub(super) fn read(reach: &Reach) -> Result<Material, String> {
     }
     let (kubeconfig, place) = match &reach.kubeconfig {
         Some(path) => (read_from(path), path.display().to_string()),
-        None => (
-            Kubeconfig::read().map_err(|error| first_line(&error)),
-            "KUBECONFIG or ~/.kube/config".into(),
-        ),
+        None => (read_environment(), "KUBECONFIG or ~/.kube/config".into()),
     };
     match kubeconfig {
         Ok(kubeconfig) => material(kubeconfig, reach)
@@ -75,6 +75,24 @@ fn read_from(path: &Path) -> Result<Kubeconfig, String> {
     // Checks type and size of the file, which kube does not, with an error that does not repeat the path.
     blocking::contents(path, FILE_LIMIT).map_err(|error| error.to_string())?;
     Kubeconfig::read_from(path).map_err(|error| first_line(&error))
+}
+
+/// The files of `KUBECONFIG`, merged as kubectl does, or else `~/.kube/config`.
+fn read_environment() -> Result<Kubeconfig, String> {
+    let listed = std::env::var_os("KUBECONFIG").unwrap_or_default();
+    let mut paths: Vec<_> = std::env::split_paths(&listed)
+        .filter(|path| !path.as_os_str().is_empty())
+        .collect();
+    if paths.is_empty() {
+        let home = std::env::home_dir().ok_or("there is no home directory")?;
+        paths.push(home.join(".kube/config"));
+    }
+    let mut configs = paths
+        .iter()
+        .map(|path| read_from(path).map_err(|problem| format!("{}: {problem}", path.display())));
+    configs.try_fold(Kubeconfig::default(), |merged, config| {
+        merged.merge(config?).map_err(|error| first_line(&error))
+    })
 }
 
 /// The pod's own service account.
@@ -129,7 +147,7 @@ fn material(kubeconfig: Kubeconfig, reach: &Reach) -> Result<Material, String> {
 }
 
 impl Material {
-    fn new(server: String, namespace: String) -> Self {
+    pub(super) fn new(server: String, namespace: String) -> Self {
         Self {
             server,
             namespace,
@@ -231,18 +249,28 @@ impl Material {
         }
     }
 
-    /// With the digest of all of it.
-    fn sealed(mut self) -> Self {
+    /// The digest of what identifies the API server.
+    pub(super) fn server_digest(&self) -> Digest {
         let mut hasher = Sha256::new();
-        let mut part = |bytes: &[u8]| {
-            hasher.update(bytes.len().to_le_bytes());
-            hasher.update(bytes);
-        };
-        part(self.server.as_bytes());
-        part(self.proxy.as_deref().unwrap_or_default().as_bytes());
-        part(self.server_name.as_deref().unwrap_or_default().as_bytes());
-        part(&[u8::from(self.insecure)]);
-        part(self.authority.as_deref().unwrap_or_default());
+        self.hash_server(&mut hasher);
+        hasher.finalize().into()
+    }
+
+    fn hash_server(&self, hasher: &mut Sha256) {
+        let name = self.server_name.as_deref().unwrap_or_default();
+        part(hasher, self.server.as_bytes());
+        part(hasher, self.proxy.as_deref().unwrap_or_default().as_bytes());
+        part(hasher, name.as_bytes());
+        part(hasher, &[u8::from(self.insecure)]);
+        part(hasher, self.authority.as_deref().unwrap_or_default());
+    }
+
+    /// With the digest of all of it.
+    pub(super) fn sealed(mut self) -> Self {
+        let mut hasher = Sha256::new();
+        self.hash_server(&mut hasher);
+        let mut part = |bytes: &[u8]| part(&mut hasher, bytes);
+        part(self.namespace.as_bytes());
         if let Some((certificate, key)) = &self.identity {
             part(certificate);
             part(key);
@@ -261,6 +289,11 @@ impl Material {
         self.digest = hasher.finalize().into();
         self
     }
+}
+
+fn part(hasher: &mut Sha256, bytes: &[u8]) {
+    hasher.update(bytes.len().to_le_bytes());
+    hasher.update(bytes);
 }
 
 fn nonempty(text: Option<&str>) -> Option<String> {

@@ -23,7 +23,7 @@ const GRACE: u64 = 10;
 const RETRY_INTERVAL: Duration = Duration::from_secs(10);
 
 /// How long the release of the Lease may take; after that it expires.
-const RELEASE_LIMIT: Duration = Duration::from_secs(3);
+pub const RELEASE_LIMIT: Duration = Duration::from_secs(3);
 
 /// The most characters of an error in the log.
 const ERROR_LENGTH: usize = 300;

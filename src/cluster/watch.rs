@@ -11,10 +11,11 @@ use kube::{
 };
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::{
-    ANSWER_LIMIT, CALL_TIMEOUT, Cluster, Error,
+    ANSWER_LIMIT, AnswerMemory, CALL_TIMEOUT, Cluster, Error, UNCOUNTED,
+    answer::Share,
     error::{Failed, meaning},
     list::{Item, Named, item},
 };
@@ -46,6 +47,10 @@ pub struct Changes {
     buffer: BytesMut,
     /// How much of the buffer has no line break in it.
     searched: usize,
+    /// When the first part of an incomplete line came.
+    begun: Option<Instant>,
+    memory: AnswerMemory,
+    share: Share,
 }
 
 /// A change.
@@ -116,6 +121,9 @@ impl Cluster {
                 body: response.into_body(),
                 buffer: BytesMut::new(),
                 searched: 0,
+                begun: None,
+                memory: self.memory.clone(),
+                share: self.memory.objects.share(),
             }));
         }
         if code == EXPIRED {
@@ -139,7 +147,18 @@ impl Changes {
                     return change(&line).map(Some);
                 }
             }
-            let frame = match timeout(SILENCE, self.body.frame()).await {
+            if self.buffer.is_empty() {
+                self.begun = None;
+            }
+            if self.buffer.len() <= UNCOUNTED {
+                self.share = self.memory.objects.share();
+            }
+            // A server that does not end a line must not keep its memory.
+            let wait = self.begun.map_or(SILENCE, |begun| {
+                CALL_TIMEOUT.saturating_sub(begun.elapsed())
+            });
+            let frame = match timeout(wait, self.body.frame()).await {
+                Err(_) if self.begun.is_some() => return Err(Error::Late),
                 Err(_) | Ok(None) => return Ok(None),
                 Ok(Some(Err(error))) => {
                     return Err(Error::Unavailable(mask(&error.to_string(), 300)));
@@ -147,9 +166,20 @@ impl Changes {
                 Ok(Some(Ok(frame))) => frame,
             };
             if let Ok(data) = frame.into_data() {
-                self.buffer.extend_from_slice(&data);
+                self.add(&data).await;
             }
         }
+    }
+
+    async fn add(&mut self, data: &[u8]) {
+        let begun = self.begun.unwrap_or_else(Instant::now);
+        self.buffer.extend_from_slice(data);
+        let waits = Instant::now();
+        if self.buffer.len() > UNCOUNTED {
+            self.share.take(data.len()).await;
+        }
+        // The wait for memory is no fault of the server's.
+        self.begun = Some(begun + waits.elapsed());
     }
 
     /// A whole line out of the buffer, if there is one.
@@ -168,6 +198,8 @@ impl Changes {
         let line = self.buffer.split_to(self.searched + end).freeze();
         self.buffer.advance(1);
         self.searched = 0;
+        // What is left belongs to the next line.
+        self.begun = Some(Instant::now());
         Ok(Some(line))
     }
 }
@@ -199,4 +231,56 @@ fn change(line: &[u8]) -> Result<Change, Error> {
 fn version_of(object: &RawValue) -> String {
     let named: Named = serde_json::from_str(object.get()).unwrap_or_default();
     named.metadata.version
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use futures::{StreamExt, stream};
+    use http_body_util::StreamBody;
+    use hyper::body::Frame;
+    use kube::Client;
+
+    use super::*;
+
+    /// A watch whose body has these parts, and then nothing more.
+    async fn changes(parts: &'static [&'static str]) -> Changes {
+        let answer = tower::service_fn(move |_| async move {
+            let frame = |part: &&'static str| Ok::<_, Infallible>(Frame::data(Bytes::from(*part)));
+            let frames = stream::iter(parts.iter().map(frame)).chain(stream::pending());
+            Ok::<_, Infallible>(Response::new(StreamBody::new(frames)))
+        });
+        let client = Client::new(answer, "default");
+        let response = client.send(http::Request::new(Body::empty())).await;
+        let memory = AnswerMemory::default();
+        Changes {
+            body: response.expect("an answer").into_body(),
+            buffer: BytesMut::new(),
+            searched: 0,
+            begun: None,
+            share: memory.objects.share(),
+            memory,
+        }
+    }
+
+    const BOOKMARK: &str =
+        "{\"type\":\"BOOKMARK\",\"object\":{\"metadata\":{\"resourceVersion\":\"7\"}}}\n";
+
+    #[tokio::test(start_paused = true)]
+    async fn a_line_that_does_not_end_breaks_the_watch_off_and_silence_does_not() {
+        let mut whole = changes(&[BOOKMARK]).await;
+        let change = whole.next().await.expect("a change");
+        assert!(matches!(change, Some(Change::Reached(version)) if version == "7"));
+        let begun = Instant::now();
+        assert!(whole.next().await.expect("its end").is_none());
+        assert_eq!(begun.elapsed(), SILENCE);
+
+        let mut half = changes(&[BOOKMARK, "{\"type\":"]).await;
+        half.next().await.expect("a change");
+        let begun = Instant::now();
+        let error = half.next().await.expect_err("half a line");
+        assert!(matches!(error, Error::Late), "{error}");
+        assert!(begun.elapsed() <= CALL_TIMEOUT);
+    }
 }

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use super::{
     classify::{Classifier, Verdict},
     decide::{Case, Decision, Hold, Trigger, explain},
+    ledger,
     policy::{Odd, Policies, Policy},
     release::Release,
 };
@@ -30,6 +31,8 @@ pub struct Judgement {
     pub odd: Vec<Odd>,
     /// What its failure is worth.
     pub verdict: Verdict,
+    /// Restarts that count against its configuration.
+    pub attempts: u32,
     /// What to do.
     pub decision: Decision,
     /// The row of the table that held.
@@ -53,6 +56,8 @@ impl Judge<'_> {
         let live = release.and_then(|release| self.classifier.release(release));
         let verdict = live.unwrap_or(Verdict::UNKNOWN);
         policy.limit = policy.limit_for(verdict.budget);
+        let standing = |release| ledger::standing_with_limit(release, policy.limit, now);
+        let attempts = release.map_or(0, |release| standing(release).attempts);
         let (decision, row) = explain(&Case {
             trigger,
             verdict,
@@ -65,6 +70,7 @@ impl Judge<'_> {
             policy,
             odd,
             verdict,
+            attempts,
             decision,
             row,
         }

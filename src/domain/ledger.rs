@@ -11,7 +11,7 @@ use super::{
 };
 
 mod state;
-use state::{Before, CHURN_WINDOW, Read, State};
+use state::{Before, Read, State};
 pub use state::{time_of, token_of};
 
 /// For people: time of the last restart.
@@ -66,10 +66,6 @@ pub struct Standing {
     /// Restarts since the last success or renewal, whatever the configuration: the wait between two
     /// grows with these.
     pub total: u32,
-    /// Configurations that were restarted at most [`CHURN_WINDOW`] before the last restart, of the last four.
-    pub recent_configurations: u32,
-    /// Restarts since the first of the last four configurations.
-    pub since_first: u32,
     /// The last restart: when, and its token.
     pub last: Option<(Timestamp, String)>,
     /// Whether giving up was already reported.
@@ -122,8 +118,6 @@ pub fn standing(release: &Release) -> Standing {
     Standing {
         attempts,
         total: state.total,
-        recent_configurations: state.recent_configurations(),
-        since_first: state.since_first(),
         last,
         gave_up: attempts > 0 && release.annotation(GAVE_UP).is_some(),
         sends: state.sends,
@@ -135,17 +129,17 @@ pub fn standing(release: &Release) -> Standing {
     }
 }
 
-/// As [`standing`], under a limit below four too: where as many configurations as it allows restarts were
-/// restarted within a day, a new one shares their budget.
+/// As [`standing`], and a new configuration shares the budget of those before it where too many were restarted
+/// lately for this limit.
 pub fn standing_with_limit(release: &Release, limit: u32, now: Timestamp) -> Standing {
     let mut standing = standing(release);
-    let lately = |(last, _): &(Timestamp, String)| now.duration_since(*last) < CHURN_WINDOW;
-    let is_new = standing.attempts == 0 && standing.total > 0;
-    if is_new
-        && standing.recent_configurations >= limit
-        && standing.last.as_ref().is_some_and(lately)
-    {
-        standing.attempts = standing.since_first;
+    let Read::State(state) = State::of(release) else {
+        return standing;
+    };
+    // Neither a success nor a renewal has reset the count, and this configuration has none.
+    let is_new = standing.total > 0 && standing.attempts == 0;
+    if is_new && state.churns(limit, now) {
+        standing.attempts = state.since_first();
         standing.gave_up = release.annotation(GAVE_UP).is_some();
     }
     standing
@@ -217,7 +211,7 @@ pub fn restart(
         changes.insert(LEGACY_RECONCILE_AT, Some(now.to_string()));
     }
     // The slow lane tries what was given up, and that stays so until it helps.
-    if release.annotation(GAVE_UP).is_some() && !standing(release).gave_up {
+    if release.annotation(GAVE_UP).is_some() && order.attempt == 1 {
         changes.insert(GAVE_UP, None);
     }
     changes

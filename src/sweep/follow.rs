@@ -6,7 +6,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::{LONGEST_PAUSE, Sweep, WITHOUT_WATCH};
 use crate::{
-    cluster::{Change, Error, Item, Unreadable, Watch},
+    cluster::{Change, Error, Item, Moves, Unreadable, Watch},
     domain::alert::ReleaseRef,
 };
 
@@ -37,8 +37,9 @@ impl Sweep {
     /// Everything, and then what becomes of it, until something is wrong that does not pass by itself.
     pub(super) async fn watch(&mut self) -> Error {
         loop {
+            let mut moves = self.cluster.moves();
             let followed = match self.list().await {
-                Ok(version) => self.follow(version).await,
+                Ok(version) => self.follow(version, &mut moves).await,
                 Err(error) => return error,
             };
             if let Err(error) = followed {
@@ -47,17 +48,29 @@ impl Sweep {
         }
     }
 
-    /// What becomes of everything from a version on, until that is too old to go on from.
-    async fn follow(&mut self, mut version: String) -> Result<(), Error> {
+    /// What becomes of everything from a version on, until that is too old to go on from, or the API server is
+    /// another one.
+    async fn follow(&mut self, mut version: String, moves: &mut Moves) -> Result<(), Error> {
         loop {
             let begun = Instant::now();
-            match self.changes(&mut version).await {
+            let cluster = self.cluster.clone();
+            let changes = tokio::select! {
+                biased;
+                () = moves.next() => return Ok(()),
+                changes = self.changes(&mut version) => changes,
+            };
+            match changes {
                 Ok(true) => {}
                 Ok(false) => return Ok(()),
                 // Many in a row: what the watch remembers may be the trouble.
                 Err(error) if error.passes() && self.errors < ERRORS => {
                     let pause = self.trouble(&error);
-                    sleep(pause).await;
+                    tokio::select! {
+                        biased;
+                        () = moves.next() => return Ok(()),
+                        () = cluster.reconnected() => {}
+                        () = sleep(pause) => {}
+                    }
                 }
                 Err(error) => return Err(error),
             }

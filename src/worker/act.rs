@@ -23,6 +23,8 @@ struct View<'a> {
     release: &'a Release,
     policy: &'a Policy,
     verdict: Verdict,
+    /// Restarts that count against the configuration.
+    attempts: u32,
     paused: bool,
     now: Timestamp,
 }
@@ -71,6 +73,7 @@ impl Worker {
             policy,
             odd,
             verdict,
+            attempts,
             decision,
             ..
         } = judgement;
@@ -78,7 +81,8 @@ impl Worker {
             .metrics
             .decided(&self.cluster.name, verdict, &decision);
         let Some(release) = release else {
-            self.reports.decision(pending, None, verdict, &decision);
+            self.reports
+                .decision(pending, None, (verdict, attempts), &decision);
             return Ok(Next::Done);
         };
         self.reports.odd(pending, release, &odd);
@@ -86,6 +90,7 @@ impl Worker {
             release,
             policy: &policy,
             verdict,
+            attempts,
             paused,
             now,
         };
@@ -144,6 +149,7 @@ impl Worker {
             release,
             policy,
             verdict,
+            attempts,
             paused,
             now,
         } = *view;
@@ -164,7 +170,7 @@ impl Worker {
             }
             Decision::Wait { until, .. } => {
                 self.reports
-                    .decision(pending, Some(release), verdict, decision);
+                    .decision(pending, Some(release), (verdict, attempts), decision);
                 Ok(self.wait(pending, until.map(|until| instant(until, now))))
             }
             Decision::Leave {
@@ -174,7 +180,7 @@ impl Worker {
                 let acts = policy.mode == Mode::Act;
                 let parked = acts && !paused && self.give_up(pending, view).await?;
                 self.reports
-                    .decision(pending, Some(release), verdict, decision);
+                    .decision(pending, Some(release), (verdict, attempts), decision);
                 let pace = &self.shared.pace;
                 // Never at once: what is not noted yet would come back without end.
                 let soonest = Instant::now() + if paused { pace.slow } else { pace.look(1) };
@@ -191,7 +197,7 @@ impl Worker {
             }
             Decision::Leave { why, .. } => {
                 self.reports
-                    .decision(pending, Some(release), verdict, decision);
+                    .decision(pending, Some(release), (verdict, attempts), decision);
                 // What we began we follow to its end: a token sent while a dependency was away is
                 // swallowed, and no alert ever says so (story reset-swallowed-by-dependency); and
                 // Flux writes Ready one patch before it notes the token.

@@ -54,14 +54,13 @@ impl Reports {
         &self,
         pending: &mut Pending,
         release: Option<&Release>,
-        verdict: Verdict,
+        (verdict, attempts): (Verdict, u32),
         decision: &Decision,
     ) {
         let why = decision.why();
         if pending.last.replace(why) == Some(why) {
             return;
         }
-        let attempts = release.map_or(0, |release| ledger::standing(release).attempts);
         self.journal(
             pending,
             decision.as_str(),

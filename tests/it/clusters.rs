@@ -104,6 +104,8 @@ impl Server {
 
 fn file(name: &str, text: &str) -> PathBuf {
     let file = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+    // A pipe may be left from a test run before.
+    let _ = std::fs::remove_file(&file);
     std::fs::write(&file, text).expect("a file");
     file
 }
@@ -213,19 +215,28 @@ async fn a_token_that_is_rotated_is_used_and_a_refusal_is_reason_enough_to_read_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn another_api_server_in_the_kubeconfig_is_listed_from_the_start() {
+    let (first, second) = (Server::new(), Server::new());
+    let (first_at, second_at) = (first.serve().await, second.serve().await);
+    let config = kubeconfig("moves", &at(first_at), &json!({}));
+    let _program = serve(&config);
+    first.healed(1, Duration::from_secs(10), "the first").await;
+    // The first still answers, and its watch is open. The second holds one more release.
+    second.stuck("elsewhere");
+    kubeconfig("moves", &at(second_at), &json!({}));
+    second
+        .healed(1, Duration::from_secs(10), "the second")
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn pipes_in_the_place_of_files_are_refused_and_not_waited_for() {
     let server = Server::new();
     server.wants("in the file");
     let address = server.serve().await;
-    let pipe = |name: &str| {
-        let pipe = file(name, "").with_extension("pipe");
-        // It may be left from a test run before.
-        let _ = std::fs::remove_file(&pipe);
-        let made = std::process::Command::new("mkfifo").arg(&pipe).status();
-        assert!(made.expect("mkfifo runs").success());
-        pipe
-    };
-    let (token, keys) = (pipe("token"), pipe("keys"));
+    let (token, keys) = (file("token.pipe", ""), file("keys.pipe", ""));
+    become_a_pipe(&token);
+    become_a_pipe(&keys);
     let user = json!({"tokenFile": token});
     let mut program = Running::start(
         helmreboot()
@@ -252,6 +263,13 @@ async fn pipes_in_the_place_of_files_are_refused_and_not_waited_for() {
         .await;
     program.wait_for(&["the keys of a changed and are in force"]);
     assert!(alert(webhook, "a", "the key").starts_with("HTTP/1.1 202"));
+}
+
+/// Puts a pipe in the place of a file.
+pub(crate) fn become_a_pipe(file: &PathBuf) {
+    std::fs::remove_file(file).expect("no file");
+    let made = std::process::Command::new("mkfifo").arg(file).status();
+    assert!(made.expect("mkfifo runs").success());
 }
 
 /// Whether a process of that number runs. One that has ended, and that no other process has waited for, does not.

@@ -21,7 +21,7 @@ use tokio::{sync::oneshot, task::JoinHandle};
 
 use crate::{
     binary::{Running, helmreboot, kubeconfig},
-    clusters::{Server, at},
+    clusters::{Server, at, become_a_pipe},
     fake_cluster::real_server,
     support::pass,
 };
@@ -153,7 +153,7 @@ async fn the_client_of_the_lease_follows_its_kubeconfig() {
     leases.wants("first");
     let user = json!({"token": "old"});
     let home = kubeconfig("home-of-the-lease", &at(leases_at), &user);
-    std::fs::remove_file(&home).expect("no file");
+    become_a_pipe(&home);
     let mut program = Running::start(
         helmreboot()
             .args([
@@ -168,8 +168,9 @@ async fn the_client_of_the_lease_follows_its_kubeconfig() {
     );
     program.wait_for(&[
         "cannot connect to the cluster of the Lease",
-        "home-of-the-lease",
+        "it is not a regular file",
     ]);
+    std::fs::remove_file(&home).expect("no pipe");
     assert_eq!(server.restarts(), 0, "no replica sweeps");
     kubeconfig("home-of-the-lease", &at(leases_at), &user);
     program.wait_for(&[

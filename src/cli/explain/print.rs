@@ -36,6 +36,7 @@ pub(super) fn json(release: &Release, judgement: &Judgement) -> serde_json::Resu
     let Judgement {
         policy,
         verdict,
+        attempts,
         decision,
         ..
     } = judgement;
@@ -45,7 +46,7 @@ pub(super) fn json(release: &Release, judgement: &Judgement) -> serde_json::Resu
         action: action(decision),
         class: verdict.class.as_str(),
         rule: verdict.rule,
-        attempts: ledger::standing(release).attempts,
+        attempts: *attempts,
         limit: policy.limit,
         next_try: decision.next().map(|at| format!("{at:.0}")),
         namespace: &release.metadata.namespace,
@@ -81,6 +82,7 @@ pub(super) fn text(
         verdict,
         decision,
         row,
+        ..
     } = judgement;
     let metadata = &release.metadata;
     let mut text = String::new();
@@ -152,7 +154,7 @@ fn cause(release: &Release, verdict: Verdict, classifier: &Classifier) -> String
 fn budget(release: &Release, judgement: &Judgement) -> String {
     let standing = ledger::standing(release);
     let limit = judgement.policy.limit;
-    match (&standing.last, standing.attempts) {
+    match (&standing.last, judgement.attempts) {
         (_, u32::MAX) => format!("unreadable, so it counts as spent; the limit is {limit}"),
         (Some((last, _)), attempts) => {
             format!("{attempts} of {limit} restarts, the last {last:.0}")

@@ -35,9 +35,13 @@ impl Kept {
     }
 
     fn write(&self, token: &str) {
+        self.write_for("http://127.0.0.1:1", token);
+    }
+
+    fn write_for(&self, server: &str, token: &str) {
         let config = json!({"current-context": "c",
             "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
-            "clusters": [{"name": "c", "cluster": {"server": "http://127.0.0.1:1"}}],
+            "clusters": [{"name": "c", "cluster": {"server": server}}],
             "users": [{"name": "u", "user": {"token": token}}]});
         fs::write(&self.file, config.to_string()).expect("a file");
     }
@@ -97,6 +101,61 @@ async fn a_file_that_is_half_written_leaves_the_client_as_it_was() {
     kept.write("another token");
     pass(6).await;
     assert_eq!(kept.told(), [None, None], "made, and made anew");
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_refusal_a_file_may_be_missing_for_a_moment_too() {
+    let kept = Kept::new("refused");
+    pass(1).await;
+    kept.connection.refused();
+    pass(12).await;
+    fs::remove_file(&kept.file).expect("no file");
+    pass(12).await;
+    assert!(kept.connection.client().is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_server_is_a_move_and_another_token_is_none() {
+    let kept = Kept::new("moves");
+    let mut moves = kept.connection.moves();
+    let soon = Duration::from_secs(6);
+    let moved = tokio::time::timeout(soon, moves.next()).await;
+    moved.expect_err("the first server is no change");
+    kept.write("another token");
+    let moved = tokio::time::timeout(soon, moves.next()).await;
+    moved.expect_err("the same server");
+    assert_eq!(kept.told(), [None, None]);
+    kept.write_for("http://127.0.0.1:2", "another token");
+    let moved = tokio::time::timeout(soon, moves.next()).await;
+    moved.expect("another server");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_plugin_that_gives_the_same_expired_credential_is_no_news_and_run_less_often() {
+    let connection = Connection::pending(Arc::default());
+    let (mut known, told) = (Known::default(), Mutex::new(0));
+    let tell = |_: Option<&str>| *told.lock().expect("no panic") += 1;
+    let changed = connection.0.state.subscribe();
+    let mut waits = Vec::new();
+    for _ in 0..10 {
+        let connected = Connected {
+            client: Client::new(
+                tower::service_fn(|_| async {
+                    Ok::<_, kube::Error>(http::Response::new(kube::client::Body::empty()))
+                }),
+                "default",
+            ),
+            expires: Some(Timestamp::UNIX_EPOCH),
+            digest: [1; 32],
+            server: [2; 32],
+        };
+        connection.made(&mut known, [3; 32], connected, &tell);
+        waits.push(known.due.expect("it expires") - Instant::now());
+    }
+    assert_eq!(*told.lock().expect("no panic"), 1);
+    assert!(changed.has_changed().expect("a sender"));
+    let seconds: Vec<_> = waits.iter().map(Duration::as_secs).collect();
+    assert_eq!(seconds, [5, 5, 5, 8, 16, 32, 64, 128, 256, 300]);
 }
 
 #[test]

@@ -15,8 +15,9 @@ const VERSION: u32 = 1;
 /// Config keys that keep their counts.
 const REMEMBERED_KEYS: usize = 4;
 
-/// As many new config keys as are remembered, within this time and without a success, renew the count no
-/// further: a configuration that never stops changing must not be restarted without end.
+/// Within this time after their first restart, and without a success, so many configurations get a budget of
+/// their own: as many as are remembered, or as the limit allows restarts. A configuration that never stops
+/// changing must not be restarted without end.
 pub(super) const CHURN_WINDOW: SignedDuration = SignedDuration::from_hours(24);
 
 /// The state as it is written.
@@ -50,6 +51,9 @@ struct Key {
     base: u32,
     /// When it was last restarted, in seconds since 1970.
     at: i64,
+    /// When it was first restarted, likewise.
+    #[serde(default)]
+    since: i64,
 }
 
 /// Flux's progress, in short.
@@ -116,32 +120,25 @@ impl State {
     ///
     /// A configuration that was restarted before, and comes back, is charged with everything since its
     /// first restart: a release that alternates between configurations has one budget for all of them. A
-    /// new one starts at 0, unless there were too many new ones lately.
+    /// new one starts at 0.
     pub(super) fn attempts(&self, key: &ConfigKey) -> u32 {
         self.total - self.base(&key.id()).min(self.total)
     }
 
     fn base(&self, id: &str) -> u32 {
-        let since = |from: usize| self.keys[from..].iter().map(|key| key.base).min();
         let known = self.keys.iter().position(|key| key.key == id);
-        let base = match (known, self.keys.as_slice()) {
-            (Some(at), _) => since(at),
-            (None, [oldest, .., newest])
-                if self.keys.len() >= REMEMBERED_KEYS
-                    && newest.at.saturating_sub(oldest.at) < CHURN_WINDOW.as_secs() =>
-            {
-                since(0)
-            }
-            (None, _) => None,
-        };
-        base.unwrap_or(self.total)
+        let since = known.and_then(|at| self.keys[at..].iter().map(|key| key.base).min());
+        since.unwrap_or(self.total)
     }
 
-    /// Remembered configurations that were restarted at most [`CHURN_WINDOW`] before the last restart.
-    pub(super) fn recent_configurations(&self) -> u32 {
-        let last = self.keys.last().map_or(0, |key| key.at);
-        let lately = |key: &&Key| last.saturating_sub(key.at) < CHURN_WINDOW.as_secs();
-        u32::try_from(self.keys.iter().filter(lately).count()).unwrap_or(u32::MAX)
+    /// Whether so many configurations were restarted lately that a new one shares their budget.
+    pub(super) fn churns(&self, limit: u32, now: Timestamp) -> bool {
+        let lately = |key: &&Key| {
+            let age = now.as_second().saturating_sub(key.since);
+            age < CHURN_WINDOW.as_secs()
+        };
+        let most = REMEMBERED_KEYS.min(usize::try_from(limit).unwrap_or(usize::MAX));
+        self.keys.iter().filter(lately).count() >= most
     }
 
     /// Restarts since the first of the remembered configurations.
@@ -170,8 +167,15 @@ impl State {
     pub(super) fn charge(&mut self, key: &ConfigKey, attempt: u32, now: Timestamp) {
         let (key, at) = (key.id(), now.as_second());
         let base = self.total.saturating_add(1).saturating_sub(attempt);
+        let known = self.keys.iter().find(|other| other.key == key);
+        let since = known.map_or(at, |known| known.since);
         self.keys.retain(|other| other.key != key);
-        self.keys.push(Key { key, base, at });
+        self.keys.push(Key {
+            key,
+            base,
+            at,
+            since,
+        });
         if self.keys.len() > REMEMBERED_KEYS {
             self.keys.remove(0);
         }

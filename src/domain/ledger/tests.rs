@@ -1,3 +1,5 @@
+use jiff::SignedDuration;
+
 use super::*;
 
 fn release(annotations: serde_json::Value) -> Release {
@@ -86,10 +88,15 @@ fn a_token_is_never_used_twice() {
     );
 }
 
-/// The release, restarted once more, and then the same release in another configuration.
+/// The release, restarted once more under a limit of five.
 fn restarted(release: &Release) -> Release {
-    let attempt = standing(release).attempts + 1;
-    let changes = restart(release, order(Action::Reset, attempt), "c", false, stamp());
+    restarted_at(release, now())
+}
+
+fn restarted_at(release: &Release, at: Timestamp) -> Release {
+    let attempt = standing_with_limit(release, 5, at).attempts + 1;
+    let stamp = Stamp { now: at, ..stamp() };
+    let changes = restart(release, order(Action::Reset, attempt), "c", false, stamp);
     after(release.clone(), changes)
 }
 
@@ -146,11 +153,35 @@ fn a_configuration_that_never_stops_changing_gains_nothing() {
     for number in 0..5 {
         release = with_digest(release, &format!("d{number}"));
         let expected = if number < 4 { 0 } else { 4 };
-        assert_eq!(standing(&release).attempts, expected, "{number}");
+        let attempts = standing_with_limit(&release, 5, now()).attempts;
+        assert_eq!(attempts, expected, "{number}");
         release = restarted(&release);
     }
     let next = with_digest(release, "next");
-    assert_eq!(standing(&next).attempts, 5);
+    assert_eq!(standing_with_limit(&next, 5, now()).attempts, 5);
+}
+
+#[test]
+fn a_day_after_the_others_a_new_configuration_has_a_budget_of_its_own() {
+    let later = |hours| {
+        now()
+            .saturating_add(SignedDuration::from_hours(hours))
+            .expect("a time")
+    };
+    for (limit, configurations) in [(1, 1), (3, 3), (4, 4), (5, 4), (8, 4)] {
+        let mut first = release(serde_json::json!({}));
+        for number in 0..configurations {
+            first = restarted(&with_digest(first, &format!("d{number}")));
+        }
+        // The slow lane tried the last one again since then.
+        let tried = restarted_at(&first, later(23));
+        for release in [first, tried] {
+            let next = with_digest(release, "next");
+            let attempts = |at| standing_with_limit(&next, limit, at).attempts;
+            assert!(attempts(later(23)) >= limit.min(4), "limit {limit}");
+            assert_eq!(attempts(later(25)), 0, "limit {limit}");
+        }
+    }
 }
 
 #[test]
