@@ -15,7 +15,7 @@ const FOR_EACH_CLUSTER: u64 = 4;
 /// The webhook always gets so many connections, whatever the limit.
 const MIN_CONNECTIONS: u64 = 64;
 
-/// Raises the soft limit of open files to the hard limit, but at most to [`MAX_OPEN_FILES`]. (The Go runtime
+/// Raises the soft limit of open files to the hard limit, but at most to 65,536. (The Go runtime
 /// raises it too: `os/rlimit.go`.) Returns the limit in effect.
 pub fn raise_limit() -> u64 {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
