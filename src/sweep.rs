@@ -44,6 +44,7 @@ const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 const ROOM: Duration = Duration::from_secs(1);
 
 mod follow;
+mod overdue;
 
 /// What was made of a release.
 struct Made {
@@ -76,6 +77,8 @@ pub struct Sweep {
     failing: BTreeMap<ReleaseRef, Made>,
     /// How many of `failing` have `counts` set: those that helmreboot did not decide to leave alone.
     counted: usize,
+    /// Releases that Flux works on, with the time when that is overdue and the UID.
+    in_progress: BTreeMap<ReleaseRef, (Instant, String)>,
     /// Releases that cannot be read, and were told.
     unreadable: BTreeSet<Unreadable>,
     when: Found,
@@ -106,6 +109,7 @@ impl Sweep {
             mode,
             failing: BTreeMap::new(),
             counted: 0,
+            in_progress: BTreeMap::new(),
             unreadable: BTreeSet::new(),
             when: Found::AtStart,
             errors: 0,
@@ -154,6 +158,7 @@ impl Sweep {
     /// Another replica looks from now on: what this one knew grows old.
     fn stand_down(&mut self) {
         self.failing.clear();
+        self.in_progress.clear();
         self.counted = 0;
         self.outlook.failing(0);
         self.when = Found::AtStart;
@@ -200,13 +205,24 @@ impl Sweep {
     }
 
     fn assess(&mut self, name: &ReleaseRef, release: &Release) -> Assessment {
-        if !release.failing() {
+        let deadline = release.action_deadline();
+        if !release.failing() && deadline.is_none() {
             self.hint(name, None, release.at_rest());
             self.forget(name);
             return Assessment::Well;
         }
         let judgement = self.judge(release);
         let why = judgement.decision.why();
+        if let (Some(deadline), Why::Working) = (deadline, why) {
+            self.expect_end(name, release, deadline);
+        } else {
+            self.in_progress.remove(name);
+        }
+        if !release.failing() && why != Why::Overdue {
+            self.hint(name, None, release.at_rest());
+            self.unmark(name);
+            return Assessment::Well;
+        }
         if why == Why::Stalled {
             let classifier = &self.shared.classifier;
             let cause = classifier.fingerprint(release, judgement.verdict);
@@ -230,6 +246,11 @@ impl Sweep {
 
     /// A release fails no more, or is gone.
     fn forget(&mut self, name: &ReleaseRef) {
+        self.in_progress.remove(name);
+        self.unmark(name);
+    }
+
+    fn unmark(&mut self, name: &ReleaseRef) {
         if let Some(made) = self.failing.remove(name) {
             self.counted -= usize::from(made.counts);
         }

@@ -118,12 +118,7 @@ pub(super) fn refused(code: u16, bytes: &[u8]) -> Failed {
 }
 
 pub(super) fn meaning(code: u16, status: &Status) -> Failed {
-    // An object that is missing is named in the answer; a path that is missing is not.
-    let names_object = status
-        .details
-        .as_ref()
-        .is_some_and(|details| !details.name.is_empty())
-        || status.message.contains("\" not found");
+    let missing = Missing::of(status);
     // Behind "Invalid value" the server repeats what stands in the object, values and all.
     let said = status
         .message
@@ -136,7 +131,8 @@ pub(super) fn meaning(code: u16, status: &Status) -> Failed {
         mask(said, 300)
     };
     Failed::Error(match CallResult::of(code) {
-        CallResult::Gone if names_object => Error::Gone,
+        CallResult::Gone if missing == Missing::Release => Error::Gone,
+        CallResult::Gone if missing == Missing::Other => Error::Unavailable(message),
         CallResult::Gone | CallResult::Ok | CallResult::Unsupported => return Failed::NoSuchPath,
         CallResult::Conflict => Error::Conflict,
         CallResult::Unauthorized => Error::Unauthorized(message),
@@ -146,6 +142,35 @@ pub(super) fn meaning(code: u16, status: &Status) -> Failed {
         CallResult::Rejected => Error::Rejected(message),
         CallResult::Unavailable => Error::Unavailable(message),
     })
+}
+
+/// What an answer with code 404 says is missing.
+#[derive(PartialEq, Eq)]
+enum Missing {
+    /// The HelmRelease that was asked for.
+    Release,
+    /// Another object, on which the answer depends: a kcp that starts, or a proxy to many clusters, says that a
+    /// workspace is not found.
+    Other,
+    /// No object is named: the path.
+    Path,
+}
+
+impl Missing {
+    fn of(status: &Status) -> Self {
+        let details = status.details.as_ref();
+        if let Some(details) = details.filter(|details| !details.name.is_empty()) {
+            let kinds = ["helmreleases", "HelmRelease"];
+            let ours = details.group == HELM_GROUP && kinds.contains(&&*details.kind);
+            return if ours { Self::Release } else { Self::Other };
+        }
+        let ours = format!("helmreleases.{HELM_GROUP} \"");
+        match status.message.contains("\" not found") {
+            true if status.message.contains(&ours) => Self::Release,
+            true => Self::Other,
+            false => Self::Path,
+        }
+    }
 }
 
 /// What rustls says of an authority that is itself the server's certificate. OpenSSL and Go let that pass.
@@ -166,4 +191,42 @@ fn chain(error: &dyn std::error::Error) -> String {
         return "the server's certificate is that of an authority (CA:TRUE), which is not taken for a server's; keep it as the authority, and sign a certificate for the server with it (CA:FALSE)".into();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_this_kind_that_is_not_found_is_gone() {
+        let gone = |answer: serde_json::Value| match refused(404, answer.to_string().as_bytes()) {
+            Failed::NoSuchPath => "path",
+            Failed::Error(Error::Gone) => "gone",
+            Failed::Error(Error::Unavailable(_)) => "unavailable",
+            Failed::Error(other) => panic!("{other}"),
+        };
+        let status = |message: &str, details: serde_json::Value| {
+            serde_json::json!({"kind": "Status", "status": "Failure", "reason": "NotFound", "code": 404,
+                "message": message, "details": details})
+        };
+        let ours = "helmreleases.helm.toolkit.fluxcd.io \"web\" not found";
+        let details =
+            serde_json::json!({"name": "web", "group": HELM_GROUP, "kind": "helmreleases"});
+        assert_eq!(gone(status(ours, details)), "gone");
+        assert_eq!(gone(status(ours, serde_json::json!({}))), "gone");
+        // A kcp that starts, or a proxy to many clusters.
+        let other = "workspaces.tenancy.kcp.io \"root:b\" not found";
+        let details =
+            serde_json::json!({"name": "root:b", "group": "tenancy.kcp.io", "kind": "workspaces"});
+        assert_eq!(gone(status(other, details)), "unavailable");
+        assert_eq!(gone(status(other, serde_json::json!({}))), "unavailable");
+        let details = serde_json::json!({"name": "web", "group": "apps", "kind": "deployments"});
+        assert_eq!(
+            gone(status("deployments.apps \"web\" not found", details)),
+            "unavailable"
+        );
+        let path = "the server could not find the requested resource";
+        assert_eq!(gone(status(path, serde_json::json!({}))), "path");
+        assert_eq!(gone(serde_json::json!("404 page not found")), "path");
+    }
 }

@@ -15,7 +15,7 @@ use std::{
 
 use smallvec::SmallVec;
 
-pub use super::rules::{Class, Rule};
+pub use super::rules::{Class, GAVE_UP, Rule};
 use super::{
     fingerprint::Fingerprint,
     ledger::Action,
@@ -176,10 +176,17 @@ impl Classifier {
 
     /// The same, with the message it was read from.
     pub fn cause<'a>(&self, release: &'a Release) -> Option<(Verdict, &'a str)> {
-        let causes: Vec<_> = release
+        let mut causes: Vec<_> = release
             .failures()
             .map(|said| (self.verdict(said), said.message))
             .collect();
+        // That Flux gave up is no cause: it speaks only where no other condition names one.
+        let names_cause = |verdict: &Verdict| {
+            verdict.rule != GAVE_UP && matches!(verdict.class, Class::Permanent | Class::Transient)
+        };
+        if causes.iter().any(|(verdict, _)| names_cause(verdict)) {
+            causes.retain(|(verdict, _)| verdict.rule != GAVE_UP);
+        }
         [
             Class::Permanent,
             Class::Transient,

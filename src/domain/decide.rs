@@ -10,7 +10,7 @@ use super::{
     classify::{Class, Verdict},
     ledger::{self, Action, Order, SENDS},
     policy::Policy,
-    release::{Release, Truth},
+    release::{Release, Truth, is_remediation},
 };
 
 mod rows;
@@ -116,6 +116,8 @@ words! {
         Prerequisites = "prerequisites",
         /// An action runs.
         Working = "working",
+        /// An action runs for longer than its timeouts allow.
+        Overdue = "overdue",
         /// The status is about to change.
         Settling = "settling",
         /// Flux has not tried the wanted configuration yet.

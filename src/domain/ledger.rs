@@ -273,7 +273,7 @@ fn outcome(state: &State, release: &Release) -> Option<Ended> {
     if release.token_pending() {
         return None;
     }
-    if release.is("Ready", Truth::True) {
+    if release.recovered() {
         return Some(Ended::Recovered);
     }
     let working = release.is("Reconciling", Truth::True);

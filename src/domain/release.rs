@@ -9,6 +9,9 @@ use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 
 use super::{said::Said, short_hash::short_hash};
 
+mod action;
+pub use action::{ActionSpec, is_remediation};
+
 /// The annotation whose changed value wakes Flux.
 pub const REQUESTED_AT: &str = "reconcile.fluxcd.io/requestedAt";
 /// With the same value as [`REQUESTED_AT`]: forget the failures counted so far.
@@ -69,6 +72,24 @@ pub struct Spec {
     /// A person said: hands off.
     #[serde(deserialize_with = "or_default")]
     pub suspend: bool,
+    /// The timeout of actions that have none of their own, as a Go duration.
+    #[serde(deserialize_with = "or_default")]
+    pub timeout: Option<String>,
+    /// Settings of installs.
+    #[serde(deserialize_with = "or_default")]
+    pub install: ActionSpec,
+    /// Settings of upgrades.
+    #[serde(deserialize_with = "or_default")]
+    pub upgrade: ActionSpec,
+    /// Settings of rollbacks.
+    #[serde(deserialize_with = "or_default")]
+    pub rollback: ActionSpec,
+    /// Settings of uninstalls.
+    #[serde(deserialize_with = "or_default")]
+    pub uninstall: ActionSpec,
+    /// Settings of tests.
+    #[serde(deserialize_with = "or_default")]
+    pub test: ActionSpec,
 }
 
 /// The used part of `status`.
@@ -119,6 +140,8 @@ pub struct Condition {
     /// For people, and for the classifier.
     #[serde(deserialize_with = "or_default")]
     pub message: String,
+    /// The generation that it is about.
+    pub observed_generation: Option<i64>,
     /// Since when the condition has this value.
     pub last_transition_time: Option<String>,
 }

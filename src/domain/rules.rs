@@ -111,6 +111,9 @@ pub struct Family {
     pub rules: &'static [Rule],
 }
 
+/// The rule for messages that tell that Flux gave up, and not why.
+pub const GAVE_UP: &str = "gave-up-without-cause";
+
 /// The family of rules that people wrote themselves.
 pub const OWN: &str = "own";
 

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::{LONGEST_PAUSE, Sweep, WITHOUT_WATCH};
+use super::{LONGEST_PAUSE, Sweep, WITHOUT_WATCH, overdue::until};
 use crate::{
     cluster::{Change, Error, Item, Moves, Unreadable, Watch},
     domain::alert::ReleaseRef,
@@ -23,6 +23,7 @@ impl Sweep {
     /// One look at everything, page by page. The version that it is true for.
     pub(super) async fn list(&mut self) -> Result<String, Error> {
         let mut failing = BTreeSet::new();
+        self.in_progress.clear();
         let (cluster, namespace) = (self.cluster.clone(), self.namespace.clone());
         let mut pages = cluster.list(namespace.as_deref());
         while let Some(page) = pages.next().await? {
@@ -89,7 +90,19 @@ impl Sweep {
         self.looked();
         // The watch works again. The same error after this is reported again.
         self.said = None;
-        while let Some(change) = changes.next().await? {
+        loop {
+            let deadline = self.next_deadline();
+            let change = tokio::select! {
+                biased;
+                change = changes.next() => change?,
+                () = until(deadline) => {
+                    self.report_overdue().await;
+                    continue;
+                }
+            };
+            let Some(change) = change else {
+                return Ok(true);
+            };
             match change {
                 Change::Changed(item) => {
                     reach(version, &item);
@@ -106,7 +119,6 @@ impl Sweep {
                 Change::Expired => return Ok(false),
             }
         }
-        Ok(true)
     }
 
     /// Looks at one listed item and returns its name if it fails. One that cannot be read is logged once

@@ -201,8 +201,10 @@ impl Worker {
                 // What we began we follow to its end: a token sent while a dependency was away is
                 // swallowed, and no alert ever says so (story reset-swallowed-by-dependency); and
                 // Flux writes Ready one patch before it notes the token.
-                let not_over =
-                    matches!(why, Why::FluxRetries | Why::Prerequisites | Why::Recovered);
+                let not_over = matches!(
+                    why,
+                    Why::FluxRetries | Why::Prerequisites | Why::Recovered | Why::Overdue
+                );
                 if *why == Why::Prerequisites {
                     // What it waits for may itself wait for room to be restarted.
                     self.make_room(pending, Outcome::Unknown);

@@ -89,6 +89,10 @@ impl Reports {
                 let restarts = ledger::counted(attempts);
                 warn!(%cluster, %namespace, %name, why, rule, attempts, "gave up on {cluster}/{namespace}/{name}: {restarts} did not help against {rule}");
             }
+            Why::Overdue => {
+                let minutes = release.map_or(0, |release| release.action_limit().as_mins());
+                warn!(%cluster, %namespace, %name, why, "{cluster}/{namespace}/{name} is overdue: Flux has been running an action for more than {minutes} min, which is longer than its timeouts allow; helm-controller may hang, or may have been killed: check its pods and log, and restart it; helmreboot writes nothing");
+            }
             Why::Contested => {
                 warn!(%cluster, %namespace, %name, why, rule, "left {cluster}/{namespace}/{name} alone: {why}, somebody puts back the request that stood there; take reconcile.fluxcd.io/requestedAt out of Git");
             }

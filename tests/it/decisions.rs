@@ -224,9 +224,10 @@ async fn releases_that_flux_works_on_are_waited_for() {
             0,
         ),
         case(
-            Live::named("patch-on-its-way")
-                .condition("Ready", "True", "UpgradeSucceeded", "")
-                .status(&json!({"observedGeneration": 0})),
+            Live::named("patch-on-its-way").status(
+                &json!({"observedGeneration": 0, "conditions": [{"type": "Ready",
+                    "status": "True", "reason": "UpgradeSucceeded", "message": ""}]}),
+            ),
             "settling",
             0,
         ),

@@ -10,6 +10,7 @@ mod classify;
 mod clusters;
 mod corpus;
 mod decisions;
+mod dumps;
 mod episodes;
 mod explain;
 mod fake_cluster;

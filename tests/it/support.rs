@@ -545,6 +545,18 @@ impl Live {
         self
     }
 
+    /// All its conditions have their values since then.
+    pub(crate) fn since(mut self, time: &str) -> Self {
+        let conditions = self
+            .status
+            .as_mut()
+            .and_then(|status| status["conditions"].as_array_mut());
+        for condition in conditions.into_iter().flatten() {
+            condition["lastTransitionTime"] = json!(time);
+        }
+        self
+    }
+
     /// With that in its status.
     pub(crate) fn status(mut self, patch: &Value) -> Self {
         if let Some(status) = &mut self.status {

@@ -126,7 +126,7 @@ pub(super) fn text(
     }
     fact(
         "unknown",
-        "whether other releases have to come first (storm, rate-limited): only the running service knows".into(),
+        "whether the limits of the running service hold a restart back (storm, rate-limited); ask its log, and its /metrics: helmreboot_breakers_open, helmreboot_restarts_in_flight".into(),
     );
     text
 }

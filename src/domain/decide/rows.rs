@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::{
     Action, CLOCK_SKEW, Case, Class, Decision, Order, Policy, Release, Row, SENDS, Truth, Why,
-    leave, ledger, wait,
+    is_remediation, leave, ledger, wait,
 };
 
 /// The table of decisions.
@@ -50,6 +50,12 @@ pub const TABLE: &[Row] = &[
         done: "wait",
         words: &[Why::Working],
         holds: working,
+    },
+    Row {
+        live: "not stalled: an action runs for longer than its timeouts allow; helm-controller hangs, or was killed",
+        done: "leave, say so once",
+        words: &[Why::Overdue],
+        holds: overdue,
     },
     Row {
         live: "not stalled: failed a moment ago, the status is about to change; after that Flux is in a back-off of its own",
@@ -149,8 +155,7 @@ fn hands_off(case: &Case<'_>, release: &Release) -> Option<Decision> {
 }
 
 fn recovered(_: &Case<'_>, release: &Release) -> Option<Decision> {
-    let current = release.status.observed_generation == release.metadata.generation;
-    (current && release.is("Ready", Truth::True)).then(|| leave(Why::Recovered))
+    release.recovered().then(|| leave(Why::Recovered))
 }
 
 fn token_pending(_: &Case<'_>, release: &Release) -> Option<Decision> {
@@ -185,25 +190,17 @@ fn flux_retries(_: &Case<'_>, release: &Release) -> Option<Decision> {
 fn prerequisites(_: &Case<'_>, release: &Release) -> Option<Decision> {
     let (_, message) = reconciling(release)?;
     let reason = failure(release)?;
-    (!ACTION_REASONS.contains(&reason) && !remediating(message)).then(|| leave(Why::Prerequisites))
+    (!ACTION_REASONS.contains(&reason) && !is_remediation(message))
+        .then(|| leave(Why::Prerequisites))
 }
 
-/// Remediation may take minutes while Ready still tells of the failure before it. (Of an install or
-/// upgrade that failed without being stored, "Running" stands there while Flux sits idle: story
-/// render-error-backs-off.)
-fn remediating(message: &str) -> bool {
-    ["Running 'rollback' action", "Running 'uninstall' action"]
-        .iter()
-        .any(|action| message.starts_with(action))
+fn working(case: &Case<'_>, release: &Release) -> Option<Decision> {
+    let late = release.action_deadline().is_some_and(|at| at <= case.now);
+    (release.at_work() && !late).then(|| wait(Why::Working))
 }
 
-fn working(_: &Case<'_>, release: &Release) -> Option<Decision> {
-    let at_work = match reconciling(release) {
-        Some((_, message)) => failure(release).is_none() || remediating(message),
-        // Before 0.37 there is no Reconciling: Ready=Unknown alone means that Flux is at work.
-        None => !is_stalled(release) && release.is("Ready", Truth::Unknown),
-    };
-    at_work.then(|| wait(Why::Working))
+fn overdue(_: &Case<'_>, release: &Release) -> Option<Decision> {
+    release.at_work().then(|| leave(Why::Overdue))
 }
 
 /// The alert comes before the status: a look later this is Stalled, or Flux sits in a back-off of its
@@ -220,7 +217,11 @@ fn settling(case: &Case<'_>, release: &Release) -> Option<Decision> {
 fn not_attempted(_: &Case<'_>, release: &Release) -> Option<Decision> {
     let (status, wanted) = (&release.status, release.metadata.generation);
     let tried = status.last_attempted_generation;
-    if tried.is_some_and(|tried| Some(tried) != wanted) {
+    // An object without a generation is compared with nothing.
+    let other = tried
+        .zip(wanted)
+        .is_some_and(|(tried, wanted)| tried != wanted);
+    if other {
         return Some(wait(Why::NotAttempted));
     }
     let blank = status.conditions.is_empty();

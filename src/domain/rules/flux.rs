@@ -1,6 +1,6 @@
 //! What helm-controller says in its own name.
 
-use super::{Family, benign, permanent, transient};
+use super::{Family, GAVE_UP, benign, permanent, transient};
 
 const FAILURES: &str = "fluxcd/helm-controller:internal/reconcile";
 const CONTROLLER: &str = "fluxcd/helm-controller:internal/controller/helmrelease_controller.go";
@@ -194,7 +194,7 @@ pub(super) const FAMILY: Family = Family {
         )
         .reasons(&["InvalidCELExpression", "AccessDenied"]),
         permanent(
-            "gave-up-without-cause",
+            GAVE_UP,
             &[
                 r"retries exhausted|exceeded maximum retries",
                 r"^Failed to [a-z]+ after \d+ attempt",

@@ -1,0 +1,49 @@
+//! Releases on which Flux works for longer than their timeouts allow. No event tells of that, so the time does.
+
+use jiff::Timestamp;
+use tokio::time::{Instant, sleep_until};
+
+use super::{Made, Sweep};
+use crate::domain::{alert::ReleaseRef, release::Release};
+
+impl Sweep {
+    /// Flux works on a release, and should have ended by then.
+    pub(super) fn expect_end(&mut self, name: &ReleaseRef, release: &Release, deadline: Timestamp) {
+        let left = deadline.duration_since(self.shared.clock.now());
+        let at = Instant::now() + left.try_into().unwrap_or_default();
+        let uid = release.metadata.uid.clone();
+        self.in_progress.insert(name.clone(), (at, uid));
+    }
+
+    /// When the first of them is overdue.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        self.in_progress.values().map(|(at, _)| *at).min()
+    }
+
+    /// Counts those that are overdue now as failing, and has the worker look at them.
+    pub(super) async fn report_overdue(&mut self) {
+        let now = Instant::now();
+        let due = self.in_progress.extract_if(.., |_, (at, _)| *at <= now);
+        let due: Vec<_> = due.map(|(name, (_, uid))| (name, uid)).collect();
+        for (name, uid) in due {
+            let made = Made {
+                mark: 0,
+                counts: true,
+            };
+            let before = self.failing.insert(name.clone(), made);
+            self.counted += usize::from(before.is_none_or(|before| !before.counts));
+            self.outlook.failing(self.counted);
+            if !self.hint(&name, Some(&uid), true) {
+                self.announce(&name, &uid, self.shared.pace.settle).await;
+            }
+        }
+    }
+}
+
+/// Waits until that time; without one, for ever.
+pub(super) async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
