@@ -25,6 +25,8 @@ words! {
         TooLarge = "too-large",
         /// The body did not arrive in time.
         TooSlow = "too-slow",
+        /// Neither `/webhook` nor `/webhook/{cluster}`.
+        NotFound = "not-found",
         /// Not a POST.
         Method = "method",
         /// Not JSON by its own account.
@@ -49,6 +51,7 @@ impl Answer {
                 | Self::Busy
                 | Self::TooLarge
                 | Self::TooSlow
+                | Self::NotFound
                 | Self::Method
                 | Self::MediaType
         )

@@ -8,7 +8,6 @@ use axum::{
     body::Body,
     extract::{FromRequest, State},
     response::{IntoResponse, Response},
-    routing::any,
 };
 use bytes::Bytes;
 use http::{Method, Request, StatusCode, header};
@@ -85,14 +84,8 @@ struct Rejection {
 pub fn router(webhook: Webhook) -> Router {
     let metrics = webhook.metrics.clone();
     Router::new()
-        .route(PATH, any(receive))
-        .route(&format!("{PATH}/{{cluster}}"), any(receive))
-        .fallback(|| async {
-            Problem::new(
-                StatusCode::NOT_FOUND,
-                "alerts go to POST /webhook or /webhook/{cluster}",
-            )
-        })
+        // Paths are read by the claim, which takes every spelling of them.
+        .fallback(receive)
         .layer(CatchPanicLayer::custom(move |_| {
             metrics.panicked(Part::Webhook);
             Problem::new(
@@ -126,6 +119,10 @@ impl FromRequest<Webhook> for SignedAlert {
     type Rejection = Rejection;
 
     async fn from_request(request: Request<Body>, webhook: &Webhook) -> Result<Self, Rejection> {
+        let Some(path) = claim::Path::of(request.uri().path()) else {
+            let detail = "no such path; alerts go to POST /webhook or /webhook/{cluster}";
+            return Err(Rejection::early(Answer::NotFound, detail));
+        };
         if request.method() != Method::POST {
             return Err(Rejection::early(
                 Answer::Method,
@@ -151,7 +148,7 @@ impl FromRequest<Webhook> for SignedAlert {
             ));
         }
         let (bytes, _room) = body::read(&parts.headers, body, &webhook.room).await?;
-        let claim = claim::of(&parts, &bytes);
+        let claim = claim::of(&path, &parts, &bytes);
         let unauthorized = || {
             let hint = match webhook.clusters.get(claim.cluster) {
                 Some(member) if member.keys().is_empty() => {
@@ -368,6 +365,7 @@ impl IntoResponse for Rejection {
             Answer::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Answer::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Answer::MediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Answer::NotFound => StatusCode::NOT_FOUND,
             Answer::Method => {
                 return Problem::new(StatusCode::METHOD_NOT_ALLOWED, self.detail)
                     .with(header::ALLOW, "POST")

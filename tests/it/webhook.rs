@@ -17,6 +17,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use crate::{
+    log::Log,
     stories::{self, Kind},
     support::{Answer, Live, NOW, TestApp, alerts_only, key, pass},
 };
@@ -145,6 +146,17 @@ async fn the_cluster_comes_from_path_header_or_metadata_and_is_bound_to_the_key(
         ("/webhook", Some("a"), Some("default"), "a", 403),
         ("/webhook/a", Some("default"), Some("a"), "a", 403),
         ("/webhook/default", None, Some("a"), "a", 401),
+        // The same paths, as people write them.
+        ("/webhook/", None, Some("a"), "a", 202),
+        ("//webhook", Some("a"), None, "a", 202),
+        ("/webhook/a/", None, Some("a"), "a", 202),
+        ("//webhook//a", None, None, "a", 202),
+        ("/webhook/%61", Some("a"), None, "a", 202),
+        ("/webhook/%2561", None, None, "a", 401),
+        ("/webhook/%ff", None, None, "a", 401),
+        ("/webhook/a/b", None, None, "a", 404),
+        ("/webhooks/a", None, None, "a", 404),
+        ("/", None, None, "a", 404),
     ];
     for (path, claim, said, signed_by, status) in table {
         let answer = post(path, claim, said, signed_by).await;
@@ -154,6 +166,20 @@ async fn the_cluster_comes_from_path_header_or_metadata_and_is_bound_to_the_key(
             "{path} {claim:?} {said:?} {signed_by}"
         );
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unknown_path_is_logged_and_counted() {
+    let log = Log::capture();
+    let app = TestApp::new();
+    for _ in 0..100 {
+        let answer = app.post("/hooks/a", &[], "{}".to_owned()).await;
+        assert_eq!(answer.status, StatusCode::NOT_FOUND);
+    }
+    let lines = log.with(&["WARN", "not-found", "/webhook/{cluster}"]);
+    assert!((1..=5).contains(&lines.len()), "{lines:#?}");
+    let counted = "helmreboot_alerts_total{cluster=\"\",result=\"not-found\"}";
+    assert_eq!(app.metric(counted).await, 100.0);
 }
 
 fn rand(value: &impl std::hash::Hash) -> u64 {

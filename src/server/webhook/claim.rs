@@ -33,13 +33,33 @@ struct PeekMetadata<'a> {
     helm_cluster: Option<&'a str>,
 }
 
-pub(super) fn of<'a>(parts: &'a Parts, body: &'a [u8]) -> Claim<'a> {
-    let path = parts
-        .uri
-        .path()
-        .strip_prefix(PATH)
-        .unwrap_or_default()
-        .trim_start_matches('/');
+/// The path of a request to the webhook.
+pub(super) struct Path {
+    /// The cluster that it names, or nothing.
+    cluster: String,
+}
+
+impl Path {
+    /// Reads a path as Flux users write it: with slashes too many, and with percent-encoding.
+    pub(super) fn of(path: &str) -> Option<Self> {
+        let mut segments = path.split('/').filter(|segment| !segment.is_empty());
+        let webhook = segments.next().map(decoded)?;
+        if webhook != PATH.trim_start_matches('/') {
+            return None;
+        }
+        let cluster = segments.next().map(decoded).unwrap_or_default();
+        segments.next().is_none().then_some(Self { cluster })
+    }
+}
+
+/// What is not UTF-8 becomes the name of no cluster.
+fn decoded(segment: &str) -> String {
+    let decoded = percent_encoding::percent_decode_str(segment);
+    decoded.decode_utf8_lossy().into_owned()
+}
+
+pub(super) fn of<'a>(path: &'a Path, parts: &'a Parts, body: &'a [u8]) -> Claim<'a> {
+    let path = path.cluster.as_str();
     let header = parts
         .headers
         .get(CLUSTER_HEADER)
