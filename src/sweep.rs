@@ -18,6 +18,7 @@ use crate::{
     config::SweepMode,
     domain::{
         alert::{Failure, ReleaseRef},
+        classify::Class,
         decide::{Trigger, Why},
         judge::Judgement,
         policy::Mode,
@@ -326,8 +327,9 @@ fn needs_a_look(judgement: &Judgement, news: bool) -> bool {
         | Why::Suspended
         | Why::OptedOut
         | Why::Recovered
-        | Why::FluxRetries
         | Why::Prerequisites => false,
+        // A person has to know of a cause that lasts.
+        Why::FluxRetries => news && judgement.verdict.class == Class::Permanent,
         why if why.decides() == "leave" => news,
         _ => news || judgement.policy.mode == Mode::Act,
     }
@@ -342,7 +344,10 @@ fn mark(release: &Release, judgement: &Judgement) -> u64 {
     judgement.policy.limit.hash(&mut hasher);
     release.metadata.uid.hash(&mut hasher);
     release.config_key().to_string().hash(&mut hasher);
-    release.progress().to_string().hash(&mut hasher);
+    // That Flux tried once more is no news where it goes on trying.
+    if judgement.decision.why() != Why::FluxRetries {
+        release.progress().to_string().hash(&mut hasher);
+    }
     release.annotation(REQUESTED_AT).hash(&mut hasher);
     hasher.finish()
 }

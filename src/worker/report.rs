@@ -12,7 +12,7 @@ use crate::{
     cluster::Error,
     domain::{
         alert::ReleaseRef,
-        classify::Verdict,
+        classify::{Class, Verdict},
         decide::{Decision, Why},
         journal::Entry,
         ledger::{self, Ended, Order},
@@ -88,6 +88,9 @@ impl Reports {
             Why::BudgetSpent => {
                 let restarts = ledger::counted(attempts);
                 warn!(%cluster, %namespace, %name, why, rule, attempts, "gave up on {cluster}/{namespace}/{name}: {restarts} did not help against {rule}");
+            }
+            Why::FluxRetries if verdict.class == Class::Permanent => {
+                warn!(%cluster, %namespace, %name, why, rule, "{cluster}/{namespace}/{name} fails for a cause that lasts ({rule}), and Flux goes on trying it; a person has to correct it");
             }
             Why::Overdue => {
                 let minutes = release.map_or(0, |release| release.action_limit().as_mins());

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::{
     log::Log,
     program::{run, text},
-    support::{Live, NOW, SLOW, TestApp, pass},
+    support::{IMMUTABLE, Live, NOW, SLOW, TestApp, pass},
 };
 
 const FAILING: &str = "helmreboot_failing_releases{cluster=\"a\"";
@@ -143,4 +143,44 @@ fn an_object_without_a_generation_is_compared_with_nothing() {
     let ready =
         json!([{"type": "Ready", "status": "True", "reason": "UpgradeSucceeded", "message": ""}]);
     assert_eq!(explained(&release(&ready))["why"], "recovered");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cause_that_lasts_is_reported_once_although_flux_goes_on_trying() {
+    let log = Log::capture();
+    let app = TestApp::new();
+    let retried = |name: &str, cause: &str| {
+        let live = Live::named(name).failed(cause);
+        app.holds(live.reconciling("ProgressingWithRetry", "retrying after a failure"))
+    };
+    let (lasting, passing) = (retried("lasting", IMMUTABLE), retried("passing", SLOW));
+    for release in [&lasting, &passing] {
+        for _ in 0..3 {
+            app.alert(release).await;
+            pass(60).await;
+        }
+        assert_eq!(app.why(release), "flux-retries");
+    }
+    let lines = log.with(&["WARN", "fails for a cause that lasts (immutable-field)"]);
+    assert_eq!(lines.len(), 1, "{lines:#?}");
+    assert!(lines[0].contains("a/apps/lasting"), "{lines:#?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_an_alert_it_is_reported_too_and_looked_at_once() {
+    let log = Log::capture();
+    let app = TestApp::swept();
+    let live = Live::named("web").failed(IMMUTABLE);
+    let release = app.holds(live.reconciling("ProgressingWithRetry", "retrying after a failure"));
+    let cluster = app.cluster("a");
+    for failures in 2..10 {
+        pass(60).await;
+        let mut status = cluster.get(&release).expect("the release")["status"].clone();
+        status["failures"] = json!(failures);
+        cluster.write_status(&release, &status);
+    }
+    let lines = log.with(&["WARN", "fails for a cause that lasts (immutable-field)"]);
+    assert_eq!(lines.len(), 1, "{lines:#?}");
+    let calls = cluster.calls();
+    assert_eq!(calls.iter().filter(|call| call.verb == "get").count(), 1);
 }

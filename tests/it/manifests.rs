@@ -276,3 +276,40 @@ fn one_rust_builds_checks_and_releases() {
     let workflow = include_str!("../../.github/workflows/ci.yml");
     assert!(workflow.contains(&format!("cargo +{oldest} check --locked")));
 }
+
+#[test]
+fn what_flux_would_take_for_a_variable_is_kept_from_its_substitution() {
+    let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy");
+    let mut generated = 0;
+    for folder in kustomizations(&deploy) {
+        let file = folder.join("kustomization.yaml");
+        let text = fs::read_to_string(&file).expect("a kustomization");
+        let document: Value = serde_saphyr::from_str(&text).expect("YAML");
+        let generators = document["configMapGenerator"].as_array();
+        for generator in generators.into_iter().flatten() {
+            let annotations = &generator["options"]["annotations"];
+            let substitute = &annotations["kustomize.toolkit.fluxcd.io/substitute"];
+            assert_eq!(substitute, "disabled", "{}", file.display());
+            generated += 1;
+        }
+        // In a manifest there is nothing to be kept from it.
+        for entry in fs::read_dir(&folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path
+                .extension()
+                .is_some_and(|extension| extension == "yaml")
+            {
+                let text = fs::read_to_string(&path).expect("a manifest");
+                let code = text
+                    .lines()
+                    .filter(|line| !line.trim_start().starts_with('#'));
+                assert!(
+                    code.into_iter().all(|line| !line.contains("${")),
+                    "{}",
+                    path.display()
+                );
+            }
+        }
+    }
+    assert!(generated >= 1, "the hub has one");
+}
