@@ -320,14 +320,8 @@ impl Release {
         if self.is("TestSuccess", Truth::False) || self.is("Remediated", Truth::True) {
             return false;
         }
-        let good = |snapshot: &&Snapshot| {
-            matches!(snapshot.status.as_str(), "deployed" | "superseded")
-                && snapshot
-                    .test_hooks
-                    .values()
-                    .all(|hook| hook.phase != "Failed")
-                && snapshot.config_hash() == config_hash
-        };
+        let good =
+            |snapshot: &&Snapshot| snapshot.is_good() && snapshot.config_hash() == config_hash;
         let revisions = || self.status.history.iter().filter(good).map(|s| s.version);
         let decides = if current {
             revisions().max()
@@ -339,6 +333,13 @@ impl Release {
 }
 
 impl Snapshot {
+    /// Whether it was deployed, and no test of it failed.
+    fn is_good(&self) -> bool {
+        let mut hooks = self.test_hooks.values();
+        matches!(self.status.as_str(), "deployed" | "superseded")
+            && hooks.all(|hook| hook.phase != "Failed")
+    }
+
     /// As [`ConfigKey::config_hash`].
     fn config_hash(&self) -> String {
         let digest = Some(self.config_digest.as_str()).filter(|digest| !digest.is_empty());

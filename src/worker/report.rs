@@ -96,6 +96,9 @@ impl Reports {
                 let minutes = release.map_or(0, |release| release.action_limit().as_mins());
                 warn!(%cluster, %namespace, %name, why, "{cluster}/{namespace}/{name} is overdue: Flux has been running an action for more than {minutes} min, which is longer than its timeouts allow; helm-controller may hang, or may have been killed: check its pods and log, and restart it; helmreboot writes nothing");
             }
+            Why::ReadyOutdated => {
+                warn!(%cluster, %namespace, %name, why, rule, "left {cluster}/{namespace}/{name} alone: the newest Helm revision is a good one of the version and values that Flux tried last, so its Ready condition may tell of an earlier attempt ({rule}); compare it with helm history");
+            }
             Why::Contested => {
                 warn!(%cluster, %namespace, %name, why, rule, "left {cluster}/{namespace}/{name} alone: {why}, somebody puts back the request that stood there; take reconcile.fluxcd.io/requestedAt out of Git");
             }

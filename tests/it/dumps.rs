@@ -184,3 +184,34 @@ async fn without_an_alert_it_is_reported_too_and_looked_at_once() {
     let calls = cluster.calls();
     assert_eq!(calls.iter().filter(|call| call.verb == "get").count(), 1);
 }
+
+/// fluxcd/helm-controller#1362: reverted in Git, and Ready is still the old failure.
+#[tokio::test(start_paused = true)]
+async fn a_release_that_runs_what_was_tried_is_said_to_have_an_outdated_ready() {
+    let log = Log::capture();
+    let app = TestApp::new();
+    let schema = "values don't meet the specifications of the schema(s) in the following chart(s)";
+    let history = |status: &str, version: &str| {
+        json!({"history": [{"version": 2, "status": status, "chartVersion": version,
+            "configDigest": "sha256:0123456789abcdef", "lastDeployed": "2026-11-23T11:50:00Z"}]})
+    };
+    let live = |name: &str| Live::named(name).failed(schema);
+    let reverted = app.holds(live("reverted").status(&history("deployed", "1.0.0")));
+    let failed = app.holds(live("failed").status(&history("failed", "1.0.0")));
+    let other = app.holds(live("other").status(&history("deployed", "0.9.0")));
+    for release in [&reverted, &failed, &other] {
+        app.alert(release).await;
+    }
+    pass(30).await;
+    assert_eq!(app.why(&reverted), "ready-outdated");
+    assert_eq!(
+        (app.why(&failed), app.why(&other)),
+        ("permanent", "permanent")
+    );
+    let lines = log.with(&[
+        "WARN",
+        "a/apps/reverted",
+        "Ready condition may tell of an earlier attempt",
+    ]);
+    assert_eq!(lines.len(), 1, "{lines:#?}");
+}

@@ -70,6 +70,12 @@ pub const TABLE: &[Row] = &[
         holds: not_attempted,
     },
     Row {
+        live: "the cause lasts, and yet the newest Helm revision is a good one of the version and values that Flux tried: Ready may tell of an earlier attempt",
+        done: "leave, say so once",
+        words: &[Why::ReadyOutdated],
+        holds: ready_outdated,
+    },
+    Row {
         live: "the cause lasts (invalid object, denied, schema, rendering ...); no rule knows it; no failure at all",
         done: "leave, say so once",
         words: &[Why::Permanent, Why::UnknownCause, Why::FluxRetries],
@@ -234,6 +240,11 @@ fn not_attempted(_: &Case<'_>, release: &Release) -> Option<Decision> {
     } else {
         Why::Settling
     }))
+}
+
+fn ready_outdated(case: &Case<'_>, release: &Release) -> Option<Decision> {
+    let lasts = case.verdict.class == Class::Permanent;
+    (lasts && release.deploys_what_was_tried()).then(|| leave(Why::ReadyOutdated))
 }
 
 fn lasting(case: &Case<'_>, release: &Release) -> Option<Decision> {

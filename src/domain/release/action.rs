@@ -37,6 +37,14 @@ impl Release {
         wanted.is_none() || observed == wanted
     }
 
+    /// Whether the newest Helm revision is a good one of the chart version and values that Flux tried last. If
+    /// Ready is false all the same, it may tell of an attempt before (fluxcd/helm-controller#1362).
+    pub fn deploys_what_was_tried(&self) -> bool {
+        let failed = self.is("TestSuccess", Truth::False);
+        let newest = self.newest().filter(|newest| newest.is_good() && !failed);
+        newest.is_some_and(|newest| newest.config_hash() == self.config_key().config_hash())
+    }
+
     /// Whether Flux says that it runs an action. A stall outranks that.
     pub fn at_work(&self) -> bool {
         if self.is("Stalled", Truth::True) {
