@@ -306,3 +306,34 @@ const PLACES: [&str; 12] = [
     "YAML parse error on api/templates/a.yaml: error converting YAML to JSON: yaml: line 3: could not find expected ':' near {}",
     "error while running post render on files: {}",
 ];
+
+#[test]
+fn wordings_of_helm_4_and_cut_messages_have_the_class_of_what_they_say() {
+    let classifier = Classifier::default();
+    for (message, class) in [
+        ("time out waiting for the condition", "transient"),
+        (
+            "Deployment is not ready: a/b. 0 out of 1 expected pods are ready",
+            "transient",
+        ),
+        ("cannot reuse a name that is still in use", "permanent"),
+        ("etcdserver: request is too large", "permanent"),
+        ("etcdserver: request timed out", "transient"),
+    ] {
+        let message = format!("Helm upgrade failed for release a/b with chart c@1.0.0: {message}");
+        assert_eq!(
+            classifier.verdict(message.as_str().into()).class.as_str(),
+            class,
+            "{message}"
+        );
+    }
+    let whole = "etcdserver: request is too large";
+    for end in 1..whole.len() {
+        assert_ne!(
+            classifier.verdict(whole[..end].into()).class.as_str(),
+            "transient",
+            "{}",
+            &whole[..end]
+        );
+    }
+}

@@ -202,7 +202,7 @@ pub(super) const FAMILY: Family = Family {
             &[
                 r"has no leader|etcdserver: request timed out(, [\w ]+)?",
                 concat!(
-                    r"etcdserver: (request|.*timed out|leader|no leader|not (the ",
+                    r"etcdserver: (request (timed|cancel)|.*timed out|leader|no leader|not (the ",
                     r")?(current )?leader|too many requests|server stopped|unhealthy ",
                     r"cluster|waiting)"
                 ),

@@ -12,7 +12,7 @@ pub(super) const FAMILY: Family = Family {
             "adoption",
             &[
                 r"invalid ownership metadata|exists and cannot be imported",
-                r"cannot re-use a name that is still in use",
+                r"cannot re-?use a name that is still in use",
                 r"already exists and is not managed",
                 r"annotation validation error: |label validation error: ",
             ],

@@ -54,7 +54,8 @@ pub(super) const FAMILY: Family = Family {
         transient(
             "wait-timeout",
             &[
-                r"time(out|d out) waiting for\b",
+                r"time( ?out|d out) waiting for\b",
+                r"is not ready: [\w./-]+\. \d+ out of \d+ expected pods (are|have)",
                 r"not ready[.,] .*status: ?'?(InProgress|Unknown|NotFound)",
                 r"failed (to wait|waiting) for |termination timeout",
                 r"wait(ing)? timed out",
