@@ -93,7 +93,7 @@ impl Cluster {
         self.connection.changed().await;
     }
 
-    /// Changes of the API server from now on: nothing that was read from the one before goes on.
+    /// Changes of the API server after this call. A list or watch of the earlier server must not be continued.
     pub fn moves(&self) -> Moves {
         self.connection.moves()
     }

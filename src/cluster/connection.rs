@@ -119,7 +119,7 @@ impl Connection {
         let _ = self.0.state.subscribe().changed().await;
     }
 
-    /// Changes of the API server from now on.
+    /// Changes of the API server after this call.
     pub fn moves(&self) -> Moves {
         Moves(self.0.server.subscribe())
     }

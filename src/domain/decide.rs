@@ -122,7 +122,7 @@ words! {
         Settling = "settling",
         /// Flux has not tried the wanted configuration yet.
         NotAttempted = "not-attempted",
-        /// What was tried is deployed, and Ready may tell of an earlier attempt.
+        /// The configuration that Flux tried last is deployed. Ready may tell of an earlier attempt.
         ReadyOutdated = "ready-outdated",
         /// Somebody must change something first.
         Permanent = "permanent",

@@ -26,7 +26,7 @@ impl Write for Sink {
 }
 
 impl Log {
-    /// From now on.
+    /// Captures in this thread until the value is dropped.
     pub(crate) fn capture() -> Self {
         let bytes: Arc<Mutex<Vec<u8>>> = Arc::default();
         let sink = Arc::clone(&bytes);

@@ -60,7 +60,7 @@ impl Release {
     }
 
     /// When an action that Flux says it runs should have ended: later than its timeouts allow, helm-controller
-    /// hangs or was killed. `None` if no action runs, or nobody knows since when.
+    /// hangs or was killed. `None` if no action runs, or if no condition has a time.
     pub fn action_deadline(&self) -> Option<Timestamp> {
         if !self.at_work() {
             return None;
