@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use jiff::{SignedDuration, Timestamp};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
 /// Where the time of day comes from.
 #[derive(Clone)]
@@ -38,6 +38,14 @@ impl Clock {
     pub fn instant(&self, at: Timestamp) -> Instant {
         let ahead = at.duration_since(self.now());
         Instant::now() + std::time::Duration::try_from(ahead).unwrap_or_default()
+    }
+}
+
+/// Waits until `at`; without one, for ever.
+pub(crate) async fn wait_until(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
     }
 }
 

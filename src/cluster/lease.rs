@@ -5,10 +5,10 @@ use std::{pin::pin, time::Duration};
 
 use kube::Client;
 use kube_lease_manager::{LeaseManager, LeaseManagerBuilder, LeaseManagerError};
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::{CALL_TIMEOUT, Connection};
-use crate::{config::clusters::Reach, domain::mask::mask};
+use crate::{clock::wait_until, config::clusters::Reach, domain::mask::mask};
 
 /// The Lease's name.
 pub const LEASE: &str = "helmreboot";
@@ -107,7 +107,7 @@ impl Lease {
                 }
                 () = self.connection.changed() => Outcome::ConnectionChanged,
                 outcome = self.next(manager) => outcome,
-                () = due(*confirm_by) => Outcome::Unconfirmed,
+                () = wait_until(*confirm_by) => Outcome::Unconfirmed,
             };
             match outcome {
                 Outcome::Holds(holds) => {
@@ -227,14 +227,6 @@ impl Lease {
             .with_grace(GRACE)
             .build()
             .await
-    }
-}
-
-/// Waits until that time; without one, for ever.
-async fn due(at: Option<Instant>) {
-    match at {
-        Some(at) => sleep_until(at).await,
-        None => std::future::pending().await,
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::{Arc, LazyLock};
 
 use rustls::{
-    ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+    ClientConfig, DigitallySignedStruct, InconsistentKeys, RootCertStore, SignatureScheme,
     client::{
         ResolvesClientCert, Resumption,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
@@ -50,8 +50,8 @@ pub(super) fn roots(pem: &[u8]) -> Result<Arc<RootCertStore>, String> {
     Ok(Arc::new(roots))
 }
 
-/// A certificate with its key, as they are: client-go does not look into them either, and the server
-/// decides. (rustls itself refuses X.509 v1, which stock MicroK8s uses.)
+/// A certificate with its key. Like client-go's `tls.X509KeyPair`, only whether they belong together is
+/// checked here; the server decides. (rustls itself refuses X.509 v1, which stock MicroK8s uses.)
 #[derive(Debug)]
 struct Identity(Arc<CertifiedKey>);
 
@@ -104,7 +104,14 @@ fn certified_key(certificate: &[u8], key: &[u8]) -> Result<CertifiedKey, String>
         .ok()
         .and_then(|key| provider().key_provider.load_private_key(key).ok())
         .ok_or("the client key holds no private key that can be used; write one as PEM without a password (RSA, ECDSA or Ed25519)")?;
-    Ok(CertifiedKey::new(chain, key))
+    let identity = CertifiedKey::new(chain, key);
+    // Only a certificate that rustls can parse is compared; X.509 v1 is left to the server.
+    if let Err(rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch)) =
+        identity.keys_match()
+    {
+        return Err("the client certificate and the client key do not belong together; write both of the same pair".into());
+    }
+    Ok(identity)
 }
 
 /// Takes any server, where a flag allows that.

@@ -4,8 +4,9 @@ use std::{collections::BTreeSet, time::Duration};
 
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::{LONGEST_PAUSE, Sweep, WITHOUT_WATCH, overdue::until};
+use super::{LONGEST_PAUSE, Sweep, WITHOUT_WATCH};
 use crate::{
+    clock::wait_until,
     cluster::{Change, Error, Item, Moves, Unreadable, Watch},
     domain::alert::ReleaseRef,
 };
@@ -95,7 +96,7 @@ impl Sweep {
             let change = tokio::select! {
                 biased;
                 change = changes.next() => change?,
-                () = until(deadline) => {
+                () = wait_until(deadline) => {
                     self.report_overdue().await;
                     continue;
                 }

@@ -1,7 +1,7 @@
 //! Releases on which Flux works for longer than their timeouts allow. No event tells of that, so the time does.
 
 use jiff::Timestamp;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
 use super::{Made, Sweep};
 use crate::domain::{alert::ReleaseRef, release::Release};
@@ -37,13 +37,5 @@ impl Sweep {
                 self.announce(&name, &uid, self.shared.pace.settle).await;
             }
         }
-    }
-}
-
-/// Waits until that time; without one, for ever.
-pub(super) async fn until(at: Option<Instant>) {
-    match at {
-        Some(at) => sleep_until(at).await,
-        None => std::future::pending().await,
     }
 }

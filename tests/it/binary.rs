@@ -275,7 +275,7 @@ impl Running {
         folder.map_or(0, Iterator::count)
     }
 
-    fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         let status = Command::new("kill")
             .args([name, &self.child.id().to_string()])
             .status();
@@ -283,7 +283,7 @@ impl Running {
     }
 
     /// Waits for the end: exit code and how long it took.
-    fn end(mut self) -> (Option<i32>, Duration, Vec<String>) {
+    pub(crate) fn end(mut self) -> (Option<i32>, Duration, Vec<String>) {
         let start = Instant::now();
         while start.elapsed() < Duration::from_secs(20) {
             if let Some(status) = self.child.try_wait().expect("a status") {

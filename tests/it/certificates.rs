@@ -2,6 +2,7 @@
 
 use std::{
     net::SocketAddr,
+    path::PathBuf,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -19,7 +20,7 @@ use serde_json::json;
 
 use crate::{
     binary::kubeconfig,
-    clusters::{Server, serve},
+    clusters::{Server, file, serve},
 };
 
 /// A server takes any client certificate, as it is: what matters here is that one is sent.
@@ -29,6 +30,10 @@ struct AnyClient(Arc<Mutex<Vec<Vec<u8>>>>);
 impl ClientCertVerifier for AnyClient {
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
         &[]
+    }
+
+    fn client_auth_mandatory(&self) -> bool {
+        false
     }
 
     fn verify_client_cert(
@@ -66,33 +71,87 @@ impl ClientCertVerifier for AnyClient {
     }
 }
 
-/// An API server over TLS with this chain and key; says which client certificates it saw.
-async fn over_tls(
-    server: &Server,
+type Seen = Arc<Mutex<Vec<Vec<u8>>>>;
+
+/// The TLS of a server with this chain and key, which records the client certificates that it sees.
+fn tls_of(
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
-) -> (SocketAddr, Arc<Mutex<Vec<Vec<u8>>>>) {
-    let seen = Arc::new(Mutex::new(Vec::new()));
+    seen: &Seen,
+) -> Arc<ServerConfig> {
     let config = ServerConfig::builder_with_provider(tls::provider())
         .with_safe_default_protocol_versions()
         .expect("versions")
-        .with_client_cert_verifier(Arc::new(AnyClient(Arc::clone(&seen))))
+        .with_client_cert_verifier(Arc::new(AnyClient(Arc::clone(seen))))
         .with_single_cert(chain, key)
         .expect("a certificate and its key");
+    Arc::new(config)
+}
+
+/// An API server over TLS with this chain and key, the client certificates that it saw, and its TLS.
+pub(crate) async fn over_tls(
+    server: &Server,
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+) -> (SocketAddr, Seen, RustlsConfig) {
+    let seen = Seen::default();
+    let config = RustlsConfig::from_config(tls_of(chain, key, &seen));
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address");
     tokio::spawn(helmreboot::server::serve(
         listener,
         server.router.clone(),
         axum_server::Handle::new(),
-        Some(RustlsConfig::from_config(Arc::new(config))),
+        Some(config.clone()),
         Connections::new(64),
     ));
-    (address, seen)
+    (address, seen, config)
+}
+
+/// A certificate authority with P-521 and SHA-512.
+pub(crate) struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    certificate: rcgen::Certificate,
+}
+
+impl Authority {
+    pub(crate) fn new() -> Self {
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P521_SHA512).expect("a key");
+        let mut params = CertificateParams::new(Vec::new()).expect("parameters");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let certificate = params.self_signed(&key).expect("a certificate");
+        let issuer = Issuer::new(params, key);
+        Self {
+            issuer,
+            certificate,
+        }
+    }
+
+    pub(crate) fn pem(&self) -> String {
+        self.certificate.pem()
+    }
+
+    /// A certificate for that name, and its key.
+    fn sign(&self, name: &str) -> (rcgen::Certificate, KeyPair) {
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P521_SHA512).expect("a key");
+        let params = CertificateParams::new(vec![name.to_owned()]).expect("parameters");
+        let certificate = params.signed_by(&key, &self.issuer);
+        (certificate.expect("a certificate"), key)
+    }
+
+    /// The same, as a TLS server takes them.
+    pub(crate) fn issue(
+        &self,
+        name: &str,
+    ) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
+        let (certificate, key) = self.sign(name);
+        let key = PrivateKeyDer::try_from(key.serialize_der()).expect("a key");
+        (vec![certificate.der().clone()], key)
+    }
 }
 
 /// Base64 in lines of 76 characters, as `base64` writes it.
-fn wrapped(pem: &str) -> String {
+pub(crate) fn wrapped(pem: &str) -> String {
     use base64::Engine;
     let text = base64::engine::general_purpose::STANDARD.encode(pem);
     let lines = text.as_bytes().chunks(76).map(String::from_utf8_lossy);
@@ -101,24 +160,11 @@ fn wrapped(pem: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn certificates_that_kubectl_accepts_are_accepted() {
-    // An authority with P-521 and SHA-512, as private ones are.
-    let authority_key = KeyPair::generate_for(&PKCS_ECDSA_P521_SHA512).expect("a key");
-    let mut params = CertificateParams::new(Vec::new()).expect("parameters");
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let authority = params
-        .clone()
-        .self_signed(&authority_key)
-        .expect("a certificate");
-    let issuer = Issuer::new(params, &authority_key);
-    let server_key = KeyPair::generate_for(&PKCS_ECDSA_P521_SHA512).expect("a key");
-    let names = vec!["127.0.0.1".to_owned()];
-    let certificate = CertificateParams::new(names).expect("parameters");
-    let certificate = certificate
-        .signed_by(&server_key, &issuer)
-        .expect("a certificate");
+    // Private authorities sign with P-521 and SHA-512.
+    let authority = Authority::new();
     let server = Server::new();
-    let secret = PrivateKeyDer::try_from(server_key.serialize_der()).expect("a key");
-    let (address, seen) = over_tls(&server, vec![certificate.der().clone()], secret).await;
+    let (chain, key) = authority.issue("127.0.0.1");
+    let (address, seen, _) = over_tls(&server, chain, key).await;
     // An X.509 v1 client certificate, as MicroK8s makes them.
     let v1 = include_str!("../fixtures/tls/v1-client.crt");
     let user = json!({"client-certificate-data": wrapped(v1),
@@ -139,8 +185,51 @@ async fn an_authority_that_serves_itself_is_refused_with_how_to_replace_it() {
     let own = params.self_signed(&secret).expect("a certificate");
     let server = Server::new();
     let der = PrivateKeyDer::try_from(secret.serialize_der()).expect("a key");
-    let (address, _) = over_tls(&server, vec![own.der().clone()], der).await;
+    let (address, ..) = over_tls(&server, vec![own.der().clone()], der).await;
     let cluster = json!({"server": format!("https://{address}"), "certificate-authority-data": wrapped(&own.pem())});
     let mut program = serve(&kubeconfig("own-authority", &cluster, &json!({})));
     program.wait_for(&["CA:FALSE", "sign a certificate for the server with it"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_certificate_its_key_and_the_authority_are_rotated_in_place() {
+    let authority = Authority::new();
+    let server = Server::new();
+    let (chain, key) = authority.issue("127.0.0.1");
+    let (address, seen, tls) = over_tls(&server, chain, key).await;
+    let (certificate, key) = (
+        file("rotated-client.crt", ""),
+        file("rotated-client.key", ""),
+    );
+    let roots = file("rotated-authority.crt", &authority.pem());
+    let write = |file: &PathBuf, text: String| std::fs::write(file, text).expect("a file");
+    let (first, first_key) = authority.sign("client");
+    write(&certificate, first.pem());
+    write(&key, first_key.serialize_pem());
+    let cluster = json!({"server": format!("https://{address}"), "certificate-authority": roots});
+    let user = json!({"client-certificate": certificate, "client-key": key});
+    let mut program = serve(&kubeconfig("rotated-certificates", &cluster, &user));
+    server.healed(1, Duration::from_secs(10), "before").await;
+    let last = || seen.lock().expect("no panic").last().cloned();
+    assert_eq!(last().as_deref(), Some(first.der().as_ref()));
+
+    // The files of a pair are never replaced in the same moment: what does not fit together is not used.
+    let (second, second_key) = authority.sign("client");
+    write(&certificate, second.pem());
+    program.wait_for(&["do not belong together"]);
+    write(&key, second_key.serialize_pem());
+    server.stuck("second");
+    server.healed(2, Duration::from_secs(10), "the pair").await;
+    assert_eq!(last().as_deref(), Some(second.der().as_ref()));
+
+    // The API server shows a certificate of another authority to new connections.
+    let other = Authority::new();
+    let (chain, secret) = other.issue("127.0.0.1");
+    tls.reload_from_config(tls_of(chain, secret, &seen));
+    write(&roots, other.pem());
+    program.wait_for(&["the credentials of cluster a changed and are in force"]);
+    server.stuck("third");
+    server
+        .healed(3, Duration::from_secs(10), "the authority")
+        .await;
 }

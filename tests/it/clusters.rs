@@ -2,7 +2,6 @@
 //! the ways to an API server that kubectl takes. In real time, for files and sockets know no other.
 
 use std::{
-    io,
     net::SocketAddr,
     path::PathBuf,
     sync::{Arc, Mutex},
@@ -16,10 +15,7 @@ use helmreboot::{
 };
 use http::{HeaderMap, StatusCode, header};
 use serde_json::{Value, json};
-use tokio::{
-    io::{AsyncBufReadExt, AsyncWriteExt, BufReader, copy_bidirectional},
-    net::{TcpListener, TcpStream},
-};
+use tokio::net::{TcpListener, TcpStream};
 
 use crate::{
     binary::{Running, get, helmreboot, kubeconfig, post},
@@ -102,7 +98,7 @@ impl Server {
     }
 }
 
-fn file(name: &str, text: &str) -> PathBuf {
+pub(crate) fn file(name: &str, text: &str) -> PathBuf {
     let file = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
     // A pipe may be left from a test run before.
     let _ = std::fs::remove_file(&file);
@@ -323,76 +319,6 @@ async fn what_no_header_may_hold_is_told_without_repeating_it() {
         .wait_for(&["cluster a is not available", "token"])
         .to_string();
     assert!(!said.contains("ter2"), "{said}");
-}
-
-/// A proxy that does what CONNECT or SOCKS 5 asks for.
-async fn proxy(socks: bool, used: Arc<Mutex<usize>>) -> SocketAddr {
-    use tokio::io::AsyncReadExt;
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let address = listener.local_addr().expect("an address");
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            *used.lock().expect("no panic") += 1;
-            tokio::spawn(async move {
-                let mut stream = BufReader::new(stream);
-                let target = if socks {
-                    let mut head = [0; 3];
-                    stream.read_exact(&mut head).await?;
-                    stream.write_all(&[5, 0]).await?;
-                    let mut asked = [0; 4];
-                    stream.read_exact(&mut asked).await?;
-                    let host = match asked[3] {
-                        1 => {
-                            let mut ip = [0; 4];
-                            stream.read_exact(&mut ip).await?;
-                            std::net::Ipv4Addr::from(ip).to_string()
-                        }
-                        _ => {
-                            let length = stream.read_u8().await?;
-                            let mut name = vec![0; length.into()];
-                            stream.read_exact(&mut name).await?;
-                            String::from_utf8_lossy(&name).into_owned()
-                        }
-                    };
-                    let port = stream.read_u16().await?;
-                    stream.write_all(&[5, 0, 0, 1, 0, 0, 0, 0, 0, 0]).await?;
-                    format!("{host}:{port}")
-                } else {
-                    let mut first = String::new();
-                    stream.read_line(&mut first).await?;
-                    let mut line = String::new();
-                    while stream.read_line(&mut line).await? > 2 {
-                        line.clear();
-                    }
-                    stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await?;
-                    first.split(' ').nth(1).unwrap_or_default().to_owned()
-                };
-                let mut server = TcpStream::connect(target).await?;
-                copy_bidirectional(&mut stream, &mut server).await?;
-                io::Result::Ok(())
-            });
-        }
-    });
-    address
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn proxies_of_a_kubeconfig_are_used() {
-    for socks in [false, true] {
-        let server = Server::new();
-        let address = server.serve().await;
-        let used = Arc::new(Mutex::new(0));
-        let through = proxy(socks, Arc::clone(&used)).await;
-        let scheme = if socks { "socks5" } else { "http" };
-        let cluster = json!({"server": format!("http://{address}"), "proxy-url": format!("{scheme}://{through}")});
-        let _program = serve(&kubeconfig(
-            &format!("through-{scheme}"),
-            &cluster,
-            &json!({}),
-        ));
-        server.healed(1, Duration::from_secs(10), scheme).await;
-        assert!(*used.lock().expect("no panic") > 0, "{scheme}");
-    }
 }
 
 /// Alerts and probes are answered during a flood of silent connections, and fewer descriptors than `most` are

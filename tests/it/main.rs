@@ -26,6 +26,7 @@ mod monitoring;
 mod packaging;
 mod pages;
 mod program;
+mod proxies;
 mod readme;
 mod replay;
 mod restart;
