@@ -19,7 +19,7 @@ use rustls::{
 use serde_json::json;
 
 use crate::{
-    binary::kubeconfig,
+    binary::{Running, helmreboot, kubeconfig},
     clusters::{Server, file, serve},
 };
 
@@ -208,16 +208,23 @@ async fn a_client_certificate_its_key_and_the_authority_are_rotated_in_place() {
     write(&key, first_key.serialize_pem());
     let cluster = json!({"server": format!("https://{address}"), "certificate-authority": roots});
     let user = json!({"client-certificate": certificate, "client-key": key});
-    let mut program = serve(&kubeconfig("rotated-certificates", &cluster, &user));
+    let mut program = Running::start(
+        helmreboot()
+            .args(["serve", "--log-level=debug", "--cluster-name=a"])
+            .arg("--kubeconfig")
+            .arg(kubeconfig("rotated-certificates", &cluster, &user))
+            .env("HELMREBOOT_TOKEN", "the key"),
+    );
     server.healed(1, Duration::from_secs(10), "before").await;
     let last = || seen.lock().expect("no panic").last().cloned();
     assert_eq!(last().as_deref(), Some(first.der().as_ref()));
 
-    // The files of a pair are never replaced in the same moment: what does not fit together is not used.
+    // The files of a pair are not replaced in the same moment. The client stays in use until they fit.
     let (second, second_key) = authority.sign("client");
     write(&certificate, second.pem());
-    program.wait_for(&["do not belong together"]);
+    program.wait_for(&["which stays in use", "do not belong together"]);
     write(&key, second_key.serialize_pem());
+    program.wait_for(&["the credentials of cluster a changed and are in force"]);
     server.stuck("second");
     server.healed(2, Duration::from_secs(10), "the pair").await;
     assert_eq!(last().as_deref(), Some(second.der().as_ref()));
