@@ -7,8 +7,7 @@
 //! failures, the worst counts, and each must be known.
 
 use std::{
-    cell::OnceCell,
-    collections::BTreeMap,
+    borrow::Cow,
     ops::Range,
     sync::{Arc, LazyLock},
 };
@@ -24,13 +23,15 @@ use super::{
     said::Said,
 };
 
+mod form;
 mod patterns;
+mod reading;
 mod text;
 
+use patterns::Patterns;
 pub use patterns::check;
-use patterns::{Matches, Patterns};
+use reading::Reading;
 pub use text::HEAD_LIMIT;
-use text::Quotes;
 
 /// A class, and the rule that says so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +80,15 @@ pub struct Fired {
     pub span: Range<usize>,
     /// Whether all of it lies inside the match of an exception, so that it does not count.
     pub excepted: bool,
+}
+
+/// What the rules see in a message.
+#[derive(Clone, Debug)]
+pub struct Explained {
+    /// The message in the form in which rules read it: without escapes, wraps and warnings of Helm.
+    pub text: String,
+    /// The rules that fire, the one that names the verdict first. Their spans are places in `text`.
+    pub fired: Vec<Fired>,
 }
 
 /// All rules, compiled once.
@@ -141,7 +151,44 @@ impl Classifier {
 
     /// The verdict on one message.
     pub fn verdict(&self, said: Said<'_>) -> Verdict {
-        let Some(rule) = self.read(said).decides() else {
+        self.judge(said).0
+    }
+
+    /// Every rule that fires on a message, the one that names the verdict first, and where.
+    pub fn fired(&self, said: Said<'_>) -> Explained {
+        let (_, text) = self.judge(said);
+        let lower = text::bounded(&text).to_ascii_lowercase();
+        let fired = self.read(&lower, said.reason).all();
+        Explained {
+            text: text.into_owned(),
+            fired,
+        }
+    }
+
+    /// The verdict on one message, and the form of the message that it was read in. Where a message can be read in
+    /// two ways, the worst counts: permanent, then what a rule names.
+    fn judge<'a>(&self, said: Said<'a>) -> (Verdict, Cow<'a, str>) {
+        let readings = form::readings(said.message);
+        let mut judged: SmallVec<[_; 2]> = readings
+            .into_iter()
+            .map(|text| (self.verdict_on(&text, said.reason), text))
+            .collect();
+        let place = |class| {
+            judged
+                .iter()
+                .position(|(verdict, _)| verdict.class == class)
+        };
+        let at = place(Class::Permanent).or_else(|| {
+            judged
+                .iter()
+                .position(|(verdict, _)| verdict.class != Class::Unknown)
+        });
+        judged.swap_remove(at.unwrap_or_default())
+    }
+
+    fn verdict_on(&self, text: &str, reason: &str) -> Verdict {
+        let lower = text::bounded(text).to_ascii_lowercase();
+        let Some(rule) = self.read(&lower, reason).decides() else {
             return Verdict::UNKNOWN;
         };
         if rule.class != Class::Transient {
@@ -149,22 +196,17 @@ impl Classifier {
         }
         // Of several failures, one may last, and so may one that nobody knows.
         let mut worst = Verdict::of(rule);
-        for message in text::items(text::bounded(said.message)) {
-            match self.read(Said { message, ..said }).decides() {
+        for item in text::items(&lower) {
+            match self.read(item, reason).decides() {
                 Some(rule) if rule.class == Class::Permanent => return Verdict::of(rule),
                 Some(rule) if rule.class == Class::Transient => {}
                 _ => worst = Verdict::UNKNOWN,
             }
         }
-        if said.message.len() > HEAD_LIMIT {
+        if text.len() > HEAD_LIMIT || text::is_cut(&lower) {
             return Verdict::UNKNOWN;
         }
         worst
-    }
-
-    /// Every rule that fires on a message, the one that names the verdict first, and where.
-    pub fn fired(&self, said: Said<'_>) -> Vec<Fired> {
-        self.read(said).all()
     }
 
     /// The verdict on a live release, from all its conditions that tell of a failure: the cause is often
@@ -215,181 +257,9 @@ impl Classifier {
         rules.find(|rule| rule.name == name)
     }
 
-    fn read<'a>(&'a self, said: Said<'a>) -> Reading<'a> {
-        let text = text::bounded(said.message);
-        Reading {
-            classifier: self,
-            text,
-            reason: said.reason,
-            matches: self.patterns.matches(text),
-            quotes: OnceCell::new(),
-        }
-    }
-}
-
-/// Which rules decide first.
-const fn place(rule: &Rule) -> u8 {
-    match (rule.rank, rule.class) {
-        (Rank::Exception, Class::Benign) => 0,
-        (Rank::Ordinary, Class::Benign) => 1,
-        (Rank::Exception, Class::Permanent) => 2,
-        (Rank::Ordinary, Class::Permanent) => 3,
-        (Rank::Exception, Class::Transient) => 4,
-        (Rank::Ordinary, Class::Transient) => 5,
-        (Rank::Fallback, Class::Permanent) => 6,
-        (Rank::Fallback, Class::Transient) => 7,
-        (Rank::Fallback, Class::Benign) => 8,
-        // No rule means that nobody knows.
-        (_, Class::Unknown) => 9,
-    }
-}
-
-/// A text, and which rules fire on it.
-struct Reading<'a> {
-    classifier: &'a Classifier,
-    text: &'a str,
-    reason: &'a str,
-    matches: Matches<'a>,
-    /// Found when they are first asked for: most messages never are.
-    quotes: OnceCell<Quotes<'a>>,
-}
-
-impl Reading<'_> {
-    /// The rules that fire, fallbacks aside, in no order, some more than once.
-    fn firing(&self) -> impl Iterator<Item = (usize, &'static Rule)> {
-        let firing = self.those(&self.matches);
-        firing.filter(|(_, rule)| rule.rank != Rank::Fallback)
-    }
-
-    /// The fallbacks that fire.
-    fn falling_back(&self, matches: &Matches<'_>) -> impl Iterator<Item = (usize, &'static Rule)> {
-        let firing = self.those(matches);
-        firing.filter(|(_, rule)| rule.rank == Rank::Fallback)
-    }
-
-    fn those(&self, matches: &Matches<'_>) -> impl Iterator<Item = (usize, &'static Rule)> {
-        let by_reason = self.classifier.by_reason.iter().copied();
-        let indices = matches.rules().chain(by_reason);
-        let rules = indices.map(|index| (index, self.classifier.entries[index].rule));
-        rules.filter(|(_, rule)| rule.reasons.is_empty() || rule.reasons.contains(&self.reason))
-    }
-
-    /// The rule that names the verdict.
-    fn decides(&self) -> Option<&'static Rule> {
-        let exceptions = self.exceptions();
-        let mut first = self.next(None);
-        while let Some((key, rule)) = first
-            && !self.counts(key.1, rule, &exceptions)
-        {
-            first = self.next(Some(key));
-        }
-        let first = first.map(|(_, rule)| rule);
-        if first.is_some_and(|rule| rule.class != Class::Transient) {
-            return first;
-        }
-        let matches = self.classifier.fallbacks.matches(self.text);
-        let mut after = None;
-        let falling = self.falling_back(&matches).filter(|(index, rule)| {
-            // What refuses behind all that is passing names the cause: wrapped errors name it last.
-            first.is_none()
-                || rule.class == Class::Permanent && {
-                    let after = *after.get_or_insert_with(|| self.last_word());
-                    let mut spans = self.classifier.fallbacks.spans(*index, self.text, &matches);
-                    spans.any(|span| span.start >= after)
-                }
-        });
-        let fallback = falling.min_by_key(|(index, rule)| (place(rule), *index));
-        fallback.map(|(_, rule)| rule).or(first)
-    }
-
-    /// Of the rules that fire, the first behind one that turned out not to count.
-    fn next(&self, behind: Option<(u8, usize)>) -> Option<((u8, usize), &'static Rule)> {
-        let firing = self.firing();
-        let keyed = firing.map(|(index, rule)| ((place(rule), index), rule));
-        let left = keyed.filter(|(key, _)| behind.is_none_or(|behind| *key > behind));
-        left.min_by_key(|(key, _)| *key)
-    }
-
-    /// Whether a rule that fires is to be heeded: not only inside of what exceptions match, and not only
-    /// by words that somebody quotes.
-    fn counts(&self, index: usize, rule: &Rule, exceptions: &[Range<usize>]) -> bool {
-        let passing = rule.class == Class::Transient && rule.rank == Rank::Ordinary;
-        if passing && self.text.contains('"') {
-            let quotes = self.quotes.get_or_init(|| Quotes::of(self.text));
-            let mut spans = self.spans(index).peekable();
-            if spans.peek().is_some() && spans.all(|span| quotes.around(&span)) {
-                return false;
-            }
-        }
-        if exceptions.is_empty() {
-            return true;
-        }
-        !self.excepted(rule, self.spans(index), exceptions)
-    }
-
-    /// Where the last word stands that speaks for a passing failure.
-    fn last_word(&self) -> usize {
-        let passing = self
-            .firing()
-            .filter(|(_, rule)| rule.class == Class::Transient);
-        let ends = passing
-            .flat_map(|(index, _)| self.spans(index))
-            .map(|span| span.end);
-        ends.max().unwrap_or_default()
-    }
-
-    /// What the exceptions that fire match. Few messages have any, and those have few.
-    fn exceptions(&self) -> SmallVec<[Range<usize>; 8]> {
-        let rules = self.firing();
-        let exceptions = rules.filter(|(_, rule)| rule.rank == Rank::Exception);
-        exceptions
-            .flat_map(|(index, _)| self.spans(index))
-            .collect()
-    }
-
-    /// Whether a rule fires only inside of what exceptions match.
-    fn excepted(
-        &self,
-        rule: &Rule,
-        spans: impl Iterator<Item = Range<usize>>,
-        exceptions: &[Range<usize>],
-    ) -> bool {
-        let within = |span: Range<usize>| {
-            let mut exceptions = exceptions.iter();
-            exceptions.any(|all| all.start <= span.start && span.end <= all.end)
-        };
-        let mut spans = spans.peekable();
-        rule.rank != Rank::Exception && spans.peek().is_some() && spans.all(within)
-    }
-
-    /// Where a rule matches that is no fallback.
-    fn spans(&self, index: usize) -> impl Iterator<Item = Range<usize>> {
-        let patterns = &self.classifier.patterns;
-        patterns.spans(index, self.text, &self.matches)
-    }
-
-    fn all(&self) -> Vec<Fired> {
-        let exceptions = self.exceptions();
-        let matches = self.classifier.fallbacks.matches(self.text);
-        let firing = self.firing().chain(self.falling_back(&matches));
-        let firing: BTreeMap<_, _> = firing.collect();
-        let mut fired: Vec<_> = firing
-            .into_iter()
-            .map(|(index, rule)| {
-                let fallbacks = &self.classifier.fallbacks;
-                let fallback = fallbacks.spans(index, self.text, &matches);
-                let mut spans: Vec<_> = self.spans(index).chain(fallback).collect();
-                let excepted = self.excepted(rule, spans.iter().cloned(), &exceptions);
-                spans.sort_by_key(|span| span.start);
-                Fired {
-                    rule,
-                    span: spans.into_iter().next().unwrap_or_default(),
-                    excepted,
-                }
-            })
-            .collect();
-        fired.sort_by_key(|fired| (fired.excepted, place(fired.rule)));
-        fired
+    /// Reads a text that is in lower case.
+    fn read<'a>(&'a self, text: &'a str, reason: &'a str) -> Reading<'a> {
+        Reading::of(self, text, reason)
     }
 }
 

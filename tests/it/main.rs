@@ -15,6 +15,7 @@ mod episodes;
 mod explain;
 mod fake_cluster;
 mod fake_flux;
+mod forms;
 mod histories;
 mod isolation;
 mod lease;

@@ -49,7 +49,7 @@ fn every_rule_names_the_verdict_on_its_lines_and_does_not_fire_on_near_misses() 
         for (own, reason, message) in lines {
             let said = Said::by_event(reason, message);
             let verdict = classifier.verdict(said);
-            let fired = classifier.fired(said);
+            let fired = classifier.fired(said).fired;
             let fires = fired
                 .iter()
                 .any(|fired| fired.rule.name == rule.name && !fired.excepted);
@@ -173,7 +173,7 @@ proptest! {
         let said = Said::by_event(&reason, &message);
         let classifier = Classifier::built_in();
         let verdict = classifier.verdict(said);
-        let fired = classifier.fired(said);
+        let fired = classifier.fired(said).fired;
         prop_assert!(verdict.class == Class::Unknown || fired.iter().any(|fired| fired.rule.name == verdict.rule));
     }
 
@@ -191,8 +191,8 @@ proptest! {
         let message = format!("{noise}{}{noise}", message.concat());
         let classifier = with_own_rule(&pattern, rank);
         let verdict = classifier.verdict(message.as_str().into());
-        let fired = classifier.fired(message.as_str().into());
-        prop_assert!(fired.iter().all(|fired| fired.span.end <= message.len()));
+        let explained = classifier.fired(message.as_str().into());
+        prop_assert!(explained.fired.iter().all(|fired| fired.span.end <= explained.text.len()));
         prop_assert!(verdict.class == Class::Unknown || classifier.find(verdict.rule).is_some());
     }
 

@@ -8,7 +8,7 @@ use std::{
 use serde::Serialize;
 
 use crate::domain::{
-    classify::{Class, Classifier, Fired, Rule, Verdict},
+    classify::{Class, Classifier, Explained, Fired, Rule, Verdict},
     mask::mask,
     said::Said,
     subject::Subject,
@@ -48,7 +48,7 @@ impl<W: Write> Printer<'_, W> {
             ("", "")
         };
         let head = said.message;
-        let fired = self.classifier.fired(said);
+        let Explained { text, fired } = self.classifier.fired(said);
         let out = &mut self.out;
         writeln!(out, "class    {bold}{}{plain}", verdict.class.as_str())?;
         writeln!(out, "rule     {}: {}", rule.name, rule.why)?;
@@ -58,7 +58,7 @@ impl<W: Write> Printer<'_, W> {
         writeln!(out, "subject  {subject}")?;
         let decided = fired.iter().find(|fired| fired.rule.name == verdict.rule);
         if let Some(decided) = decided {
-            writeln!(out, "because  {}", quote(head, decided, bold, plain))?;
+            writeln!(out, "because  {}", quote(&text, decided, bold, plain))?;
         }
         let also = fired.iter().filter(|fired| fired.rule.name != verdict.rule);
         for (index, fired) in also.enumerate() {
@@ -69,7 +69,7 @@ impl<W: Write> Printer<'_, W> {
                 ""
             };
             let rule = fired.rule;
-            let matched = quote(head, fired, "", "");
+            let matched = quote(&text, fired, "", "");
             writeln!(
                 out,
                 "{name:<7}  {} ({}{hidden}): {matched}",

@@ -1,5 +1,6 @@
 //! Many patterns, one pass: an automaton looks for what each pattern cannot do without, and only patterns
-//! whose words occur are tried. Most alternatives are nothing but words, and need no trying.
+//! whose words occur are tried. Most alternatives are nothing but words, and need no trying. Texts are in lower
+//! case, and patterns take no notice of case.
 
 use std::{fmt, ops::Range, sync::OnceLock};
 
@@ -96,7 +97,7 @@ impl Patterns {
         })
     }
 
-    /// Which patterns match in a text.
+    /// Which patterns match in a text, which is in lower case.
     pub(super) fn matches(&self, text: &str) -> Matches<'_> {
         let mut bits = Bits([0; MOST / 64]);
         let mut tried = bits;
@@ -181,7 +182,7 @@ impl Bits {
 fn needed(hir: &Hir) -> Option<Vec<Vec<u8>>> {
     match hir.kind() {
         HirKind::Literal(literal) => {
-            (literal.0.len() >= SHORTEST).then(|| vec![literal.0.to_vec()])
+            (literal.0.len() >= SHORTEST).then(|| vec![literal.0.to_ascii_lowercase()])
         }
         HirKind::Capture(capture) => needed(&capture.sub),
         HirKind::Repetition(repetition) if repetition.min > 0 => needed(&repetition.sub),
@@ -230,6 +231,7 @@ fn parse(pattern: &str) -> Result<Hir, String> {
 fn one(pattern: &str) -> Result<Regex, regex::Error> {
     RegexBuilder::new(pattern)
         .unicode(false)
+        .case_insensitive(true)
         .dot_matches_new_line(true)
         .size_limit(1 << 20)
         .build()

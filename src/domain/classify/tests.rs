@@ -73,7 +73,7 @@ fn an_exception_hides_only_what_lies_inside_its_match() {
 #[test]
 fn what_fires_is_listed_in_the_order_in_which_it_counts() {
     let message = "x: context deadline exceeded; field is immutable";
-    let fired = Classifier::default().fired(message.into());
+    let fired = Classifier::default().fired(message.into()).fired;
     let names: Vec<_> = fired
         .iter()
         .map(|fired| (fired.rule.name, &message[fired.span.clone()]))

@@ -13,7 +13,7 @@ pub(super) fn bounded(head: &str) -> &str {
 
 /// The failures a message lists, where it lists several: hashicorp/go-multierror's list, in several lines
 /// or in one, escaped or not; what Helm joins when it uninstalls; how Helm 3 joins patches, and Helm 4
-/// lines; and what went wrong before a clean-up failed too.
+/// lines; and what went wrong before a clean-up failed too. `head` is in lower case.
 pub(super) fn items(head: &str) -> impl Iterator<Item = &str> {
     let errors = after(head, "errors occurred:").map(|list| list.split("* "));
     let errors = errors.into_iter().flat_map(|items| items.skip(1));
@@ -40,11 +40,40 @@ fn speaks_of_one(line: &str) -> bool {
         "server-side apply failed for object",
         "conflict occurred while applying",
         "cannot patch \"",
-        "Internal error occurred: ",
+        "internal error occurred: ",
         " patch failure: ",
         " creation failure: ",
     ];
     words.iter().any(|words| line.contains(words))
+}
+
+/// Whether a message ends where more must have followed: inside quotes or brackets, or where a cause is announced.
+/// What was cut off may have been the cause.
+pub(super) fn is_cut(head: &str) -> bool {
+    let head = head.trim_end();
+    let count = |wanted: char| head.matches(wanted).count();
+    let open = |opening, closing| count(opening) > count(closing);
+    let announces = head.ends_with([':', ',', '=', '&', '(', '[', '{']);
+    // The API server ends so, where an object has gone (`k8s.io/apiserver:pkg/storage/errors.go`).
+    announces && !head.ends_with("uid in object meta:")
+        || ends_inside_quotes(head)
+        || open('[', ']')
+        || open('(', ')')
+        || open('{', '}')
+}
+
+/// Whether the last double quote opens, and none before it was left open.
+fn ends_inside_quotes(head: &str) -> bool {
+    let plain: Vec<usize> = head
+        .match_indices('"')
+        .map(|(at, _)| at)
+        .filter(|at| !head[..*at].ends_with('\\'))
+        .collect();
+    let Some(last) = plain.last().filter(|_| !plain.len().is_multiple_of(2)) else {
+        return false;
+    };
+    let before = head[..*last].chars().next_back();
+    before.is_none_or(|before| before.is_whitespace() || "([{=:".contains(before))
 }
 
 fn after<'a>(head: &'a str, introduction: &str) -> Option<&'a str> {

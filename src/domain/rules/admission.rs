@@ -159,9 +159,17 @@ pub(super) const FAMILY: Family = Family {
             "webhook-unreachable",
             &[
                 r"REST client: unable to load root certificates: unable to parse bytes as PEM block",
-                r"failed calling (validating |mutating )?webhook",
-                r"failed to call webhook",
-                r"conversion webhook for [^\n]*failed: (Post|Get) ",
+                // With what did not answer: the words in front of it begin lasting failures too.
+                concat!(
+                    r"(failed calling (validating |mutating )?webhook|failed to call webhook|",
+                    r"conversion webhook for [^\n]*failed: (Post|Get) ).*(",
+                    outage!(),
+                    "|no endpoints available|endpoints \"[^\"]*\" not found|an error on the server|",
+                    "the server is currently unable to handle the request|",
+                    "the server was unable to return a response in the time allotted|",
+                    "bad status from|[Pp]roxy error from|error trying to reach service|",
+                    "error dialing backend|[Nn]o agent available|tls: internal error)"
+                ),
             ],
             "the webhook's pods did not answer",
             DISPATCH,

@@ -225,13 +225,6 @@ pub(super) const FAMILY: Family = Family {
             ERRORS,
         ),
         transient(
-            "cluster-unreachable",
-            &[r"([Kk]ubernetes cluster unreachable|cluster reachability check failed):?\s*$"],
-            "Helm reached no API server, and nobody says why",
-            "helm/helm:pkg/kube/client.go",
-        )
-        .fallback(),
-        transient(
             "api-overloaded",
             &[
                 r"has received too many requests",
@@ -243,7 +236,7 @@ pub(super) const FAMILY: Family = Family {
                 r"request did not complete within|quota evaluat(ion|es) time",
                 r"Informer to sync|storage is \(re\)initializing",
                 concat!(
-                    r"(complete list of server APIs|couldn't get resource list|stale ",
+                    r"(complete list of server APIs: .*the server (is|was)|couldn't get resource list|stale ",
                     r"GroupVersion discovery)"
                 ),
                 r"apiserver (not ready|is shutting down|is starting)",
@@ -266,7 +259,8 @@ pub(super) const FAMILY: Family = Family {
                 r"error upgrading connection|disruption budget",
                 r"DisruptedPods map too big",
                 r"unexpected apiserver cache state|resource version conflicts",
-                r"server unreachable",
+                r"server unreachable|tunnel disconnect",
+                r"unexpected end of JSON input",
                 r"0-length response|cache is not started",
                 r"error trying to reach service",
                 r"failed to complete (mutation|validation) in",

@@ -26,6 +26,17 @@ pub(super) const FAMILY: Family = Family {
             "Go crypto/x509, crypto/tls",
         ),
         permanent(
+            "decryption",
+            &[
+                r"no (key could|master key was able to) decrypt",
+                r"no identity matched any of the recipients|age: no identities specified",
+                r"[Ee]rror getting data key: 0 successful groups required",
+                r"sops metadata not found|MAC mismatch\. File has",
+            ],
+            "there is no key for this file",
+            "getsops/sops",
+        ),
+        permanent(
             "unauthorized",
             &[
                 r"asked for the client to provide credentials",
@@ -34,7 +45,7 @@ pub(super) const FAMILY: Family = Family {
                 r"knownhosts: key",
                 r": Unauthorized\b",
                 r"\x22: (Forbidden|Proxy Authentication Required|Method Not Allowed)",
-                r"\b[Uu]nauthorized: |UNAUTHORIZED",
+                r"\bunauthorized: |\x22unauthorized\x22",
                 r"\b(401|403|407)[ :]+(Unauthorized|Forbidden|Proxy)",
                 r"status(es)?( code)?:? (from \S+ request )?(401|403)\b",
                 r"credentials? not found",
@@ -54,7 +65,7 @@ pub(super) const FAMILY: Family = Family {
                 r"no valid credential",
                 concat!(
                     r"no EC2 IMDS role found, operation error ec2imds: GetMetadata, ",
-                    r"(http response error StatusCode: 40\d|request canceled, context)"
+                    r"(http response error StatusCode: 40\d|request canceled)"
                 ),
                 r"could not find default credentials|HTTP 40[13]\b",
                 r"code = (PermissionDenied|Unauthenticated)",
@@ -73,10 +84,13 @@ pub(super) const FAMILY: Family = Family {
         )
         .exception(),
         transient(
-            "limited-by-403",
-            &[r"\b403 [\w ()]{0,40}[Rr]ate [Ll]imit"],
-            "a forge that answers 403 when it means: too many requests",
-            "GitHub",
+            "limited-by-refusal",
+            &[
+                r"\b403 [\w ()]{0,40}[Rr]ate [Ll]imit",
+                r"Throttling(Exception)?: Rate exceeded(\s|\\n|\\t)+status code: 400\b",
+            ],
+            "a forge or cloud that answers 400 or 403 when it means: too many requests",
+            "GitHub, AWS",
         )
         .exception(),
     ],

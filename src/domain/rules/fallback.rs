@@ -57,11 +57,27 @@ pub(super) const FAMILY: Family = Family {
             "common use",
         )
         .fallback(),
+        permanent(
+            "data-key",
+            &[r"[Ff]ailed to (get the data key|decrypt sops data key)"],
+            "the file was not decrypted, and no failure on the way is told",
+            "getsops/sops",
+        )
+        .fallback(),
+        permanent(
+            "no-fitting-node",
+            &[
+                r"node\(s\) (didn't match [^,.]*|had (untolerated taint|volume node affinity conflict)|didn't have free ports)",
+            ],
+            "no node is of the kind that the pod asks for",
+            "k8s.io/kubernetes:pkg/scheduler",
+        )
+        .fallback(),
         transient(
             "delaying-words",
             &[
                 words!("[Tt]imed out"),
-                words!("[Tt]imeout (exceeded|expired|while|occurred|reached|error|after|waiting)"),
+                words!("[Tt]imeout (exceeded|expired|while|occurred|reached|error|after)"),
                 r"(^|[\s:'(\[])[Tt]imeout([:.!)]|$)",
                 words!("[Tt]ry again|[Rr]etry later|[Pp]lease retry"),
                 words!("(will|please) (be )?retr(y|ied)"),
@@ -72,13 +88,13 @@ pub(super) const FAMILY: Family = Family {
                 words!("(is|currently) unavailable|[Oo]verloaded|[Tt]hrottl(ed|ing)|[Bb]usy"),
                 words!(
                     "[Nn]ot (yet )?(initialized|synced|synchroni[sz]ed|started|",
-                    "available|established)"
+                    "established)|not yet available|not available (yet|at the moment|right now)"
                 ),
                 words!("[Nn]ot yet ready|[Nn]ot ready yet|[Dd]eadline exceeded"),
                 words!("[Ss]hutting down|[Ss]tarting up|being (deleted|terminated)"),
-                words!("[Uu]nreachable"),
+                r"(^|[\s:'\x22(\[])unreachable[\s.,;!)'\x22\]]",
                 words!("[Cc]onnection (failed|failure|error|problem|lost|dropped|timeout)"),
-                words!("[Dd]isconnected|[Uu]nable to connect|TimeoutError|signal: killed"),
+                words!("[Dd]isconnected|[Uu]nable to connect|TimeoutError"),
                 r"RetryableError|call can be retried",
                 words!("metadata service|exceeded maximum number of attempts"),
             ],

@@ -163,7 +163,7 @@ pub(super) const FAMILY: Family = Family {
                 r"no (context chosen|user on context|server (found|defined))",
                 r"context \x22[^\x22]*\x22 does not exist",
                 r"exec plugin(:|'| is| returned| didn| cannot)",
-                r"http://localhost:8080/\S* dial tcp",
+                r"http://localhost:8080/\S* dial tcp|dial tcp (127\.0\.0\.1|\[::1\]):8080: connect: connection refused",
                 r"exec plugins? (is|are) (not allowed|disallowed)",
                 r"exec: executable \S+ not found|executable file not found",
                 r"getting credentials: exec: ",
@@ -261,7 +261,7 @@ pub(super) const FAMILY: Family = Family {
         transient(
             "download-failed",
             &[
-                r"failed to download (chart from|artifact|archive)",
+                r"failed to download (chart from '[^']*'|artifact|archive)",
                 r"artifact '[^']*' download failed|garbage collection (of|for)",
             ],
             "source-controller did not hand the artifact out, and nobody says why",

@@ -37,9 +37,10 @@ pub(super) const FAMILY: Family = Family {
                 r"transport connection broken|timeout awaiting response headers",
                 r"request canceled",
                 r"transport is closing|error reading from server",
-                r"code = (Unavailable|Aborted|ResourceExhausted)|proxyconnect tcp",
+                r"code = (Unavailable|Aborted) desc = ",
+                r"code = ResourceExhausted desc = .*(rate|too many|retry|exhausted|limit reached)",
                 r"tls: internal error",
-                r"dial (tcp|unix|udp)|connect: ",
+                r"dial (tcp|udp|unix)[46]? ?\S*: (connect|lookup|operation|i/o|socket|unknown error)",
                 concat!(
                     r"http2: (client conn|server sent|Transport|timeout|stream|no ",
                     r"cached|response body|request body|aborting|canceling)"

@@ -12,7 +12,7 @@ pub(super) const FAMILY: Family = Family {
         permanent(
             "failed-object",
             &[
-                r"status: ?'?\x22?Failed\b|failed early due to stalled resources",
+                r"us: ?'?\x22?Failed\b|'Failed'|Failed\ncontext deadline|failed early due to stalled resources",
                 r"ProgressDeadlineExceeded|[Ee]xceeded its progress deadline",
                 r"Progress deadline exceeded",
             ],
@@ -30,6 +30,50 @@ pub(super) const FAMILY: Family = Family {
             ],
             "a hook's job or a test's pod failed by itself",
             HOOKS,
+        ),
+        transient(
+            "evicted",
+            &[
+                concat!(
+                    r"(\b[Pp]od \S+ failed: )?(Evicted: )?The node was low on resource: ",
+                    r"[\w/.-]+[^\n]*"
+                ),
+                r"\b[Pp]od \S+ failed: (Evicted|NodeLost|NodeShutdown|Preempted|UnexpectedAdmissionError)\b[^\n]*",
+                r"Pod was terminated in response to imminent node shutdown",
+            ],
+            "the node ran out of something, or went away, and took the pod with it",
+            "k8s.io/kubernetes:pkg/kubelet/eviction",
+        )
+        .exception(),
+        transient(
+            "killed",
+            &[
+                concat!(
+                    r"(error while running post render[^\n]*\n?[^\n]{0,200}: )?",
+                    r"(exit (code|status):? 137\b|signal: killed|[^\n:]*: cannot allocate memory)"
+                ),
+                r"(\b([Jj]ob|[Pp]od) \S+ )?(failed|terminated):?( with)? exit (code|status):? 137\b",
+                r"(\b[Pp]od \S+ failed: )?OOMKilled",
+            ],
+            "a program was killed, mostly because memory ran out for a moment",
+            "Go os/exec, kernel",
+        )
+        .exception()
+        .budget(60),
+        transient(
+            "unschedulable-now",
+            &[
+                r"\d+ Insufficient [\w./-]+.*",
+                concat!(
+                    r"untolerated taint \{node\.(kubernetes|cloudprovider\.kubernetes)\.io/(not-ready|",
+                    r"unreachable|unschedulable|uninitialized|network-unavailable|out-of-service|",
+                    r"(disk|memory|pid)-pressure)\b.*"
+                ),
+                r"node\(s\) were unschedulable|\d+ Too many pods|no nodes available to schedule pods",
+                r"(Disk|Memory|PID)Pressure",
+            ],
+            "no node had room; nodes come and go",
+            "k8s.io/kubernetes:pkg/scheduler",
         ),
         transient(
             "job-deadline",
@@ -54,12 +98,12 @@ pub(super) const FAMILY: Family = Family {
         transient(
             "wait-timeout",
             &[
-                r"time( ?out|d out) waiting for\b",
+                r"timed out waiting for\b|time ?out waiting for(:? \[[^\]]*\]|:? [^:\[\s])",
                 r"is not ready: [\w./-]+\. \d+ out of \d+ expected pods (are|have)",
                 r"not ready[.,] .*status: ?'?(InProgress|Unknown|NotFound)",
                 r"failed (to wait|waiting) for |termination timeout",
                 r"wait(ing)? timed out",
-                r"timed out (while )?waiting|resources? not ready",
+                r"timed out (while )?waiting|resources? not ready\b.*context deadline exceeded",
                 r"can't determine status for ",
             ],
             "a slow start: the objects were still on their way",
