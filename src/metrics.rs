@@ -17,27 +17,30 @@ mod series;
 pub use health::Health;
 pub use label::{CallResult, Found, Part, Reconciled, Verb};
 use series::{
-    ClusterLabels, ControllerLabels, DecisionLabels, EndLabels, FoundLabels, Histograms,
-    IgnoredLabels, PanicLabels, ReconcileLabels, RequestLabels, RestartLabels, RuleEndLabels,
-    RuleLabels, VerbLabels, VerdictLabels, alert_labels, cluster_labels, decision_labels,
-    found_labels, reconcile_labels, request_labels,
+    ClusterLabels, ControllerLabels, DecisionLabels, EndLabels, FailingLabels, FoundLabels,
+    Histograms, IgnoredLabels, PanicLabels, ReconcileLabels, RequestLabels, RestartLabels,
+    RuleEndLabels, RuleLabels, VerbLabels, VerdictLabels, alert_labels, cluster_labels,
+    decision_labels, failing_labels, found_labels, reconcile_labels, request_labels,
 };
 
-use crate::domain::{
-    alert::Ignored,
-    answer::Answer,
-    classify::Verdict,
-    decide::Decision,
-    ledger::{Action, Ended},
+use crate::{
+    domain::{
+        alert::Ignored,
+        answer::Answer,
+        classify::{Class, Verdict},
+        decide::Decision,
+        ledger::{Action, Ended},
+    },
+    registry::Failing,
 };
 
 /// How a cluster stands at a moment, for gauges.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Standing {
     /// Releases that are waited for or worked on.
     pub queued: usize,
     /// Releases that fail, as the sweep sees them.
-    pub failing: usize,
+    pub failing: Failing,
     /// Restarts whose end has not been seen.
     pub in_flight: usize,
     /// Breakers that hold restarts back.
@@ -69,7 +72,7 @@ pub struct Metrics {
     ends_by_rule: Family<RuleEndLabels, Counter>,
     gave_up: Family<ClusterLabels, Counter>,
     found: Family<FoundLabels, Counter>,
-    failing: Family<ClusterLabels, Gauge>,
+    failing: Family<FailingLabels, Gauge>,
     last_sweep: Family<ClusterLabels, Seconds>,
     start_time: Seconds,
     in_flight: Family<ClusterLabels, Gauge>,
@@ -234,7 +237,12 @@ impl Metrics {
         let labels = cluster_labels(cluster);
         let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
         self.queue.get_or_create(&labels).set(count(now.queued));
-        self.failing.get_or_create(&labels).set(count(now.failing));
+        for class in Class::ALL {
+            let failing = count(now.failing.of(*class));
+            self.failing
+                .get_or_create(&failing_labels(cluster, *class))
+                .set(failing);
+        }
         self.in_flight
             .get_or_create(&labels)
             .set(count(now.in_flight));

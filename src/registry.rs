@@ -2,15 +2,11 @@
 
 use std::{
     collections::{BTreeMap, HashSet, VecDeque},
-    sync::{
-        Arc, Mutex, PoisonError, RwLock,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError, RwLock},
     time::Duration,
 };
 
 use jiff::{SignedDuration, Timestamp};
-use tokio::time::Instant;
 
 use crate::{
     domain::{
@@ -20,6 +16,9 @@ use crate::{
     metrics::{Health, Standing},
     queue::Queue,
 };
+
+mod outlook;
+pub use outlook::{Cause, Failing, Outlook, cause_of};
 
 /// All clusters, by name.
 #[derive(Debug)]
@@ -41,14 +40,6 @@ pub struct Member {
     health: Arc<Health>,
     keys: RwLock<Arc<Keys>>,
     seen: Mutex<Seen>,
-}
-
-/// What one sweep sees of a cluster.
-#[derive(Debug, Default)]
-pub struct Outlook {
-    /// When all releases were last known to have been looked at.
-    looked: Mutex<Option<Instant>>,
-    failing: AtomicUsize,
 }
 
 /// Bodies accepted lately, by their signature: bounded in number and in time.
@@ -128,11 +119,7 @@ impl Member {
         let mut storm = self.storm.lock();
         Standing {
             queued: self.queue.len(),
-            failing: self
-                .outlooks
-                .iter()
-                .map(|it| it.failing.load(Ordering::Relaxed))
-                .sum(),
+            failing: Failing::sum(self.outlooks.iter().map(|outlook| outlook.failing())),
             in_flight: storm.in_flight(),
             breakers: storm.open(now),
             looked: self
@@ -183,24 +170,6 @@ impl Member {
         if seen.order.len() > REMEMBERED_BODIES {
             seen.forget_oldest();
         }
-    }
-}
-
-impl Outlook {
-    /// All releases have been looked at, and so many fail.
-    pub fn looked(&self, failing: usize) {
-        *self.looked.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
-        self.failing(failing);
-    }
-
-    /// So many fail.
-    pub fn failing(&self, failing: usize) {
-        self.failing.store(failing, Ordering::Relaxed);
-    }
-
-    fn looked_at(&self, now: Timestamp) -> Option<Timestamp> {
-        let looked = *self.looked.lock().unwrap_or_else(PoisonError::into_inner);
-        now.checked_sub(looked?.elapsed()).ok()
     }
 }
 

@@ -28,7 +28,7 @@ use crate::{
     isolation::{self, Panicked, Part},
     metrics::Found,
     queue::{Admission, Hint, Pending, Queue, Source, wake_all},
-    registry::Outlook,
+    registry::{Cause, Outlook, cause_of},
     worker::Shared,
 };
 
@@ -51,8 +51,8 @@ mod overdue;
 struct Made {
     /// The same again is no news.
     mark: u64,
-    /// Nobody decided that it be left alone.
-    counts: bool,
+    /// Why it fails; `None` where somebody decided that it be left alone.
+    cause: Option<Cause>,
 }
 
 /// What a look at one release leads to.
@@ -76,8 +76,6 @@ pub struct Sweep {
     mode: SweepMode,
     /// Releases that fail, and what was last made of each.
     failing: BTreeMap<ReleaseRef, Made>,
-    /// How many of `failing` have `counts` set: those that helmreboot did not decide to leave alone.
-    counted: usize,
     /// Releases that Flux works on, with the time when that is overdue and the UID.
     in_progress: BTreeMap<ReleaseRef, (Instant, String)>,
     /// Releases that cannot be read, and were told.
@@ -109,7 +107,6 @@ impl Sweep {
             shared,
             mode,
             failing: BTreeMap::new(),
-            counted: 0,
             in_progress: BTreeMap::new(),
             unreadable: BTreeSet::new(),
             when: Found::AtStart,
@@ -160,17 +157,25 @@ impl Sweep {
     fn stand_down(&mut self) {
         self.failing.clear();
         self.in_progress.clear();
-        self.counted = 0;
-        self.outlook.failing(0);
+        self.outlook.clear();
         self.when = Found::AtStart;
     }
 
     /// A look at everything is over.
     fn complete(&mut self, failing: &BTreeSet<ReleaseRef>) {
-        self.failing.retain(|release, _| failing.contains(release));
-        self.counted = self.failing.values().filter(|made| made.counts).count();
-        self.when = Found::Later;
+        let gone = self
+            .failing
+            .extract_if(.., |release, _| !failing.contains(release));
+        for (_, made) in gone {
+            made.cause
+                .into_iter()
+                .for_each(|cause| self.outlook.remove(cause));
+        }
         self.looked();
+        if self.when == Found::AtStart {
+            self.when = Found::Later;
+            self.tell_first_list();
+        }
     }
 
     fn looked(&mut self) {
@@ -179,7 +184,33 @@ impl Sweep {
             tracing::info!(%cluster, "the sweep of {cluster} looks again");
         }
         self.errors = 0;
-        self.outlook.looked(self.counted);
+        self.outlook.looked();
+    }
+
+    /// What failed before this process began to look is told in one line.
+    fn tell_first_list(&self) {
+        let cluster = &self.cluster.name;
+        let place = self.namespace.as_ref();
+        let place = place.map_or_else(String::new, |namespace| {
+            format!(" in namespace {namespace}")
+        });
+        let (failing, left) = (self.outlook.failing(), self.left_alone());
+        match failing.total() {
+            0 => {
+                tracing::info!(%cluster, failing = 0, left_alone = left, "{cluster}: no release fails{place}")
+            }
+            total => {
+                tracing::info!(%cluster, failing = total, left_alone = left, "{cluster}: {total} releases fail{place}: {}", failing.text())
+            }
+        }
+    }
+
+    /// Releases that fail, and that are suspended or opted out.
+    fn left_alone(&self) -> usize {
+        self.failing
+            .values()
+            .filter(|made| made.cause.is_none())
+            .count()
     }
 
     /// Looks at one release. Its name, if it fails. A panic about one leaves the others of its page
@@ -233,11 +264,9 @@ impl Sweep {
         }
         let mark = mark(release, &judgement);
         let counts = !matches!(why, Why::Suspended | Why::OptedOut | Why::Deleting);
-        let before = self.failing.insert(name.clone(), Made { mark, counts });
-        let news = before.as_ref().is_none_or(|before| before.mark != mark);
-        self.counted += usize::from(counts);
-        self.counted -= usize::from(before.is_some_and(|before| before.counts));
-        self.outlook.failing(self.counted);
+        let cause = counts.then(|| cause_of(judgement.verdict));
+        let before = self.record(name, Made { mark, cause });
+        let news = before.is_none_or(|before| before != mark);
         let uid = release.metadata.uid.as_str();
         if !self.hint(name, Some(uid), release.at_rest()) && needs_a_look(&judgement, news) {
             return Assessment::Due;
@@ -252,10 +281,25 @@ impl Sweep {
     }
 
     fn unmark(&mut self, name: &ReleaseRef) {
-        if let Some(made) = self.failing.remove(name) {
-            self.counted -= usize::from(made.counts);
+        if let Some(Made {
+            cause: Some(cause), ..
+        }) = self.failing.remove(name)
+        {
+            self.outlook.remove(cause);
         }
-        self.outlook.failing(self.counted);
+    }
+
+    /// A release fails. What was made of it before, if it failed already.
+    fn record(&mut self, name: &ReleaseRef, made: Made) -> Option<u64> {
+        made.cause
+            .into_iter()
+            .for_each(|cause| self.outlook.add(cause));
+        let before = self.failing.insert(name.clone(), made)?;
+        before
+            .cause
+            .into_iter()
+            .for_each(|cause| self.outlook.remove(cause));
+        Some(before.mark)
     }
 
     fn gone(&mut self, release: &Release) {

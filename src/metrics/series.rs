@@ -38,6 +38,7 @@ labels! {
     RuleLabels { rule: &'static str },
     RuleEndLabels { rule: &'static str, result: &'static str },
     FoundLabels { cluster: Arc<str>, when: &'static str },
+    FailingLabels { cluster: Arc<str>, class: &'static str },
     ClusterLabels { cluster: Arc<str> },
     PanicLabels { part: &'static str },
     RequestLabels { cluster: Arc<str>, verb: &'static str, result: &'static str },
@@ -111,7 +112,7 @@ impl Metrics {
         );
         own.register(
             "failing_releases",
-            "Releases that fail and that nobody keeps helmreboot from, as the sweep sees them",
+            "Releases that fail, but for those that are suspended or opted out, by the class of their cause, as the sweep sees them",
             self.failing.clone(),
         );
         own.register(
@@ -299,7 +300,10 @@ impl Metrics {
         for counter in [&self.gave_up, &self.resent] {
             appear(counter, &labels);
         }
-        for gauge in [&self.failing, &self.in_flight, &self.breakers, &self.up] {
+        for class in Class::ALL {
+            appear(&self.failing, &failing_labels(cluster, *class));
+        }
+        for gauge in [&self.in_flight, &self.breakers, &self.up] {
             appear(gauge, &labels);
         }
         appear(&self.last_sweep, &labels);
@@ -319,6 +323,13 @@ pub(super) fn appear<S: Clone + Hash + Eq, M, C: MetricConstructor<M>>(
 pub(super) fn cluster_labels(cluster: &Arc<str>) -> ClusterLabels {
     ClusterLabels {
         cluster: Arc::clone(cluster),
+    }
+}
+
+pub(super) fn failing_labels(cluster: &Arc<str>, class: Class) -> FailingLabels {
+    FailingLabels {
+        cluster: Arc::clone(cluster),
+        class: class.as_str(),
     }
 }
 

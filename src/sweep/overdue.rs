@@ -4,7 +4,10 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::{Made, Sweep};
-use crate::domain::{alert::ReleaseRef, release::Release};
+use crate::{
+    domain::{alert::ReleaseRef, classify::Verdict, release::Release},
+    registry::cause_of,
+};
 
 impl Sweep {
     /// Flux works on a release, and should have ended by then.
@@ -28,11 +31,9 @@ impl Sweep {
         for (name, uid) in due {
             let made = Made {
                 mark: 0,
-                counts: true,
+                cause: Some(cause_of(Verdict::UNKNOWN)),
             };
-            let before = self.failing.insert(name.clone(), made);
-            self.counted += usize::from(before.is_none_or(|before| !before.counts));
-            self.outlook.failing(self.counted);
+            self.record(&name, made);
             if !self.hint(&name, Some(&uid), true) {
                 self.announce(&name, &uid, self.shared.pace.settle).await;
             }

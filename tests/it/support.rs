@@ -329,14 +329,16 @@ impl TestApp {
         String::from_utf8(bytes.to_vec()).expect("text")
     }
 
-    /// The value of one series.
+    /// The sum of the series that begin so.
     pub(crate) async fn metric(&self, series: &str) -> f64 {
         let text = self.scrape().await;
-        let line = text.lines().find(|line| line.starts_with(series));
-        let value = line
-            .and_then(|line| line.rsplit(' ').next())
-            .unwrap_or_else(|| panic!("no series {series} in\n{text}"));
-        value.parse().expect("a number")
+        let lines = text.lines().filter(|line| line.starts_with(series));
+        let values: Vec<f64> = lines
+            .filter_map(|line| line.rsplit(' ').next())
+            .map(|value| value.parse().expect("a number"))
+            .collect();
+        assert!(!values.is_empty(), "no series {series} in\n{text}");
+        values.into_iter().sum()
     }
 
     /// All patches so far, which the test herewith has seen.
