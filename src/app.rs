@@ -152,7 +152,8 @@ impl App {
             if sweep != SweepMode::Off {
                 sweeps.extend(scopes.into_iter().zip(&member.outlooks).map(swept));
             }
-            workers.push(Worker::new(cluster, queue, storm, shared.clone()));
+            let outlooks = member.outlooks.clone();
+            workers.push(Worker::new(cluster, queue, storm, outlooks, shared.clone()));
             members.push(member);
             clusters.push((config, connection));
         }

@@ -1,6 +1,6 @@
 //! The time of day, handed in: production reads the system's, tests let tokio's paused clock drive it.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::{Instant, sleep_until};
@@ -37,7 +37,7 @@ impl Clock {
     /// The instant of tokio's clock at which the time of day will be `at`; now, if that has passed.
     pub fn instant(&self, at: Timestamp) -> Instant {
         let ahead = at.duration_since(self.now());
-        Instant::now() + std::time::Duration::try_from(ahead).unwrap_or_default()
+        Instant::now() + Duration::try_from(ahead).unwrap_or_default()
     }
 }
 
@@ -49,8 +49,41 @@ pub(crate) async fn wait_until(at: Option<Instant>) {
     }
 }
 
+/// A duration for people, in its two largest units.
+pub(crate) fn spoken(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    let (minutes, hours) = (seconds / 60, seconds / 3600);
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..600 if seconds % 60 > 0 => format!("{minutes} min {} s", seconds % 60),
+        0..3600 => format!("{minutes} min"),
+        _ if minutes % 60 > 0 => format!("{hours} h {} min", minutes % 60),
+        _ => format!("{hours} h"),
+    }
+}
+
 impl fmt::Debug for Clock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Clock({})", self.now())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_duration_is_told_in_its_two_largest_units() {
+        for (seconds, expected) in [
+            (0, "0 s"),
+            (59, "59 s"),
+            (60, "1 min"),
+            (90, "1 min 30 s"),
+            (720, "12 min"),
+            (3600, "1 h"),
+            (12_000, "3 h 20 min"),
+        ] {
+            assert_eq!(spoken(Duration::from_secs(seconds)), expected);
+        }
     }
 }

@@ -19,12 +19,13 @@ use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout};
 
 use crate::{
+    clock::spoken,
     domain::{
         alert::{HELM_GROUP, ReleaseRef},
         ledger::Changes,
         release::Release,
     },
-    metrics::{CallResult, Metrics, Verb},
+    metrics::{CallResult, Metrics, Outage, Verb},
 };
 
 mod answer;
@@ -203,23 +204,45 @@ impl Cluster {
             Err(Failed::Error(error)) => error.result(),
         };
         timer.done(result);
-        self.told(result);
+        self.note(result, answer.as_ref().err());
         answer
     }
 
-    /// How a call came out.
-    fn told(&self, result: CallResult) {
+    /// How a call came out. An outage of the API server is one line when it begins and one when it ends.
+    fn note(&self, result: CallResult, failed: Option<&Failed>) {
         let unanswered = [
             CallResult::Unavailable,
             CallResult::Unauthorized,
             CallResult::Unreadable,
         ];
-        self.connection
-            .health()
-            .called(!unanswered.contains(&result));
+        // What is wrong with a kubeconfig is told where it is read.
+        if matches!(failed, Some(Failed::Error(Error::NoAccess(_)))) {
+            return;
+        }
+        let health = self.connection.health();
+        let (cluster, kind) = (&self.name, result.as_str());
+        match health.called(!unanswered.contains(&result)) {
+            Some(Outage::Began) => {
+                let problem = match failed {
+                    Some(Failed::Error(error)) => error.to_string(),
+                    _ => kind.to_owned(),
+                };
+                tracing::warn!(%cluster, kind, "cluster {cluster} is not available; its releases are not restarted meanwhile, and it is tried again until it answers: {problem}");
+            }
+            Some(Outage::Ended(after)) => {
+                let seconds = after.as_secs();
+                tracing::info!(%cluster, seconds, "cluster {cluster} is available again, after {}", spoken(after));
+            }
+            None => {}
+        }
         if result == CallResult::Unauthorized {
             self.connection.refused();
         }
+    }
+
+    /// Whether the API server answers.
+    pub fn is_up(&self) -> bool {
+        self.connection.health().is_up()
     }
 
     async fn exchange<T>(

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 mod health;
 mod label;
 mod series;
-pub use health::Health;
+pub use health::{Health, Outage};
 pub use label::{CallResult, Found, Part, Reconciled, Verb};
 use series::{
     ClusterLabels, ControllerLabels, DecisionLabels, EndLabels, FailingLabels, FoundLabels,

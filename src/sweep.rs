@@ -29,7 +29,7 @@ use crate::{
     metrics::Found,
     queue::{Admission, Hint, Pending, Queue, Source, wake_all},
     registry::{Cause, Outlook, cause_of},
-    worker::Shared,
+    worker::{Shared, tell_breakers},
 };
 
 /// From a change to the look it leads to: Flux writes its patches in bursts.
@@ -179,10 +179,6 @@ impl Sweep {
     }
 
     fn looked(&mut self) {
-        if self.errors > 1 {
-            let cluster = &self.cluster.name;
-            tracing::info!(%cluster, "the sweep of {cluster} looks again");
-        }
         self.errors = 0;
         self.outlook.looked();
     }
@@ -261,6 +257,7 @@ impl Sweep {
             let now = self.shared.clock.now();
             let wakes = self.storm.lock().failed(name, &cause, now);
             wake_all(&self.queue, &self.storm, &self.shared.clock, wakes);
+            tell_breakers(&self.cluster.name, &self.storm);
         }
         let mark = mark(release, &judgement);
         let counts = !matches!(why, Why::Suspended | Why::OptedOut | Why::Deleting);
@@ -326,7 +323,8 @@ impl Sweep {
             uid: Some(uid.into()),
         };
         while !self.queue.contains(name) {
-            let pending = Pending::new(failure.clone(), Source::Sweep);
+            let mut pending = Pending::new(failure.clone(), Source::Sweep);
+            pending.known = self.when == Found::AtStart;
             match self.queue.offer(pending, Instant::now() + due) {
                 Admission::Queued => self.shared.metrics.found(&self.cluster.name, self.when),
                 Admission::Full => {

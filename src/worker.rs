@@ -10,7 +10,11 @@ use std::{
 
 use futures::{StreamExt, stream::FuturesUnordered};
 use jiff::Timestamp;
-use tokio::{sync::watch, time::Instant};
+use tokio::{
+    sync::watch,
+    time::{Instant, MissedTickBehavior, interval_at},
+};
+use tracing::error;
 
 use crate::{
     clock::Clock,
@@ -24,19 +28,24 @@ use crate::{
         policy::Policies,
         storm::{Outcome, StormControl, Wake},
     },
-    isolation::{self, Part},
+    isolation::{self, Panicked, Part},
     metrics::{Metrics, Reconciled},
     queue::{Pending, Queue, Source, wake_all},
+    registry::Outlook,
 };
 
 mod act;
 mod episode;
+mod log_limit;
 mod memory;
 mod pace;
 mod report;
+mod summary;
 use memory::Memory;
 pub use pace::Pace;
 use report::Reports;
+use summary::Told;
+pub use summary::tell_breakers;
 
 /// Looks taken at once. They only wait for the API server, and one cluster's burst must not open
 /// hundreds of connections to it.
@@ -48,6 +57,9 @@ const CONFLICTS: u32 = 3;
 
 /// How long after a panic of the queue's own code it is begun anew.
 const RESTART_PAUSE: Duration = Duration::from_secs(1);
+
+/// How often a worker looks at what it has to tell of its cluster as a whole.
+const TELL_INTERVAL: Duration = Duration::from_mins(1);
 
 /// What all workers share.
 #[derive(Clone, Debug)]
@@ -126,7 +138,9 @@ pub struct Worker {
     queue: Arc<Queue>,
     storm: StormControl,
     shared: Shared,
+    outlooks: Vec<Arc<Outlook>>,
     reports: Reports,
+    told: Told,
     memory: Memory,
 }
 
@@ -137,15 +151,23 @@ enum Next {
 }
 
 impl Worker {
-    /// A worker for the queue of one cluster.
-    pub fn new(cluster: Cluster, queue: Arc<Queue>, storm: StormControl, shared: Shared) -> Self {
+    /// A worker for the queue of one cluster, which the sweeps see so.
+    pub fn new(
+        cluster: Cluster,
+        queue: Arc<Queue>,
+        storm: StormControl,
+        outlooks: Vec<Arc<Outlook>>,
+        shared: Shared,
+    ) -> Self {
         let reports = Reports::new(Arc::clone(&cluster.name), shared.clone());
         Self {
             cluster,
             queue,
             storm,
+            outlooks,
             shared,
             reports,
+            told: Told::default(),
             memory: Memory::default(),
         }
     }
@@ -164,10 +186,19 @@ impl Worker {
 
     async fn work(&self) {
         let mut looks = FuturesUnordered::new();
+        let mut ticks = interval_at(Instant::now() + TELL_INTERVAL, TELL_INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 biased;
                 Some(()) = looks.next(), if !looks.is_empty() => {}
+                _ = ticks.tick() => {
+                    let tell = || self.tell_of_all();
+                    if let Err(Panicked { location }) = isolation::catch(Part::Background, &self.shared.metrics, tell) {
+                        let cluster = &self.cluster.name;
+                        error!(%cluster, location, "internal error at {location} while telling of {cluster}; please report it");
+                    }
+                }
                 due = self.queue.next(), if looks.len() < CONCURRENCY => match due {
                     Some(pending) => looks.push(self.look(pending)),
                     None => break,
@@ -217,7 +248,7 @@ impl Worker {
                 pending.errors += 1;
                 // What cannot be looked at keeps no slot from those that can.
                 self.stand_down(&pending);
-                self.reports.error(&pending, &error);
+                self.reports.error(&pending, &error, self.cluster.is_up());
                 let pace = &self.shared.pace;
                 let wait = if error.passes() {
                     pace.look(pending.errors)
@@ -258,7 +289,7 @@ impl Worker {
 
     /// Nothing is left to do: whoever waits for this release need wait no longer.
     fn leave(&self, mut pending: Pending) {
-        self.end(&mut pending, Ended::Superseded, 0);
+        self.end(&mut pending, Ended::Superseded, 0, None);
         let now = self.shared.clock.now();
         let wakes = self.storm.lock().forget(&pending.failure.release, now);
         self.wake(wakes);
@@ -297,6 +328,7 @@ impl Worker {
 
     fn wake(&self, wakes: Vec<Wake>) {
         wake_all(&self.queue, &self.storm, &self.shared.clock, wakes);
+        tell_breakers(&self.cluster.name, &self.storm);
     }
 
     fn wait(&self, pending: &mut Pending, until: Option<Instant>) -> Next {

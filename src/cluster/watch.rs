@@ -100,7 +100,7 @@ impl Cluster {
             Err(Failed::Error(error)) => error.result(),
         };
         timer.done(result);
-        self.told(result);
+        self.note(result, begun.as_ref().err());
         match begun {
             Ok(watch) => Ok(watch),
             Err(Failed::Error(error)) => Err(error),

@@ -239,10 +239,17 @@ fn renewal(release: &Release) -> Option<String> {
     (!value.is_empty()).then(|| short_hash(value))
 }
 
-/// What giving up writes: when and why, once.
-pub fn give_up(attempts: u32, cause: &str, now: Timestamp) -> Changes {
+/// What giving up writes, once: when and why, when the next attempt is, and how to have one sooner. `cause` is the
+/// rule with what it means.
+pub fn give_up(attempts: u32, cause: &str, again: Option<Timestamp>, now: Timestamp) -> Changes {
     let restarts = counted(attempts);
-    let note = format!("{now:.0} budget-spent: {restarts} did not help against {cause}");
+    let next = again.map_or_else(
+        || "There is no further attempt by itself.".to_owned(),
+        |again| format!("The next attempt is not before {again:.0}."),
+    );
+    let note = format!(
+        "{now:.0}: {restarts} did not help against {cause}. {next} For new attempts, correct the release, or set the annotation {RENEW} to a new value."
+    );
     Changes::from([(GAVE_UP, Some(note))])
 }
 
@@ -250,7 +257,7 @@ pub fn give_up(attempts: u32, cause: &str, now: Timestamp) -> Changes {
 pub fn counted(attempts: u32) -> String {
     match attempts {
         1 => "1 restart".into(),
-        u32::MAX => "restarts that somebody made uncountable".into(),
+        u32::MAX => "restarts whose count cannot be read".into(),
         some => format!("{some} restarts"),
     }
 }

@@ -15,11 +15,15 @@ use super::{
 };
 
 mod breaker;
+mod changes;
 mod inspect;
 mod kinds;
 mod rate;
 mod slots;
 use breaker::Breaker;
+pub use changes::BreakerChange;
+use changes::Changes;
+pub use inspect::{HeldBack, OpenBreaker};
 pub use kinds::{Caps, Outcome, Wake};
 pub use rate::Rate;
 use slots::Slots;
@@ -53,6 +57,8 @@ pub struct Storm {
     causes: BTreeMap<ReleaseRef, Fingerprint>,
     /// When breakers that are over were last looked for.
     swept: Option<Timestamp>,
+    /// Breakers that opened or closed.
+    changes: Changes,
 }
 
 #[derive(Clone, Debug)]
@@ -83,6 +89,7 @@ impl Storm {
             breakers: BTreeMap::new(),
             causes: BTreeMap::new(),
             swept: None,
+            changes: Changes::default(),
         }
     }
 
@@ -286,6 +293,7 @@ impl Storm {
             }
             wakes.extend(breaker.name_next());
         }
+        self.changes.note(cause, self.breakers.get(cause), now);
         wakes.extend(self.offer(now));
         wakes
     }
@@ -356,6 +364,7 @@ impl Storm {
             let running = flying.values().any(|flight| flight.cause == *cause);
             !breaker.is_over(running, &caps, now)
         });
+        self.changes.forget(&self.breakers, now);
         let breakers = &self.breakers;
         self.causes.retain(|_, cause| breakers.contains_key(cause));
     }

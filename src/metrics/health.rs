@@ -1,6 +1,14 @@
 //! Whether a cluster can be worked with.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
+use std::{
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::time::Instant;
 
 /// How one cluster is, told by those who see it.
 #[derive(Debug, Default)]
@@ -11,6 +19,17 @@ pub struct Health {
     access: AtomicU8,
     /// Calls in a row that the API server did not answer, or did not accept.
     failed: AtomicU32,
+    /// When the first call of an outage failed, and whether that it began was told.
+    outage: Mutex<Option<(Instant, bool)>>,
+}
+
+/// The API server of a cluster went away, or came back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outage {
+    /// It did not answer twice in a row.
+    Began,
+    /// It answers again, after so long.
+    Ended(Duration),
 }
 
 const UP: u8 = 1;
@@ -32,13 +51,19 @@ impl Health {
         self.failed.store(0, Ordering::Relaxed);
     }
 
-    /// How a call came out.
-    pub fn called(&self, answered: bool) {
+    /// How a call came out. Whether an outage began or ended with it.
+    pub fn called(&self, answered: bool) -> Option<Outage> {
+        let mut outage = self.outage.lock().unwrap_or_else(PoisonError::into_inner);
         if answered {
             self.failed.store(0, Ordering::Relaxed);
-        } else {
-            self.failed.fetch_add(1, Ordering::Relaxed);
+            let (since, told) = outage.take()?;
+            return told.then(|| Outage::Ended(since.elapsed()));
         }
+        let failed = self.failed.fetch_add(1, Ordering::Relaxed) + 1;
+        let (_, told) = outage.get_or_insert_with(|| (Instant::now(), false));
+        let news = failed >= FAILED && !*told;
+        *told |= news;
+        news.then_some(Outage::Began)
     }
 
     /// Whether the kubeconfig was tried, and leads nowhere.
@@ -51,5 +76,29 @@ impl Health {
         self.keys.load(Ordering::Relaxed)
             && self.access.load(Ordering::Relaxed) == UP
             && self.failed.load(Ordering::Relaxed) < FAILED
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_outage_begins_with_the_second_lost_call_and_is_told_once() {
+        let health = Health::default();
+        health.keys(true);
+        health.access(true);
+        assert_eq!(health.called(false), None);
+        assert_eq!(health.called(true), None, "one lost call is none");
+        assert_eq!(health.called(false), None);
+        assert_eq!(health.called(false), Some(Outage::Began));
+        tokio::time::advance(Duration::from_secs(240)).await;
+        health.access(true);
+        assert_eq!(health.called(false), None);
+        assert_eq!(health.called(false), None);
+        assert!(!health.is_up());
+        let after = Duration::from_secs(240);
+        assert_eq!(health.called(true), Some(Outage::Ended(after)));
+        assert_eq!(health.called(true), None);
     }
 }

@@ -41,6 +41,8 @@ pub struct Pending {
     pub last: Option<Why>,
     /// Whether the long wait was reported.
     pub reported_long: bool,
+    /// It failed when this process first looked, which told of all of those in one line.
+    pub known: bool,
     /// See [`super::Hint::released`].
     pub released: Option<Timestamp>,
 }
@@ -91,6 +93,7 @@ impl Pending {
             tried: None,
             last: None,
             reported_long: false,
+            known: false,
             released: None,
         }
     }

@@ -149,10 +149,8 @@ impl Sweep {
         let kind = error.result().as_str();
         let (cluster, errors) = (&self.cluster.name, self.errors);
         if error.passes() {
-            // The first may be a restart of the API server; many are one line. What is wrong with a
-            // kubeconfig is told where it is read.
-            let told = matches!(error, Error::NoAccess(_));
-            if errors == 2 && !told {
+            // An API server that does not answer is told of where it is called.
+            if errors == ERRORS && self.cluster.is_up() {
                 tracing::warn!(%cluster, kind, "the sweep of {cluster} cannot look, and goes on trying: {error}");
             } else {
                 tracing::debug!(%cluster, kind, errors, "the sweep of {cluster} cannot look: {error}");

@@ -1,5 +1,7 @@
 //! From what was observed to what is done.
 
+use std::sync::atomic::Ordering;
+
 use jiff::Timestamp;
 use tokio::time::Instant;
 
@@ -7,7 +9,7 @@ use super::{Next, Worker, instant};
 use crate::{
     cluster::{Error, Observed},
     domain::{
-        classify::Verdict,
+        classify::{Rule, Verdict},
         decide::{Decision, Hold, Trigger, Why},
         judge::Judgement,
         ledger::{self, Order, Stamp},
@@ -56,7 +58,7 @@ impl Worker {
         // A restart that ended makes room before another asks for it.
         if let Some(release) = release {
             self.recognise(pending, release, &judgement.policy);
-            self.follow(pending, release);
+            self.follow(pending, release, &judgement.decision);
         }
         // Once for the whole look: a pause may begin or end in the midst of it.
         let paused = self.shared.pause.is_on();
@@ -178,7 +180,7 @@ impl Worker {
                 again,
             } => {
                 let acts = policy.mode == Mode::Act;
-                let parked = acts && !paused && self.give_up(pending, view).await?;
+                let parked = acts && !paused && self.give_up(pending, view, *again).await?;
                 self.reports
                     .decision(pending, Some(release), (verdict, attempts), decision);
                 let pace = &self.shared.pace;
@@ -256,7 +258,12 @@ impl Worker {
 
     /// Notes on the release that helmreboot stopped, once for each configuration. Whether the end of a
     /// storm may bring it back.
-    async fn give_up(&self, pending: &Pending, view: &View<'_>) -> Result<bool, Error> {
+    async fn give_up(
+        &self,
+        pending: &Pending,
+        view: &View<'_>,
+        again: Option<Timestamp>,
+    ) -> Result<bool, Error> {
         let View {
             release,
             policy,
@@ -270,10 +277,14 @@ impl Worker {
             return Ok(false);
         }
         if !standing.gave_up {
-            let changes = ledger::give_up(standing.attempts, verdict.rule, now);
+            let rule = self.shared.classifier.find(verdict.rule);
+            let meaning = rule.map_or(Rule::NONE.why, |rule| rule.why);
+            let cause = format!("{} ({meaning})", verdict.rule);
+            let changes = ledger::give_up(standing.attempts, &cause, again, now);
             self.cluster.annotate(name, release, &changes).await?;
             self.memory.keep(name, &release.metadata.uid, &changes);
             self.shared.metrics.gave_up(&self.cluster.name);
+            self.reports.tally.gave_up.fetch_add(1, Ordering::Relaxed);
         }
         let cause = self.shared.classifier.fingerprint(release, verdict);
         Ok(self.storm.lock().gave_up(name, &cause))

@@ -6,6 +6,7 @@ use super::Worker;
 use crate::{
     domain::{
         classify::Verdict,
+        decide::Decision,
         fingerprint::Fingerprint,
         ledger::{self, Ended},
         policy::Policy,
@@ -42,6 +43,7 @@ impl Worker {
         }
         pending.tried = None;
         pending.looks = 1;
+        pending.known = false;
         pending.since = Instant::now();
         pending.reported_long = false;
         pending.released = None;
@@ -66,7 +68,8 @@ impl Worker {
     }
 
     /// Watches the running episode, which may have been begun by another process, for its end.
-    pub(super) fn follow(&self, pending: &mut Pending, release: &Release) {
+    /// `next` is what was decided about the release as it is now.
+    pub(super) fn follow(&self, pending: &mut Pending, release: &Release, next: &Decision) {
         if let (None, Some(token)) = (&pending.episode, ledger::running(release)) {
             let cause = release.annotation(ledger::CAUSE).unwrap_or_default();
             pending.episode = Some(Episode {
@@ -81,7 +84,7 @@ impl Worker {
         };
         if let Some(end) = ledger::ended(release, &episode.token) {
             let attempts = ledger::standing(release).attempts;
-            self.end(pending, end, attempts);
+            self.end(pending, end, attempts, Some((release, next)));
         }
     }
 
@@ -101,14 +104,21 @@ impl Worker {
     }
 
     /// The running episode, if there is one, came to that end.
-    pub(super) fn end(&self, pending: &mut Pending, end: Ended, attempts: u32) {
+    pub(super) fn end(
+        &self,
+        pending: &mut Pending,
+        end: Ended,
+        attempts: u32,
+        seen: Option<(&Release, &Decision)>,
+    ) {
         let Some(episode) = pending.episode.take() else {
             return;
         };
         if episode.ours {
             let metrics = &self.shared.metrics;
             metrics.ended(&self.cluster.name, episode.rule, end);
-            self.reports.ended(pending, episode.rule, attempts, end);
+            self.reports
+                .ended(pending, episode.rule, (attempts, end), seen);
         }
         if end == Ended::Superseded {
             pending.last = None;

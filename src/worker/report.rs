@@ -2,20 +2,22 @@
 
 use std::{
     collections::{HashSet, VecDeque},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
 };
 
+use jiff::Timestamp;
 use tracing::{debug, error, info, warn};
 
-use super::Shared;
+use super::{Shared, log_limit::LogLimit, summary::Tally};
 use crate::{
+    clock::spoken,
     cluster::Error,
     domain::{
         alert::ReleaseRef,
         classify::{Class, Verdict},
         decide::{Decision, Why},
         journal::Entry,
-        ledger::{self, Ended, Order},
+        ledger::{self, Ended, GAVE_UP, Order},
         policy::Odd,
         release::Release,
     },
@@ -23,14 +25,32 @@ use crate::{
     queue::Pending,
 };
 
+/// After so many looks that failed although the API server answers others, the trouble is with this release.
+const LASTING_TRIES: u32 = 5;
+
 /// How many told outcomes are remembered for each cluster.
 const REMEMBERED: usize = 4096;
+
+/// Logs a line about one release, at level debug where many were logged at its level.
+macro_rules! tell {
+    ($limit:expr, $level:ident, $($rest:tt)+) => {
+        if $limit.admits() {
+            $level!($($rest)+);
+        } else {
+            debug!($($rest)+);
+        }
+    };
+}
 
 /// Tells outcomes, once.
 pub(super) struct Reports {
     cluster: Arc<str>,
     shared: Shared,
     told: Mutex<Told>,
+    /// For what goes on by itself, and for what a person has to look at.
+    infos: LogLimit,
+    warnings: LogLimit,
+    pub(super) tally: Tally,
 }
 
 #[derive(Default)]
@@ -45,7 +65,15 @@ impl Reports {
             cluster,
             shared,
             told: Mutex::default(),
+            infos: LogLimit::default(),
+            warnings: LogLimit::default(),
+            tally: Tally::default(),
         }
+    }
+
+    /// Lines that were held back since the last call.
+    pub(super) fn take_held_back(&self) -> u64 {
+        self.infos.take_held_back() + self.warnings.take_held_back()
     }
 
     /// A decision that writes nothing. Waits are told when their reason changes; what is left alone is
@@ -76,37 +104,45 @@ impl Reports {
         let key = release
             .map(|release| release.config_key().to_string())
             .unwrap_or_default();
-        let news = matches!(decision, Decision::Leave { .. })
-            && self.first_time(pending, decision.why().as_str(), key);
+        let leaves = matches!(decision, Decision::Leave { .. });
+        // An earlier process told of what is noted on the release; what failed when this one first looked was told
+        // in one line.
+        let noted = release.is_some_and(|release| release.annotation(GAVE_UP).is_some());
+        let earlier = match decision.why() {
+            Why::BudgetSpent if attempts > 0 => noted,
+            _ => leaves && std::mem::take(&mut pending.known),
+        };
+        let news = leaves && self.first_time(pending, decision.why().as_str(), key) && !earlier;
         match decision.why() {
             _ if !news => {
                 debug!(%cluster, %namespace, %name, decision = decision.as_str(), why, rule, "{} {cluster}/{namespace}/{name}: {why}", decision.as_str());
             }
             Why::BudgetSpent if attempts == 0 => {
-                info!(%cluster, %namespace, %name, why, rule, "left {cluster}/{namespace}/{name} alone: its limit is 0");
+                tell!(self.infos, info, %cluster, %namespace, %name, why, rule, "left {cluster}/{namespace}/{name} alone: its limit is 0");
             }
             Why::BudgetSpent => {
                 let restarts = ledger::counted(attempts);
-                warn!(%cluster, %namespace, %name, why, rule, attempts, "gave up on {cluster}/{namespace}/{name}: {restarts} did not help against {rule}");
+                let next = next_attempt(decision, self.shared.clock.now());
+                tell!(self.warnings, warn, %cluster, %namespace, %name, why, rule, attempts, "gave up on {cluster}/{namespace}/{name}: {restarts} did not help against {rule}{next}");
             }
             Why::FluxRetries if verdict.class == Class::Permanent => {
-                warn!(%cluster, %namespace, %name, why, rule, "{cluster}/{namespace}/{name} fails for a cause that lasts ({rule}), and Flux goes on trying it; a person has to correct it");
+                tell!(self.warnings, warn, %cluster, %namespace, %name, why, rule, "{cluster}/{namespace}/{name} fails for a cause that lasts ({rule}), and Flux goes on trying it; a person has to correct it");
             }
             Why::Overdue => {
                 let minutes = release.map_or(0, |release| release.action_limit().as_mins());
-                warn!(%cluster, %namespace, %name, why, "{cluster}/{namespace}/{name} is overdue: Flux has been running an action for more than {minutes} min, which is longer than its timeouts allow; helm-controller may hang, or may have been killed: check its pods and log, and restart it; helmreboot writes nothing");
+                tell!(self.warnings, warn, %cluster, %namespace, %name, why, "{cluster}/{namespace}/{name} is overdue: Flux has been running an action for more than {minutes} min, which is longer than its timeouts allow; helm-controller may hang, or may have been killed: check its pods and log, and restart it; helmreboot writes nothing");
             }
             Why::ReadyOutdated => {
-                warn!(%cluster, %namespace, %name, why, rule, "left {cluster}/{namespace}/{name} alone: the newest Helm revision is a good one of the version and values that Flux tried last, so its Ready condition may tell of an earlier attempt ({rule}); compare it with helm history");
+                tell!(self.warnings, warn, %cluster, %namespace, %name, why, rule, "left {cluster}/{namespace}/{name} alone: the newest Helm revision is a good one of the version and values that Flux tried last, so its Ready condition may tell of an earlier attempt ({rule}); compare it with helm history");
             }
             Why::Contested => {
-                warn!(%cluster, %namespace, %name, why, rule, "left {cluster}/{namespace}/{name} alone: {why}, somebody puts back the request that stood there; take reconcile.fluxcd.io/requestedAt out of Git");
+                tell!(self.warnings, warn, %cluster, %namespace, %name, why, rule, "left {cluster}/{namespace}/{name} alone: {why}, somebody puts back the request that stood there; take reconcile.fluxcd.io/requestedAt out of Git");
             }
             Why::Permanent | Why::UnknownCause | Why::RolledBack | Why::Uninstalled => {
-                warn!(%cluster, %namespace, %name, why, rule, "left {cluster}/{namespace}/{name} alone: {why} ({rule}), a person has to look at it");
+                tell!(self.warnings, warn, %cluster, %namespace, %name, why, rule, "left {cluster}/{namespace}/{name} alone: {why} ({rule}), a person has to look at it");
             }
             _ => {
-                info!(%cluster, %namespace, %name, why, rule, "left {cluster}/{namespace}/{name} alone: {why}")
+                tell!(self.infos, info, %cluster, %namespace, %name, why, rule, "left {cluster}/{namespace}/{name} alone: {why}");
             }
         }
     }
@@ -126,6 +162,9 @@ impl Reports {
         } = order;
         let action = action.as_str();
         let what = if sends > 1 { "resend" } else { "restart" };
+        self.tally
+            .restarted
+            .fetch_add(u32::from(sends == 1), Ordering::Relaxed);
         self.journal(pending, what, action, rule, attempt);
         let ReleaseRef {
             cluster,
@@ -133,11 +172,11 @@ impl Reports {
             name,
         } = &pending.failure.release;
         if sends > 1 {
-            info!(%cluster, %namespace, %name, action, rule, attempt, sends, "sent {cluster}/{namespace}/{name} a fresh token ({action}): Flux had swallowed the last one");
+            tell!(self.infos, info, %cluster, %namespace, %name, action, rule, attempt, sends, "sent {cluster}/{namespace}/{name} a fresh token ({action}): Flux had swallowed the last one");
         } else if attempt > limit {
-            info!(%cluster, %namespace, %name, action, rule, attempt, limit, "restarted {cluster}/{namespace}/{name} once more on the slow lane ({action}): {rule}");
+            tell!(self.infos, info, %cluster, %namespace, %name, action, rule, attempt, limit, "restarted {cluster}/{namespace}/{name} once more on the slow lane ({action}): {rule}");
         } else {
-            info!(%cluster, %namespace, %name, action, rule, attempt, limit, "restarted {cluster}/{namespace}/{name} ({action}, {attempt} of {limit}): {rule}");
+            tell!(self.infos, info, %cluster, %namespace, %name, action, rule, attempt, limit, "restarted {cluster}/{namespace}/{name} ({action}, {attempt} of {limit}): {rule}");
         }
     }
 
@@ -163,7 +202,7 @@ impl Reports {
                 name,
             } = &pending.failure.release;
             let (action, rule, attempt) = (order.action.as_str(), verdict.rule, order.attempt);
-            info!(%cluster, %namespace, %name, action, rule, attempt, "would restart {cluster}/{namespace}/{name} ({action}): {rule}; nothing is written while observing or paused");
+            tell!(self.infos, info, %cluster, %namespace, %name, action, rule, attempt, "would restart {cluster}/{namespace}/{name} ({action}): {rule}; nothing is written while observing or paused");
         }
     }
 
@@ -188,8 +227,16 @@ impl Reports {
         }
     }
 
-    pub(super) fn ended(&self, pending: &Pending, rule: &'static str, attempts: u32, end: Ended) {
+    /// How an episode ended, and what follows for the release that was seen.
+    pub(super) fn ended(
+        &self,
+        pending: &Pending,
+        rule: &'static str,
+        (attempts, end): (u32, Ended),
+        seen: Option<(&Release, &Decision)>,
+    ) {
         self.journal(pending, "ended", end.as_str(), rule, attempts);
+        self.tally.ended(end);
         let ReleaseRef {
             cluster,
             namespace,
@@ -198,16 +245,27 @@ impl Reports {
         let result = end.as_str();
         match end {
             Ended::Recovered => {
-                info!(%cluster, %namespace, %name, result, rule, "{cluster}/{namespace}/{name} recovered after its restart")
+                if let Some((release, _)) = seen {
+                    // The decision that follows says the same.
+                    self.first_time(
+                        pending,
+                        Why::Recovered.as_str(),
+                        release.config_key().to_string(),
+                    );
+                }
+                tell!(self.infos, info, %cluster, %namespace, %name, result, rule, "{cluster}/{namespace}/{name} recovered after its restart");
             }
             Ended::Superseded => {
-                info!(%cluster, %namespace, %name, result, rule, "the restart of {cluster}/{namespace}/{name} was overtaken by a change")
+                tell!(self.infos, info, %cluster, %namespace, %name, result, rule, "the restart of {cluster}/{namespace}/{name} was overtaken by a change");
             }
             Ended::FailedAgain => {
-                info!(%cluster, %namespace, %name, result, rule, "{cluster}/{namespace}/{name} failed again after its restart")
+                let next = seen.map_or_else(String::new, |(_, decision)| {
+                    next_attempt(decision, self.shared.clock.now())
+                });
+                tell!(self.infos, info, %cluster, %namespace, %name, result, rule, "{cluster}/{namespace}/{name} failed again after its restart{next}");
             }
             Ended::Swallowed => {
-                warn!(%cluster, %namespace, %name, result, rule, "Flux took the restart of {cluster}/{namespace}/{name} and did nothing: a dependency or source was not ready")
+                tell!(self.warnings, warn, %cluster, %namespace, %name, result, rule, "Flux took the restart of {cluster}/{namespace}/{name} and did nothing: a dependency or source was not ready");
             }
         }
     }
@@ -223,7 +281,8 @@ impl Reports {
         warn!(%cluster, %namespace, %name, why, minutes, "{cluster}/{namespace}/{name} is waited for since {minutes} minutes ({why}); is helm-controller running?");
     }
 
-    pub(super) fn error(&self, pending: &Pending, error: &Error) {
+    /// A look that failed. `up` is whether the API server answers other calls.
+    pub(super) fn error(&self, pending: &Pending, error: &Error, up: bool) {
         self.journal(
             pending,
             "error",
@@ -237,11 +296,11 @@ impl Reports {
             name,
         } = &pending.failure.release;
         let (kind, tries) = (error.result().as_str(), pending.errors);
-        // Once loud, then quiet: a cluster that is gone would fill the log with its releases.
-        if tries == 1 && !matches!(error, Error::NoAccess(_)) {
-            warn!(%cluster, %namespace, %name, kind, tries, "cannot work on {cluster}/{namespace}/{name}, will try again: {error}");
+        // An API server that does not answer is told of once for all releases; other errors are about this one.
+        if tries == 1 && !error.passes() || tries == LASTING_TRIES && up {
+            tell!(self.warnings, warn, %cluster, %namespace, %name, kind, tries, "cannot work on {cluster}/{namespace}/{name}, will try again: {error}");
         } else {
-            debug!(%cluster, %namespace, %name, kind, tries, "still cannot work on {cluster}/{namespace}/{name}: {error}");
+            debug!(%cluster, %namespace, %name, kind, tries, "cannot work on {cluster}/{namespace}/{name}, will try again: {error}");
         }
     }
 
@@ -290,4 +349,21 @@ impl Reports {
         }
         true
     }
+}
+
+/// When a release is restarted next, as far as it is known.
+fn next_attempt(decision: &Decision, now: Timestamp) -> String {
+    let why = decision.why().as_str();
+    let (at, otherwise) = match decision {
+        Decision::Restart { .. } => (None, "the next attempt follows, unless limits hold it back"),
+        Decision::Wait { until, .. } => (*until, "it is looked at again"),
+        Decision::Leave { again, .. } => (*again, "there is no further attempt"),
+    };
+    at.map_or_else(
+        || format!("; {otherwise} ({why})"),
+        |at| {
+            let wait = spoken(at.duration_since(now).unsigned_abs());
+            format!("; the next attempt is not before {at:.0}, in {wait} ({why})")
+        },
+    )
 }

@@ -170,9 +170,13 @@ async fn a_cause_that_lasts_is_reported_once_although_flux_goes_on_trying() {
 async fn without_an_alert_it_is_reported_too_and_looked_at_once() {
     let log = Log::capture();
     let app = TestApp::swept();
+    pass(5).await;
     let live = Live::named("web").failed(IMMUTABLE);
     let release = app.holds(live.reconciling("ProgressingWithRetry", "retrying after a failure"));
     let cluster = app.cluster("a");
+    pass(5).await;
+    let class = "helmreboot_failing_releases{cluster=\"a\",class=\"permanent\"}";
+    assert_eq!(app.metric(class).await, 1.0);
     for failures in 2..10 {
         pass(60).await;
         let mut status = cluster.get(&release).expect("the release")["status"].clone();

@@ -71,7 +71,9 @@ async fn what_never_heals_is_restarted_five_times_in_growing_steps_and_given_up(
         .annotation(&release, "helmreboot.io/gave-up")
         .expect("a note");
     assert!(
-        note.ends_with("budget-spent: 5 restarts did not help against webhook-unreachable"),
+        note.contains(": 5 restarts did not help against webhook-unreachable (")
+            && note.contains("The next attempt is not before 20")
+            && note.contains("set the annotation helmreboot.io/renew to a new value"),
         "{note}"
     );
     assert_eq!(app.why(&release), "budget-spent");

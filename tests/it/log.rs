@@ -43,10 +43,15 @@ impl Log {
 
     /// Lines with all of these parts.
     pub(crate) fn with(&self, parts: &[&str]) -> Vec<String> {
+        let mut lines = self.lines();
+        lines.retain(|line| parts.iter().all(|part| line.contains(part)));
+        lines
+    }
+
+    /// All lines so far.
+    pub(crate) fn lines(&self) -> Vec<String> {
         let text = self.bytes.lock().expect("no panic").clone();
         let text = String::from_utf8(text).expect("text");
-        let lines = text.lines();
-        let found = lines.filter(|line| parts.iter().all(|part| line.contains(part)));
-        found.map(str::to_owned).collect()
+        text.lines().map(str::to_owned).collect()
     }
 }

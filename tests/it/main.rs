@@ -25,6 +25,7 @@ mod manifests;
 mod metrics;
 mod monitoring;
 mod packaging;
+mod pager;
 mod pages;
 mod program;
 mod proxies;

@@ -120,7 +120,7 @@ async fn a_proxy_of_the_environment_is_used_unless_no_proxy_names_the_server() {
         )
     };
     let mut exempt = start("localhost,.example");
-    exempt.wait_for(&["the sweep of a cannot look", "lookup address"]);
+    exempt.wait_for(&["cluster a is not available", "lookup address"]);
     assert_eq!(*used.lock().expect("no panic"), 0, "NO_PROXY names it");
     drop(exempt);
     let _program = start("localhost,.internal");

@@ -128,6 +128,10 @@ impl FakeFlux {
         match (mode, self.era) {
             ("slow", Era::Current) => self.wait_for_widget(key, timeout(object)).await,
             ("slow" | "webhook", _) => self.call_webhook(key, action).await,
+            ("refused", _) if !self.world().healed.contains(key) => {
+                self.sleep(quick).await;
+                Outcome::Failed("failed to create resource: Post \"https://10.96.0.1:443/apis/apps/v1/namespaces/apps/deployments\": dial tcp 10.96.0.1:443: connect: connection refused".into())
+            }
             ("stalled", _) => {
                 self.sleep(Duration::from_secs(5)).await;
                 let (namespace, name) = (&key.namespace, &key.name);

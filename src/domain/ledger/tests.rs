@@ -303,11 +303,16 @@ fn giving_up_is_noted_once_and_forgotten_by_the_next_restart() {
             stamp(),
         ),
     );
-    let gave_up = after(base, give_up(5, "wait-timeout", now()));
+    let gave_up = after(
+        base,
+        give_up(5, "wait-timeout (a slow start)", Some(now()), now()),
+    );
     assert!(standing(&gave_up).gave_up);
     assert_eq!(
         gave_up.annotation(GAVE_UP),
-        Some("2026-01-01T00:00:00Z budget-spent: 5 restarts did not help against wait-timeout")
+        Some(
+            "2026-01-01T00:00:00Z: 5 restarts did not help against wait-timeout (a slow start). The next attempt is not before 2026-01-01T00:00:00Z. For new attempts, correct the release, or set the annotation helmreboot.io/renew to a new value."
+        )
     );
     let slow_lane = restart(&gave_up, order(Action::Reset, 6), "c", false, stamp());
     assert!(!slow_lane.contains_key(GAVE_UP), "it stays given up");

@@ -46,6 +46,27 @@ enum Phase {
 }
 
 impl Breaker {
+    /// Releases that failed for its cause lately.
+    pub(super) fn failing(&self) -> usize {
+        self.failing.len()
+    }
+
+    /// Releases that wait for it, those that were given up included.
+    pub(super) fn held(&self) -> usize {
+        let next = matches!(&self.phase, Phase::Open { next: Some(_), .. });
+        self.waiting.len() + self.parked.len() + usize::from(next)
+    }
+
+    /// When the next release is tried, where none is being tried.
+    pub(super) fn next_probe(&self) -> Option<Timestamp> {
+        match &self.phase {
+            Phase::Open {
+                until, probe: None, ..
+            } => Some(*until),
+            _ => None,
+        }
+    }
+
     pub(super) fn is_open(&self) -> bool {
         !matches!(self.phase, Phase::Closed)
     }

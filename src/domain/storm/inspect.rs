@@ -2,8 +2,38 @@
 
 use jiff::Timestamp;
 
-use super::Storm;
-use crate::domain::alert::ReleaseRef;
+use super::{Caps, Storm};
+use crate::domain::{alert::ReleaseRef, fingerprint::Fingerprint};
+
+/// Releases whose restart is due and has to wait for others.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HeldBack {
+    /// By open breakers, those that hold most first.
+    pub breakers: Vec<OpenBreaker>,
+    /// Because all slots for running restarts are taken.
+    pub by_slots: usize,
+    /// Because the rate is used up.
+    pub by_rate: usize,
+}
+
+/// A breaker that holds releases back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenBreaker {
+    /// The cause they share.
+    pub cause: Fingerprint,
+    /// How many wait for it, those that were given up included.
+    pub releases: usize,
+    /// When the next is tried, where none is being tried.
+    pub next_probe: Option<Timestamp>,
+}
+
+impl HeldBack {
+    /// All of them.
+    pub fn total(&self) -> usize {
+        let by_breakers: usize = self.breakers.iter().map(|breaker| breaker.releases).sum();
+        by_breakers + self.by_slots + self.by_rate
+    }
+}
 
 impl Storm {
     /// Breakers that hold restarts back.
@@ -12,6 +42,33 @@ impl Storm {
         self.forget_the_old(now);
         let breakers = self.breakers.values();
         breakers.filter(|breaker| breaker.is_open()).count()
+    }
+
+    /// Releases that have to wait for others now.
+    pub fn held_back(&self, now: Timestamp) -> HeldBack {
+        let open = self
+            .breakers
+            .iter()
+            .filter(|(_, breaker)| breaker.is_open());
+        let mut breakers: Vec<_> = open
+            .map(|(cause, breaker)| OpenBreaker {
+                cause: cause.clone(),
+                releases: breaker.held(),
+                next_probe: breaker.next_probe(),
+            })
+            .filter(|breaker| breaker.releases > 0)
+            .collect();
+        breakers.sort_by_key(|breaker| std::cmp::Reverse(breaker.releases));
+        HeldBack {
+            breakers,
+            by_slots: self.slots.waiting(),
+            by_rate: self.rate.promised(now),
+        }
+    }
+
+    /// What is allowed.
+    pub fn caps(&self) -> Caps {
+        self.caps
     }
 
     /// Restarts whose end has not been seen.

@@ -79,6 +79,11 @@ impl Meter {
         self.due = Some(add(due, interval(rate)));
     }
 
+    /// Releases that were promised a token that is not due yet.
+    pub(super) fn promised(&self, now: Timestamp) -> usize {
+        self.promised.values().filter(|at| **at > now).count()
+    }
+
     pub(super) fn forget(&mut self, release: &ReleaseRef) {
         self.promised.remove(release);
     }

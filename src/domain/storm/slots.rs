@@ -31,6 +31,11 @@ impl Slots {
         self.places.insert(release.clone(), (cause.clone(), number));
     }
 
+    /// How many wait.
+    pub(super) fn waiting(&self) -> usize {
+        self.places.len()
+    }
+
     /// A release neither waits nor is a slot kept for it.
     pub(super) fn leave(&mut self, release: &ReleaseRef) {
         self.offered.remove(release);

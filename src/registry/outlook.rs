@@ -1,0 +1,155 @@
+//! What the sweep of a cluster sees: how many releases fail, for which causes, and when all were last looked at.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+use crate::domain::classify::{Class, Verdict};
+
+/// What one sweep sees of a cluster.
+#[derive(Debug, Default)]
+pub struct Outlook(Mutex<Seen>);
+
+#[derive(Debug, Default)]
+struct Seen {
+    /// When all releases were last known to have been looked at.
+    looked: Option<Instant>,
+    failing: Failing,
+}
+
+/// The class of a cause, and the rule that named it.
+pub type Cause = (Class, &'static str);
+
+/// Releases that fail, counted by cause.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Failing(BTreeMap<Cause, usize>);
+
+impl Outlook {
+    /// All releases have been looked at.
+    pub fn looked(&self) {
+        self.lock().looked = Some(Instant::now());
+    }
+
+    /// One more release fails, for this cause.
+    pub fn add(&self, cause: Cause) {
+        *self.lock().failing.0.entry(cause).or_default() += 1;
+    }
+
+    /// One release less fails for this cause.
+    pub fn remove(&self, cause: Cause) {
+        let failing = &mut self.lock().failing.0;
+        if let Some(count) = failing.get_mut(&cause) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                failing.remove(&cause);
+            }
+        }
+    }
+
+    /// No release is known to fail.
+    pub fn clear(&self) {
+        self.lock().failing = Failing::default();
+    }
+
+    /// The releases that fail.
+    pub fn failing(&self) -> Failing {
+        self.lock().failing.clone()
+    }
+
+    pub(super) fn looked_at(&self, now: Timestamp) -> Option<Timestamp> {
+        let looked = self.lock().looked;
+        now.checked_sub(looked?.elapsed()).ok()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Seen> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The cause that a verdict names.
+pub fn cause_of(verdict: Verdict) -> Cause {
+    (verdict.class, verdict.rule)
+}
+
+impl Failing {
+    /// Those of several sweeps.
+    pub fn sum(parts: impl IntoIterator<Item = Self>) -> Self {
+        let mut all = Self::default();
+        for (cause, count) in parts.into_iter().flat_map(|part| part.0) {
+            *all.0.entry(cause).or_default() += count;
+        }
+        all
+    }
+
+    /// All of them.
+    pub fn total(&self) -> usize {
+        self.0.values().sum()
+    }
+
+    /// Those of one class.
+    pub fn of(&self, class: Class) -> usize {
+        let counts = self.0.iter().filter(|((of, _), _)| *of == class);
+        counts.map(|(_, count)| count).sum()
+    }
+
+    /// For the log: classes with their most frequent rules, the most frequent first.
+    pub fn text(&self) -> String {
+        let classes = Class::ALL.iter().copied();
+        let mut classes: Vec<_> = classes
+            .map(|class| (self.of(class), class))
+            .filter(|(count, _)| *count > 0)
+            .collect();
+        classes.sort_by_key(|(count, _)| std::cmp::Reverse(*count));
+        let parts = classes.into_iter().map(|(count, class)| {
+            let rules = self.0.iter().filter(|((of, _), _)| *of == class);
+            let mut rules: Vec<_> = rules.map(|((_, rule), count)| (*count, *rule)).collect();
+            rules.sort_by_key(|(count, rule)| (std::cmp::Reverse(*count), *rule));
+            let more = rules.len().saturating_sub(RULES);
+            let mut named: Vec<_> = rules
+                .iter()
+                .take(RULES)
+                .map(|(count, rule)| format!("{rule} {count}"))
+                .collect();
+            if more > 0 {
+                named.push(format!("{more} other rules"));
+            }
+            format!("{count} {} ({})", class.as_str(), named.join(", "))
+        });
+        parts.collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// The rules that are named for each class.
+const RULES: usize = 4;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn causes_are_counted_and_told_by_class() {
+        let outlook = Outlook::default();
+        let causes = [
+            (Class::Permanent, "template"),
+            (Class::Permanent, "immutable-field"),
+            (Class::Permanent, "immutable-field"),
+            (Class::Transient, "wait-timeout"),
+            (Class::Transient, "connection"),
+        ];
+        for cause in causes {
+            outlook.add(cause);
+        }
+        outlook.remove((Class::Transient, "connection"));
+        outlook.remove((Class::Unknown, "none"));
+        let failing = Failing::sum([outlook.failing(), Failing::default()]);
+        assert_eq!((failing.total(), failing.of(Class::Permanent)), (4, 3));
+        assert_eq!(
+            failing.text(),
+            "3 permanent (immutable-field 2, template 1), 1 transient (wait-timeout 1)"
+        );
+    }
+}
