@@ -53,12 +53,15 @@ pub(crate) async fn wait_until(at: Option<Instant>) {
 pub(crate) fn spoken(duration: Duration) -> String {
     let seconds = duration.as_secs();
     let (minutes, hours) = (seconds / 60, seconds / 3600);
+    let two = |large: u64, unit: &str, small: u64, rest: &str| match small {
+        0 => format!("{large} {unit}"),
+        _ => format!("{large} {unit} {small} {rest}"),
+    };
     match seconds {
-        0..60 => format!("{seconds} s"),
-        60..600 if seconds % 60 > 0 => format!("{minutes} min {} s", seconds % 60),
-        0..3600 => format!("{minutes} min"),
-        _ if minutes % 60 > 0 => format!("{hours} h {} min", minutes % 60),
-        _ => format!("{hours} h"),
+        0..=59 => format!("{seconds} s"),
+        60..=599 => two(minutes, "min", seconds % 60, "s"),
+        600..=3599 => format!("{minutes} min"),
+        _ => two(hours, "h", minutes % 60, "min"),
     }
 }
 
