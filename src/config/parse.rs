@@ -6,7 +6,10 @@ use jiff::SignedDuration;
 use tracing::level_filters::LevelFilter;
 
 use super::SweepMode;
-use crate::domain::{ledger::Action, policy::Mode};
+use crate::domain::{
+    ledger::Action,
+    policy::{AfterRemediation, Mode},
+};
 
 /// `host:port`, or Go's `:port` for every interface.
 pub(super) fn address(text: &str) -> Result<String, String> {
@@ -26,6 +29,14 @@ pub(super) fn boolean(text: &str) -> Result<bool, String> {
         "false" | "f" | "0" | "no" => Ok(false),
         _ => Err("write true or false".into()),
     }
+}
+
+/// When a release is restarted after a rollback or uninstall.
+pub(super) fn after_remediation(text: &str) -> Result<AfterRemediation, String> {
+    let mut known = AfterRemediation::ALL.iter().copied();
+    known
+        .find(|known| known.as_str() == text)
+        .ok_or_else(|| "write never, infrastructure or always".into())
 }
 
 /// A number within bounds.

@@ -256,9 +256,11 @@ fn with(
         };
         Ok(())
     });
-    set(&s::AFTER_ROLLBACK, &mut |text| switch(after_rollback, text));
+    set(&s::AFTER_ROLLBACK, &mut |text| {
+        parse::after_remediation(text).map(|value| *after_rollback = value)
+    });
     set(&s::AFTER_UNINSTALL, &mut |text| {
-        switch(after_uninstall, text)
+        parse::after_remediation(text).map(|value| *after_uninstall = value)
     });
     set(&s::ALLOW_AFTER_ROLLBACK, &mut |text| {
         switch(&mut allow.after_rollback, text)

@@ -12,7 +12,7 @@ use crate::domain::{
 };
 
 /// What a rule may say, for those who wrote something else.
-const FIELDS: &str = "there is no such field; a rule has name, pattern or patterns, class, reasons, rank, action, budget, why, enabled";
+const FIELDS: &str = "there is no such field; a rule has name, pattern or patterns, class, reasons, rank, action, budget, infrastructure, why, enabled";
 
 /// Reads the list. Own rules come before built-in ones, so that they name the verdict.
 pub(super) fn read(sources: &mut Sources<'_>) -> Arc<Classifier> {
@@ -92,6 +92,7 @@ impl Reading {
         let rank = self.text("rank", rank);
         let action = self.text("action", parse::action);
         let budget = self.text("budget", budget);
+        let infrastructure = self.text("infrastructure", parse::boolean);
         let why = self.text("why", why);
         let reasons = self.reasons();
         let Some(name) = name? else {
@@ -125,6 +126,9 @@ impl Reading {
         }
         if let Some(budget) = budget? {
             rule.budget = budget;
+        }
+        if let Some(infrastructure) = infrastructure? {
+            rule.infrastructure = infrastructure;
         }
         if let Some(why) = why? {
             rule.why = why.leak();

@@ -51,9 +51,9 @@ settings! {
     SLOW_LANE = "slow-lane", "HELMREBOOT_SLOW_LANE", Some("policy.slowLane"), "6h", "after the limit, one more restart each time this has gone by, or off";
     ACTION = "action", "HELMREBOOT_ACTION", Some("policy.action"), "reset", "how a stalled release is restarted: reset, or force for one forced upgrade";
     UNKNOWN = "unknown", "HELMREBOOT_UNKNOWN", Some("policy.unknown"), "permanent", "what a cause that no rule knows counts as: permanent or transient";
-    AFTER_ROLLBACK = "after-rollback", "HELMREBOOT_AFTER_ROLLBACK", Some("policy.afterRollback"), "false", "restart once although Flux rolled back; deploys what failed again";
-    AFTER_UNINSTALL = "after-uninstall", "HELMREBOOT_AFTER_UNINSTALL", Some("policy.afterUninstall"), "false", "restart once although Flux uninstalled; installs what failed again";
-    ALLOW_AFTER_ROLLBACK = "allow-after-rollback", "HELMREBOOT_ALLOW_AFTER_ROLLBACK", Some("policy.allow.afterRollback"), "true", "let the annotation helmreboot.io/after-rollback ask for that";
+    AFTER_ROLLBACK = "after-rollback", "HELMREBOOT_AFTER_ROLLBACK", Some("policy.afterRollback"), "infrastructure", "restart once although Flux rolled back, which deploys what failed again: never, infrastructure (where that is to blame) or always";
+    AFTER_UNINSTALL = "after-uninstall", "HELMREBOOT_AFTER_UNINSTALL", Some("policy.afterUninstall"), "infrastructure", "restart once although Flux uninstalled, which installs what failed again: never, infrastructure (where that is to blame) or always";
+    ALLOW_AFTER_ROLLBACK = "allow-after-rollback", "HELMREBOOT_ALLOW_AFTER_ROLLBACK", Some("policy.allow.afterRollback"), "true", "let the annotation helmreboot.io/after-rollback ask for more than that";
     ALLOW_LIMIT = "allow-limit", "HELMREBOOT_ALLOW_LIMIT", Some("policy.allow.limit"), "0", "the highest limit the annotation helmreboot.io/limit may ask for, where that is more than the limit";
     LEGACY_ANNOTATION = "legacy-annotation", "HELMREBOOT_LEGACY_ANNOTATION", Some("policy.legacyAnnotation"), "true", "also write fluxcd.io/reconcileAt, as the first helmreboot did";
     STORM_THRESHOLD = "storm-threshold", "HELMREBOOT_STORM_THRESHOLD", Some("storm.threshold"), "5", "so many releases failing for one cause within the window are a storm: one is tried at first";

@@ -156,7 +156,7 @@ fn turn(role: &Role, progress: &mut Progress, spoke: &Spoke, teller: &Teller) {
         );
         spoke
             .cluster
-            .apply(&key, &json!({"spec": {"values": {"mode": "webhook"}}}));
+            .apply(&key, &json!({"spec": {"values": {"mode": "slow"}}}));
     }
     let database = Key::new(&key.namespace, "database");
     if progress.turned && !progress.dependency_back && is("Ready", "reason", "DependencyNotReady") {

@@ -44,6 +44,8 @@ pub struct Verdict {
     pub action: Option<Action>,
     /// The share of the policy's limit, in percent.
     pub budget: u16,
+    /// Whether infrastructure is to blame, and neither the new version nor a wait, a hook or a test.
+    pub infrastructure: bool,
 }
 
 impl Verdict {
@@ -58,6 +60,7 @@ impl Verdict {
             rule: rule.name,
             action: rule.action,
             budget: rule.budget,
+            infrastructure: rule.infrastructure,
         }
     }
 }
@@ -196,10 +199,13 @@ impl Classifier {
         }
         // Of several failures, one may last, and so may one that nobody knows.
         let mut worst = Verdict::of(rule);
+        worst.infrastructure &= !self.read(&lower, reason).tells_of_a_wait();
         for item in text::items(&lower) {
             match self.read(item, reason).decides() {
                 Some(rule) if rule.class == Class::Permanent => return Verdict::of(rule),
-                Some(rule) if rule.class == Class::Transient => {}
+                Some(rule) if rule.class == Class::Transient => {
+                    worst.infrastructure &= rule.infrastructure;
+                }
                 _ => worst = Verdict::UNKNOWN,
             }
         }
@@ -229,6 +235,14 @@ impl Classifier {
         if causes.iter().any(|(verdict, _)| names_cause(verdict)) {
             causes.retain(|(verdict, _)| verdict.rule != GAVE_UP);
         }
+        let passing = |(verdict, _): &&(Verdict, _)| verdict.class == Class::Transient;
+        let infrastructure = causes
+            .iter()
+            .filter(passing)
+            .all(|(verdict, _)| verdict.infrastructure);
+        causes
+            .iter_mut()
+            .for_each(|(verdict, _)| verdict.infrastructure &= infrastructure);
         [
             Class::Permanent,
             Class::Transient,

@@ -13,6 +13,7 @@ use super::{
     release::{Release, Truth, is_remediation},
 };
 
+mod remediation;
 mod rows;
 pub use rows::TABLE;
 
@@ -136,7 +137,7 @@ words! {
         Contested = "contested",
         /// All restarts for this configuration are spent.
         BudgetSpent = "budget-spent",
-        /// The wait after the last restart is not over.
+        /// The wait after the last restart, or after a rollback or uninstall, is not over.
         Backoff = "backoff",
         /// Many fail for the same cause: one is tried, the others wait for how it ends.
         Storm = "storm",

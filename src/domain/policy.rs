@@ -12,6 +12,9 @@ use sha2::{Digest, Sha256};
 
 use super::{classify::Class, ledger::RENEW, release::Release};
 
+mod after_remediation;
+pub use after_remediation::AfterRemediation;
+
 /// Set by people: `"false"`, or anything that is not `"true"`, keeps helmreboot away from this release.
 pub const ENABLED: &str = "helmreboot.io/enabled";
 /// Set by people: `"observe"`, or anything that is not `"act"`, decides and reports, and writes nothing on
@@ -21,7 +24,7 @@ pub const MODE: &str = "helmreboot.io/mode";
 pub const POLICY: &str = "helmreboot.io/policy";
 /// Set by people: a limit of its own for this release.
 pub const LIMIT: &str = "helmreboot.io/limit";
-/// Set by people: `"true"` allows one restart after Flux rolled back.
+/// Set by people: when one restart follows a rollback by Flux; see [`AfterRemediation`].
 pub const AFTER_ROLLBACK: &str = "helmreboot.io/after-rollback";
 
 /// Whether decisions are carried out.
@@ -78,10 +81,10 @@ pub struct Policy {
     pub force: bool,
     /// What a cause that no rule knows counts as: [`Class::Permanent`] or [`Class::Transient`].
     pub unknown: Class,
-    /// Restart once although Flux rolled back: it deploys the broken version again.
-    pub after_rollback: bool,
-    /// Restart once although Flux uninstalled: it installs what failed again.
-    pub after_uninstall: bool,
+    /// Whether to restart once although Flux rolled back: that deploys the version that failed again.
+    pub after_rollback: AfterRemediation,
+    /// Whether to restart once although Flux uninstalled: that installs what failed again.
+    pub after_uninstall: AfterRemediation,
     /// Write `fluxcd.io/reconcileAt` too, as the first helmreboot did.
     pub legacy_annotation: bool,
     /// How far annotations may widen this.
@@ -147,8 +150,8 @@ impl Default for Policy {
             slow_lane: Some(SignedDuration::from_hours(6)),
             force: false,
             unknown: Class::Permanent,
-            after_rollback: false,
-            after_uninstall: false,
+            after_rollback: AfterRemediation::Infrastructure,
+            after_uninstall: AfterRemediation::Infrastructure,
             legacy_annotation: true,
             allow: Allow {
                 limit: 0,
@@ -294,16 +297,15 @@ impl Policy {
             Ok(())
         });
         read(AFTER_ROLLBACK, &mut |value| {
-            let wanted = truth(value);
-            let allowed = self.after_rollback || self.allow.after_rollback;
-            self.after_rollback = wanted == Some(true) && allowed;
-            match wanted {
-                Some(true) if !allowed => Err("the policy's allow.afterRollback forbids it"),
-                Some(_) => Ok(()),
-                None => Err(
-                    "expected \"true\" or \"false\"; it counts as \"false\" until it is one of them",
-                ),
+            let Some(wanted) = AfterRemediation::of(value) else {
+                self.after_rollback = AfterRemediation::Never;
+                return Err("write never, infrastructure or always; it counts as never until then");
+            };
+            if wanted > self.after_rollback && !self.allow.after_rollback {
+                return Err("the policy's allow.afterRollback forbids it");
             }
+            self.after_rollback = wanted;
+            Ok(())
         });
         read(RENEW, &mut |value| {
             if value.is_empty() {
@@ -354,8 +356,8 @@ impl Policy {
             } else {
                 self.unknown
             },
-            after_rollback: self.after_rollback && other.after_rollback,
-            after_uninstall: self.after_uninstall && other.after_uninstall,
+            after_rollback: self.after_rollback.min(other.after_rollback),
+            after_uninstall: self.after_uninstall.min(other.after_uninstall),
             legacy_annotation: self.legacy_annotation,
             allow: Allow {
                 limit: self.allow.limit.min(other.allow.limit),

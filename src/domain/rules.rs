@@ -94,6 +94,9 @@ pub struct Rule {
     pub action: Option<Action>,
     /// The share of the policy's limit that such a failure gets, in percent, at most 1000.
     pub budget: u16,
+    /// Whether the cause lies in what the release runs on or comes from: API server, etcd, webhooks, network,
+    /// registries. A new version is then not to blame.
+    pub infrastructure: bool,
     /// One line for people: what happened, and whose words these are.
     pub why: &'static str,
     /// Where the text is made.
@@ -113,6 +116,9 @@ pub struct Family {
 
 /// The rule for messages that tell that Flux gave up, and not why.
 pub const GAVE_UP: &str = "gave-up-without-cause";
+
+/// The family of rules about waits for objects, hooks and tests.
+pub const WAITING: &str = waiting::FAMILY.name;
 
 /// The family of rules that people wrote themselves.
 pub const OWN: &str = "own";
@@ -166,6 +172,11 @@ impl Rule {
         self
     }
 
+    const fn infrastructure(mut self) -> Self {
+        self.infrastructure = true;
+        self
+    }
+
     const fn budget(mut self, percent: u16) -> Self {
         self.budget = percent;
         self
@@ -187,6 +198,7 @@ const fn rule(
         rank: Rank::Ordinary,
         action: None,
         budget: 100,
+        infrastructure: false,
         why,
         source,
     }

@@ -3,7 +3,11 @@
 use helmreboot::{
     app::Options,
     config::Config,
-    domain::{classify::Class, policy::Policy, short_hash::short_hash},
+    domain::{
+        classify::Class,
+        policy::{AfterRemediation, Policy},
+        short_hash::short_hash,
+    },
 };
 use serde_json::{Value, json};
 
@@ -41,8 +45,13 @@ fn last_at(key: &str, time: &str) -> Value {
 }
 
 fn remediated(name: &str, reason: &str) -> Live {
-    Live::stalled(name).condition("Remediated", "True", reason, "Helm rollback succeeded")
+    Live::stalled(name)
+        .condition("Remediated", "True", reason, "Helm rollback succeeded")
+        .since("2026-11-23T11:00:00Z")
 }
+
+/// A webhook that was away.
+const AWAY: &str = "Helm upgrade failed for release apps/web with chart web@1.0.0: Internal error occurred: failed calling webhook \"v.example\": failed to call webhook: Post \"https://v.ops.svc:443/v?timeout=10s\": context deadline exceeded";
 
 async fn check(options: Options, cases: Vec<Case>) {
     for Case { live, why, writes } in cases {
@@ -333,6 +342,89 @@ async fn budget_and_backoff_hold_a_restart_back() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn where_infrastructure_is_to_blame_one_restart_follows_a_rollback_or_an_uninstall() {
+    let hook = "Helm upgrade failed for release apps/web with chart web@1.0.0: pre-upgrade hooks failed: Post \"https://10.96.0.1:443/apis/batch/v1/namespaces/apps/jobs\": dial tcp 10.96.0.1:443: connect: connection refused";
+    let wait = "Helm upgrade failed for release apps/web with chart web@1.0.0: timeout waiting for: [Deployment/apps/web status: 'InProgress']: failed calling webhook \"v.example\": connection refused";
+    let again = restarted("again", 1)
+        .condition("Remediated", "True", "RollbackSucceeded", "")
+        .failed(AWAY);
+    let cases = vec![
+        case(
+            remediated("rolled-back", "RollbackSucceeded").failed(AWAY),
+            "reset",
+            1,
+        ),
+        case(
+            remediated("uninstalled", "UninstallSucceeded").failed(AWAY),
+            "reset",
+            1,
+        ),
+        case(
+            remediated("too-soon", "RollbackSucceeded")
+                .failed(AWAY)
+                .since("2026-11-23T11:55:00Z"),
+            "backoff",
+            0,
+        ),
+        case(remediated("slow", "RollbackSucceeded"), "rolled-back", 0),
+        case(
+            remediated("hook", "RollbackSucceeded").failed(hook),
+            "rolled-back",
+            0,
+        ),
+        case(
+            remediated("wait", "UninstallSucceeded").failed(wait),
+            "uninstalled",
+            0,
+        ),
+        case(again, "rolled-back", 0),
+        case(
+            remediated("asked", "RollbackSucceeded")
+                .failed(AWAY)
+                .annotated("helmreboot.io/after-rollback", "never"),
+            "rolled-back",
+            0,
+        ),
+    ];
+    check(alerts_only(), cases).await;
+    let never = Policy {
+        after_rollback: AfterRemediation::Never,
+        after_uninstall: AfterRemediation::Never,
+        ..Policy::default()
+    };
+    let options = Options {
+        policies: never.into(),
+        ..alerts_only()
+    };
+    let cases = vec![
+        case(
+            remediated("rolled-back", "RollbackSucceeded").failed(AWAY),
+            "rolled-back",
+            0,
+        ),
+        case(
+            remediated("uninstalled", "UninstallSucceeded").failed(AWAY),
+            "uninstalled",
+            0,
+        ),
+    ];
+    check(options, cases).await;
+}
+
+/// The pause of 10 min after the rollback ends while the release is watched.
+#[tokio::test(start_paused = true)]
+async fn a_rolled_back_release_is_restarted_when_the_pause_is_over_and_not_before() {
+    let app = TestApp::swept();
+    let live = remediated("web", "RollbackSucceeded").failed(AWAY);
+    let release = app.holds(live.since("2026-11-23T12:00:00Z"));
+    pass(9 * 60).await;
+    assert_eq!(app.writes().len(), 0);
+    pass(2 * 60).await;
+    assert_eq!(app.writes().len(), 1);
+    assert_eq!(app.why(&release), "token-pending");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_policy_or_an_annotation_opts_in_and_then_once() {
     let asked = || {
         remediated("asked", "RollbackSucceeded").annotated("helmreboot.io/after-rollback", "true")
@@ -347,8 +439,8 @@ async fn a_policy_or_an_annotation_opts_in_and_then_once() {
     .await;
 
     let policy = Policy {
-        after_rollback: true,
-        after_uninstall: true,
+        after_rollback: AfterRemediation::Always,
+        after_uninstall: AfterRemediation::Always,
         unknown: Class::Transient,
         ..Policy::default()
     };

@@ -502,7 +502,7 @@ async fn every_recorded_alert_verifies_with_the_recorded_key_and_parses() {
         let keys = BTreeMap::from([(cluster, key(stories::KEY))]);
         let options = Options {
             max_event_age: SignedDuration::from_hours(48),
-            max_event_ahead: SignedDuration::from_hours(1),
+            max_event_ahead: SignedDuration::from_hours(24 * 7),
             ..alerts_only()
         };
         let app = TestApp::keyed(options, clusters, clock, keys);

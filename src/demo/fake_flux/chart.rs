@@ -128,6 +128,7 @@ impl FakeFlux {
         match (mode, self.era) {
             ("slow", Era::Current) => self.wait_for_widget(key, timeout(object)).await,
             ("slow" | "webhook", _) => self.call_webhook(key, action).await,
+            ("new-object", _) => self.create_object(key).await,
             ("refused", _) if !self.world().healed.contains(key) => {
                 self.sleep(quick).await;
                 Outcome::Failed("failed to create resource: Post \"https://10.96.0.1:443/apis/apps/v1/namespaces/apps/deployments\": dial tcp 10.96.0.1:443: connect: connection refused".into())
@@ -179,6 +180,19 @@ impl FakeFlux {
         Outcome::Failed(format!(
             "timeout waiting for: [Widget/{}/{} status: 'InProgress']",
             key.namespace, key.name
+        ))
+    }
+
+    /// One new object has an admission webhook, which hangs until the release is healed.
+    async fn create_object(&self, key: &Key) -> Outcome {
+        if self.world().healed.contains(key) {
+            self.sleep(Duration::from_millis(150)).await;
+            return Outcome::Deployed;
+        }
+        self.sleep(Duration::from_secs(2)).await;
+        let (namespace, name) = (&key.namespace, &key.name);
+        Outcome::Failed(format!(
+            "server-side apply failed for object {namespace}/{name}-imm /v1, Kind=ConfigMap: Internal error occurred: failed calling webhook \"check.demo.test\": failed to call webhook: Post \"https://127.0.0.1:9999/validate?timeout=2s\": context deadline exceeded"
         ))
     }
 

@@ -5,7 +5,7 @@ use std::{cell::OnceCell, collections::BTreeMap, ops::Range};
 use smallvec::SmallVec;
 
 use super::{Class, Classifier, Fired, Rule, patterns::Matches, text::Quotes};
-use crate::domain::rules::Rank;
+use crate::domain::rules::{Rank, WAITING};
 
 /// Which rules decide first.
 const fn place(rule: &Rule) -> u8 {
@@ -90,6 +90,14 @@ impl<'a> Reading<'a> {
         });
         let fallback = falling.min_by_key(|(index, rule)| (place(rule), *index));
         fallback.map(|(_, rule)| rule).or(first)
+    }
+
+    /// Whether the failure is one of a wait for objects, of a hook or of a test, whatever else is told.
+    pub(super) fn tells_of_a_wait(&self) -> bool {
+        let waits = |index: usize| self.classifier.entries[index].family == WAITING;
+        self.reason == "TestFailed"
+            || self.text.contains("hooks failed")
+            || self.firing().any(|(index, _)| waits(index))
     }
 
     /// Of the rules that fire, the first behind one that turned out not to count.

@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 
 use super::{
-    Action, CLOCK_SKEW, Case, Class, Decision, Order, Policy, Release, Row, SENDS, Truth, Why,
-    is_remediation, leave, ledger, wait,
+    Action, CLOCK_SKEW, Case, Class, Decision, Order, Release, Row, SENDS, Truth, Why,
+    is_remediation, leave, ledger, remediation::remediated, wait,
 };
 
 /// The table of decisions.
@@ -83,8 +83,8 @@ pub const TABLE: &[Row] = &[
     },
     Row {
         live: "Flux rolled back or uninstalled",
-        done: "leave, unless opted in, then once",
-        words: &[Why::RolledBack, Why::Uninstalled],
+        done: "leave; where infrastructure is to blame (or as the policy says), restart once, 10 min later",
+        words: &[Why::RolledBack, Why::Uninstalled, Why::Backoff],
         holds: remediated,
     },
     Row {
@@ -255,30 +255,6 @@ fn lasting(case: &Case<'_>, release: &Release) -> Option<Decision> {
         Class::Benign if !is_stalled(release) => Some(leave(Why::FluxRetries)),
         Class::Unknown | Class::Transient | Class::Benign => None,
     }
-}
-
-fn remediated(case: &Case<'_>, release: &Release) -> Option<Decision> {
-    let (why, allowed) = safe_state(release, case.policy)?;
-    let standing = ledger::standing(release);
-    let once =
-        allowed && (standing.attempts == 0 || (standing.attempts == 1 && standing.swallowed));
-    (!once).then(|| leave(why))
-}
-
-/// Whether Flux has put the release into a safe state, and whether the policy lets us disturb it.
-fn safe_state(release: &Release, policy: &Policy) -> Option<(Why, bool)> {
-    let done = release
-        .condition("Remediated")
-        .filter(|condition| condition.status == Truth::True);
-    match done.map(|condition| condition.reason.as_str()) {
-        Some("UninstallSucceeded") => return Some((Why::Uninstalled, policy.after_uninstall)),
-        Some(_) => return Some((Why::RolledBack, policy.after_rollback)),
-        None => {}
-    }
-    let gone = release
-        .newest()
-        .is_some_and(|newest| newest.status.starts_with("uninstall"));
-    gone.then_some((Why::Uninstalled, policy.after_uninstall))
 }
 
 fn contested(_: &Case<'_>, release: &Release) -> Option<Decision> {

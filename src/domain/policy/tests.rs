@@ -86,8 +86,8 @@ fn annotations_narrow_and_what_cannot_be_heeded_is_said() {
         (POLICY, "default", true, false),
         (RENEW, "monday", true, false),
         (RENEW, " ", false, false),
-        (AFTER_ROLLBACK, "false", true, false),
-        (AFTER_ROLLBACK, "perhaps", false, false),
+        (AFTER_ROLLBACK, "false", true, true),
+        (AFTER_ROLLBACK, "perhaps", false, true),
     ] {
         let (policy, odd) = with(Policy::default(), key, value);
         assert_eq!(odd.is_empty(), heeded, "{key}: {value:?}: {odd:?}");
@@ -105,23 +105,24 @@ fn annotations_widen_only_as_far_as_allowed() {
         },
         ..Policy::default()
     };
-    assert!(
-        with(Policy::default(), AFTER_ROLLBACK, "true")
-            .0
-            .after_rollback
-    );
-    let (policy, odd) = with(strict.clone(), AFTER_ROLLBACK, "true");
-    assert!(!policy.after_rollback && odd.len() == 1);
+    let after = |policy: Policy, value| {
+        let (policy, odd) = with(policy, AFTER_ROLLBACK, value);
+        (policy.after_rollback, odd.len())
+    };
+    use AfterRemediation::{Always, Infrastructure, Never};
+    assert_eq!(after(Policy::default(), "true"), (Always, 0));
+    assert_eq!(after(strict.clone(), "always"), (Infrastructure, 1));
+    assert_eq!(after(strict.clone(), "infrastructure"), (Infrastructure, 0));
+    assert_eq!(after(strict.clone(), "never"), (Never, 0));
     assert_eq!(with(strict.clone(), LIMIT, "7").0.limit, 7);
     let (policy, odd) = with(strict.clone(), LIMIT, "9");
     assert_eq!((policy.limit, odd.len()), (8, 1));
     let open = Policy {
-        after_rollback: true,
+        after_rollback: Always,
         ..strict
     };
     for narrow in ["false", "no", "perhaps"] {
-        let (policy, _) = with(open.clone(), AFTER_ROLLBACK, narrow);
-        assert!(!policy.after_rollback, "{narrow}");
+        assert_eq!(after(open.clone(), narrow).0, Never, "{narrow}");
     }
     let (policy, _) = with(Policy::default(), LIMIT, "abc");
     assert_eq!(policy.limit, 0, "what cannot be read counts as 0");
@@ -169,7 +170,7 @@ fn a_chosen_policy_narrows_and_takes_the_place_only_where_it_is_allowed_to() {
     let generous = Policy {
         name: "generous".into(),
         limit: 9,
-        after_uninstall: true,
+        after_uninstall: AfterRemediation::Always,
         slow_lane: None,
         ..Policy::default()
     };
@@ -185,7 +186,8 @@ fn a_chosen_policy_narrows_and_takes_the_place_only_where_it_is_allowed_to() {
     };
     let release = annotated(POLICY, "generous");
     let (policy, odd) = policies.for_release("a", &release);
-    assert_eq!((policy.limit, policy.after_uninstall), (5, false));
+    let usual = AfterRemediation::Infrastructure;
+    assert_eq!((policy.limit, policy.after_uninstall), (5, usual));
     assert_eq!(policy.slow_lane, None, "that much it narrows");
     assert_eq!(odd.len(), 1);
     policies.base.allow.policies.push("generous".into());

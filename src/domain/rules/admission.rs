@@ -136,6 +136,7 @@ pub(super) const FAMILY: Family = Family {
             "the webhook answered with an outage of its own",
             DISPATCH,
         )
+        .infrastructure()
         .exception(),
         transient(
             "webhook-certificate",
@@ -154,6 +155,7 @@ pub(super) const FAMILY: Family = Family {
             "the webhook's certificate was not in place yet (CA injection)",
             DISPATCH,
         )
+        .infrastructure()
         .exception(),
         transient(
             "webhook-unreachable",
@@ -173,6 +175,7 @@ pub(super) const FAMILY: Family = Family {
             ],
             "the webhook's pods did not answer",
             DISPATCH,
-        ),
+        )
+        .infrastructure(),
     ],
 };

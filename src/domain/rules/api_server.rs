@@ -146,6 +146,7 @@ pub(super) const FAMILY: Family = Family {
             "an API group was away while the client asked for it",
             "client-go:discovery/discovery_client.go",
         )
+        .infrastructure()
         .exception(),
         permanent(
             "etcd-full",
@@ -185,6 +186,7 @@ pub(super) const FAMILY: Family = Family {
             "the API server did not say what its kinds look like",
             "k8s.io/kubectl:pkg/validation",
         )
+        .infrastructure()
         .exception(),
         transient(
             "being-deleted",
@@ -214,7 +216,8 @@ pub(super) const FAMILY: Family = Family {
             ],
             "etcd was slow or changed its leader",
             "etcd-io/etcd:api/v3rpc/rpctypes/error.go",
-        ),
+        )
+        .infrastructure(),
         transient(
             "object-modified",
             &[
@@ -271,6 +274,7 @@ pub(super) const FAMILY: Family = Family {
             ],
             "the API server was overloaded or away",
             ERRORS,
-        ),
+        )
+        .infrastructure(),
     ],
 };

@@ -82,6 +82,7 @@ pub(super) const FAMILY: Family = Family {
             "the log-in service was overloaded or away",
             "Azure/azure-sdk-for-go:sdk/azidentity/errors.go",
         )
+        .infrastructure()
         .exception(),
         transient(
             "limited-by-refusal",
@@ -92,6 +93,7 @@ pub(super) const FAMILY: Family = Family {
             "a forge or cloud that answers 400 or 403 when it means: too many requests",
             "GitHub, AWS",
         )
+        .infrastructure()
         .exception(),
     ],
 };

@@ -224,6 +224,7 @@ pub(super) const FAMILY: Family = Family {
             "the artifact was replaced while Flux asked for it",
             "fluxcd/helm-controller:internal/loader",
         )
+        .infrastructure()
         .exception(),
         transient(
             "artifact-race",
@@ -235,6 +236,7 @@ pub(super) const FAMILY: Family = Family {
             "the artifact was replaced while it was read",
             "fluxcd/helm-controller:internal/loader",
         )
+        .infrastructure()
         .budget(60),
         transient(
             "canceled",
@@ -267,6 +269,7 @@ pub(super) const FAMILY: Family = Family {
             "source-controller did not hand the artifact out, and nobody says why",
             "fluxcd/helm-controller:internal/loader",
         )
+        .infrastructure()
         .fallback(),
     ],
 };

@@ -17,7 +17,8 @@ pub(super) const FAMILY: Family = Family {
             ],
             "the name could not be looked up for a moment",
             "Go net/dnsclient.go",
-        ),
+        )
+        .infrastructure(),
         transient(
             "connection",
             &[
@@ -62,7 +63,8 @@ pub(super) const FAMILY: Family = Family {
             ],
             "the network or the peer failed for a moment",
             "Go net, net/http, crypto/tls, syscall",
-        ),
+        )
+        .infrastructure(),
         transient(
             "deadline",
             &[

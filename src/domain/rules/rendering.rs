@@ -96,6 +96,7 @@ pub(super) const FAMILY: Family = Family {
             "a template asked the API server, and got no answer",
             ENGINE,
         )
+        .infrastructure()
         .exception(),
         transient(
             "schema-unreachable",
@@ -125,6 +126,7 @@ pub(super) const FAMILY: Family = Family {
             "the schema refers to a page that could not be loaded",
             SCHEMA,
         )
+        .infrastructure()
         .exception(),
     ],
 };

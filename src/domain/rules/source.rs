@@ -112,6 +112,7 @@ pub(super) const FAMILY: Family = Family {
             "the status says for now, whatever the registry says beside it",
             REGISTRY,
         )
+        .infrastructure()
         .exception(),
         transient(
             "registry-overloaded",
@@ -138,7 +139,8 @@ pub(super) const FAMILY: Family = Family {
             ],
             "the registry or repository was overloaded or away",
             REGISTRY,
-        ),
+        )
+        .infrastructure(),
         transient(
             "throttled",
             &[
@@ -152,6 +154,7 @@ pub(super) const FAMILY: Family = Family {
             ],
             "too many requests for now",
             "registries and clouds",
-        ),
+        )
+        .infrastructure(),
     ],
 };

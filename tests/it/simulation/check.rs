@@ -10,7 +10,7 @@ use helmreboot::{
     app::Options,
     config::SweepMode,
     demo::fake_cluster::{Change, Key},
-    domain::policy::Policy,
+    domain::policy::{AfterRemediation, Policy},
 };
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
@@ -19,8 +19,8 @@ use super::{Fate, people::FROM_GIT, replica::Counted, scene::Land};
 
 mod objects;
 use objects::{
-    annotation, changed, is, lasting, only_observed, opted_out, state, stripped, summary,
-    uninstalled,
+    annotation, blames_infrastructure, changed, condition, is, lasting, only_observed, opted_out,
+    state, stripped, summary, uninstalled,
 };
 
 /// What may be written.
@@ -330,9 +330,9 @@ impl Check {
         if limit == 0 {
             broken.push("restarted although the limit is 0".into());
         }
-        let remediated = is(before, "Remediated", "True");
-        let opted_in = self.policy.after_rollback || self.policy.after_uninstall;
-        if remediated && (!opted_in || charged > 0) {
+        if is(before, "Remediated", "True")
+            && (charged > 0 || !self.may_follow_remediation(before, now))
+        {
             broken.push("disturbed what Flux had put right".into());
         }
         book.made += 1;
@@ -357,6 +357,30 @@ impl Check {
             "" => self.policy.limit,
             // What cannot be read counts as 0.
             own => own.parse().map_or(0, |own: u32| own.min(self.policy.limit)),
+        }
+    }
+
+    /// Whether a rollback or uninstall by Flux may be followed by a restart now.
+    fn may_follow_remediation(&self, before: &Value, now: Timestamp) -> bool {
+        let Some(done) = condition(before, "Remediated") else {
+            return true;
+        };
+        let at = done["lastTransitionTime"]
+            .as_str()
+            .and_then(|at| at.parse::<Timestamp>().ok());
+        let pause = SignedDuration::from_mins(10) - ONE_CALL;
+        if at.is_none_or(|at| now.duration_since(at) < pause) {
+            return false;
+        }
+        let policy = if done["reason"] == "UninstallSucceeded" {
+            self.policy.after_uninstall
+        } else {
+            self.policy.after_rollback
+        };
+        match policy {
+            AfterRemediation::Never => false,
+            AfterRemediation::Infrastructure => blames_infrastructure(before),
+            AfterRemediation::Always => true,
         }
     }
 

@@ -11,7 +11,7 @@ use helmreboot::{
         fake_flux::{Era, FakeFlux, Notifier, Target},
     },
     domain::{
-        policy::{Policies, Policy},
+        policy::{AfterRemediation, Policies, Policy},
         signature::{Key as SigningKey, SIGNATURE_HEADER, Secret},
         storm::{Caps, Rate},
     },
@@ -316,8 +316,8 @@ fn options(fate: &Fate) -> Options {
     let policy = Policy {
         limit: u32::try_from(fate.number(1..6)).expect("small"),
         slow_lane: fate.one_of(&[None, hours(1), hours(2)]),
-        after_rollback: fate.chance(0.1),
-        after_uninstall: fate.chance(0.1),
+        after_rollback: fate.one_of(AfterRemediation::ALL),
+        after_uninstall: fate.one_of(AfterRemediation::ALL),
         force: fate.chance(0.1),
         ..Policy::default()
     };

@@ -19,6 +19,13 @@ pub(super) fn lasting(object: &Value) -> bool {
         .any(|message| texts.iter().any(|text| message.contains(text)))
 }
 
+/// Whether a webhook or the network made the release fail.
+pub(super) fn blames_infrastructure(object: &Value) -> bool {
+    let message = condition(object, "Released").and_then(|released| released["message"].as_str());
+    let texts = ["failed calling webhook", "connection refused"];
+    message.is_some_and(|message| texts.iter().any(|text| message.contains(text)))
+}
+
 pub(super) fn uninstalled(object: &Value) -> bool {
     let history = object["status"]["history"].as_array();
     history
