@@ -92,6 +92,7 @@ async fn listen(router: Router) -> SocketAddr {
         axum_server::Handle::new(),
         None,
         helmreboot::server::connections::Connections::new(1024),
+        std::time::Duration::from_secs(75),
     ));
     address
 }

@@ -7,7 +7,6 @@ use std::{
     time::Duration,
 };
 
-use anyhow::anyhow;
 use axum::Router;
 use axum_server::Handle;
 use prometheus_client::registry::Registry as Series;
@@ -18,7 +17,7 @@ use tokio::{
 
 use crate::{
     blocking::BlockingRead,
-    clock::Clock,
+    clock::{Clock, spoken},
     cluster::{AnswerMemory, Cluster, Connection, lease::Lease},
     config::{SweepMode, clusters::ClusterConfig},
     domain::{journal::Journal, signature::Keys, storm::StormControl},
@@ -38,10 +37,12 @@ use crate::{
 
 mod background;
 pub mod descriptors;
+mod ends;
 mod listeners;
 mod options;
 pub use background::first_keys;
 use background::{Keeper, PauseFile, keep_lease_connection, refresh_certificate, run_election};
+use ends::{at_once, broken};
 pub use listeners::{Listeners, address_of, bind};
 pub use options::Options;
 
@@ -78,6 +79,8 @@ pub struct App {
     tls: Option<Tls>,
     pause_file: Option<PathBuf>,
     max_connections: usize,
+    keep_alive: Duration,
+    shutdown_delay: Duration,
 }
 
 impl App {
@@ -92,6 +95,8 @@ impl App {
             tls,
             pause_file,
             max_connections,
+            keep_alive,
+            shutdown_delay,
             queue_capacity,
             max_event_age,
             max_event_ahead,
@@ -184,6 +189,8 @@ impl App {
             tls,
             pause_file,
             max_connections,
+            keep_alive,
+            shutdown_delay,
         }
     }
 
@@ -261,11 +268,13 @@ impl App {
             stop_webhook.clone(),
             tls,
             Connections::new(self.max_connections),
+            self.keep_alive,
         ));
         for (listener, router) in [(metrics, self.metrics()), (probes, self.probes())] {
             let connections = Connections::new(ADMIN_CONNECTIONS);
             let stop = stop_admin.clone();
-            servers.spawn(server::serve(listener, router, stop, None, connections));
+            let serving = server::serve(listener, router, stop, None, connections, self.keep_alive);
+            servers.spawn(serving);
         }
         let mut workers: JoinSet<()> = self.take_workers().into_iter().map(Worker::run).collect();
         // Dropped, and with it ended, when this function returns.
@@ -310,8 +319,19 @@ impl App {
             Some(ended) = workers.join_next() => return Err(broken("a worker", ended.map(|()| None))),
         };
         self.readiness.set(false);
+        let delay = self.shutdown_delay;
+        tracing::info!(
+            signal,
+            "stopping on {signal}: not ready any more, and alerts are taken for {} more",
+            spoken(delay)
+        );
+        tokio::select! {
+            biased;
+            Some(signal) = signals.recv() => return Err(at_once(signal)),
+            () = tokio::time::sleep(delay) => {}
+        }
         self.registry.close(self.webhook.settle + GRACE);
-        tracing::info!(signal, "stopping on {signal}: finishing what is due");
+        tracing::info!("no more alerts are taken: finishing what is due");
         stop_webhook.graceful_shutdown(Some(STOP_TIMEOUT));
         background.abort_all();
         resign.send_replace(true);
@@ -325,7 +345,7 @@ impl App {
         };
         let outcome = tokio::select! {
             biased;
-            Some(signal) = signals.recv() => Err(anyhow!("stopped at once by a second signal ({signal}); what was due is not finished")),
+            Some(signal) = signals.recv() => Err(at_once(signal)),
             drained = tokio::time::timeout(STOP_TIMEOUT, drained) => {
                 if drained.is_err() {
                     tracing::warn!("an API server did not answer in time; stopping all the same");
@@ -356,18 +376,6 @@ fn scopes(config: &ClusterConfig) -> Vec<Option<Arc<str>>> {
         return vec![None];
     }
     config.namespaces.iter().cloned().map(Some).collect()
-}
-
-/// What a task that should never end died of.
-fn broken(
-    what: &str,
-    ended: Result<Option<std::io::Error>, tokio::task::JoinError>,
-) -> anyhow::Error {
-    match ended {
-        Ok(Some(error)) => anyhow!(error).context(format!("{what} broke")),
-        Ok(None) => anyhow!("{what} ended by itself; please report it"),
-        Err(panic) => anyhow!(panic).context(format!("{what} panicked; please report it")),
-    }
 }
 
 /// A number that another process is not likely to have too.

@@ -20,6 +20,7 @@ use crate::domain::{
 pub mod clusters;
 pub mod fields;
 pub mod keys;
+mod kinds;
 pub mod parse;
 mod policies;
 mod rules;
@@ -27,7 +28,11 @@ pub mod settings;
 
 use clusters::ClusterConfig;
 use fields::Fields;
+pub use kinds::{LeasePlace, LogFormat, LogOutput, SweepMode, TlsFiles};
 use settings::Setting;
+
+/// Stopping takes up to 9 s more, and Kubernetes kills after 30 s.
+const LONGEST_SHUTDOWN_DELAY: SignedDuration = SignedDuration::from_secs(15);
 
 /// Something in the configuration that cannot stay as it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,6 +58,8 @@ pub struct Config {
     pub log_level: tracing::level_filters::LevelFilter,
     /// How log lines look.
     pub log_format: LogFormat,
+    /// Where they go.
+    pub log_output: LogOutput,
     /// What messages are worth.
     pub classifier: Arc<Classifier>,
     /// What may be done to releases.
@@ -67,6 +74,10 @@ pub struct Config {
     pub clusters: Vec<ClusterConfig>,
     /// Connections that may be open at each of the three ports.
     pub max_connections: usize,
+    /// How long an idle connection stays open.
+    pub keep_alive: Duration,
+    /// How long alerts are still taken after a signal to stop.
+    pub shutdown_delay: Duration,
     /// Releases that may wait for their first look, for each cluster.
     pub queue_capacity: usize,
     /// The oldest event that is taken.
@@ -75,38 +86,8 @@ pub struct Config {
     pub max_event_ahead: SignedDuration,
     /// Of several replicas, one sweeps. All act, and compare-and-swap keeps two from acting twice.
     pub leader_elect: bool,
-}
-
-/// How a cluster's releases are looked at without an alert.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SweepMode {
-    /// All the time.
-    Watch,
-    /// All of them, again and again.
-    Every(Duration),
-    /// Never: alerts are all there is.
-    Off,
-}
-
-/// Where the webhook's certificate and its key stand, as cert-manager and `kubernetes.io/tls` Secrets
-/// keep them.
-#[derive(Clone, Debug)]
-pub struct TlsFiles {
-    /// The certificate, then those between it and the root.
-    pub certificate: PathBuf,
-    /// Its key.
-    pub key: PathBuf,
-    /// Where this is configured, for people.
-    pub place: String,
-}
-
-/// How log lines look.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogFormat {
-    /// One JSON object a line.
-    Json,
-    /// For people.
-    Text,
+    /// Where the Lease for that is.
+    pub lease: LeasePlace,
 }
 
 /// Flags as they were given, by their name.
@@ -211,6 +192,11 @@ impl Sources<'_> {
                 "text" => Ok(LogFormat::Text),
                 _ => Err("write json or text".into()),
             }),
+            log_output: self.read(&s::LOG_OUTPUT, |text| match text {
+                "stderr" => Ok(LogOutput::Stderr),
+                "stdout" => Ok(LogOutput::Stdout),
+                _ => Err("write stderr or stdout".into()),
+            }),
             classifier: rules::read(self),
             policies,
             caps: Caps {
@@ -230,13 +216,40 @@ impl Sources<'_> {
             max_connections: self.read(&s::MAX_CONNECTIONS, |text| {
                 parse::number(text, 16..=100_000)
             }),
+            keep_alive: self.read(&s::KEEP_ALIVE, |text| {
+                parse::duration(text, hour).map(SignedDuration::unsigned_abs)
+            }),
+            shutdown_delay: self.read(&s::SHUTDOWN_DELAY, |text| {
+                parse::duration_or_zero(text, LONGEST_SHUTDOWN_DELAY)
+                    .map(SignedDuration::unsigned_abs)
+            }),
             queue_capacity: self.read(&s::QUEUE_CAPACITY, |text| {
                 parse::number(text, 1..=1_000_000)
             }),
             max_event_age: self.read(&s::MAX_EVENT_AGE, duration_at_most(year)),
             max_event_ahead: self.read(&s::MAX_EVENT_AHEAD, duration_at_most(hour)),
             leader_elect: self.read(&s::LEADER_ELECT, parse::boolean),
+            lease: LeasePlace {
+                namespace: self.lease_namespace(),
+                kubeconfig: self
+                    .given(&s::LEADER_ELECTION_KUBECONFIG)
+                    .map(|(path, _)| path.into()),
+            },
         }
+    }
+
+    fn lease_namespace(&mut self) -> Option<String> {
+        let (text, place) = self.given(&settings::LEADER_ELECTION_NAMESPACE)?;
+        let names = parse::namespaces(&text)
+            .ok()
+            .filter(|names| names.len() == 1);
+        if names.is_none() {
+            self.fault(
+                place,
+                format!("{text:?} does not do; write the name of one namespace"),
+            );
+        }
+        names.map(|_| text)
     }
 
     /// The certificate and its key, which go together.

@@ -4,16 +4,16 @@
 use std::sync::{Arc, atomic::AtomicU64};
 
 use jiff::Timestamp;
-use prometheus_client::{
-    encoding::text,
-    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
-    registry::Registry,
+use prometheus_client::metrics::{
+    counter::Counter, family::Family, gauge::Gauge, histogram::Histogram,
 };
 use tokio::time::Instant;
 
+mod exposition;
 mod health;
 mod label;
 mod series;
+pub use exposition::Exposition;
 pub use health::{Health, Outage};
 pub use label::{CallResult, Found, Part, Reconciled, Verb};
 use series::{
@@ -341,13 +341,3 @@ impl RequestTimer<'_> {
         seconds.observe(self.start.elapsed().as_secs_f64());
     }
 }
-
-/// The OpenMetrics text of a registry.
-pub fn encode(registry: &Registry) -> Result<String, std::fmt::Error> {
-    let mut out = String::new();
-    text::encode(&mut out, registry)?;
-    Ok(out)
-}
-
-/// The content type of [`encode`].
-pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";

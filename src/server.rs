@@ -25,7 +25,8 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 /// notification-controller sends less than 1 KiB.
 const HEADER_LIMIT: usize = 8 * 1024;
 
-/// Serves `router` on an already bound listener until `handle` says stop; with `tls`, over nothing else.
+/// Serves `router` on an already bound listener until `handle` says stop; with `tls`, over nothing else. A
+/// connection without a request stays open for `keep_alive`.
 ///
 /// # Errors
 /// The listener breaks.
@@ -35,6 +36,7 @@ pub async fn serve(
     handle: Handle<std::net::SocketAddr>,
     tls: Option<RustlsConfig>,
     connections: Connections,
+    keep_alive: Duration,
 ) -> io::Result<()> {
     let mut server = axum_server::from_tcp(listener)?
         // Flux speaks HTTP/1.1, and the limits below are limits of it.
@@ -45,7 +47,8 @@ pub async fn serve(
         .http_builder()
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT)
+        // hyper waits no longer than this for the next request of a connection; the first has its own limit.
+        .header_read_timeout(keep_alive)
         .max_buf_size(HEADER_LIMIT);
     let service = router.into_make_service();
     match tls {

@@ -1,20 +1,25 @@
 //! Logs, and the signals that end the process.
 
-use std::io::IsTerminal;
+use std::{fmt::Result as Formatted, io::IsTerminal};
 
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::mpsc,
 };
-use tracing::level_filters::LevelFilter;
-use tracing_subscriber::{EnvFilter, filter::Directive, fmt};
+use tracing::{Event, Level, Subscriber, level_filters::LevelFilter};
+use tracing_subscriber::{
+    EnvFilter,
+    filter::Directive,
+    fmt::{self, FmtContext, FormatEvent, FormatFields, format::Writer, writer::BoxMakeWriter},
+    registry::LookupSpan,
+};
 
-use crate::config::LogFormat;
+use crate::config::{LogFormat, LogOutput};
 
-/// Logs to standard error: our own lines from `level` on, libraries' only from warnings on, because what
+/// Logs: our own lines from `level` on, libraries' only from warnings on, because what
 /// they say at lower levels may hold what we would never print. The Kubernetes client is silent: each
 /// failed call is an error to it, and what comes of it is told by the worker, once.
-pub fn init(level: LevelFilter, format: LogFormat) {
+pub fn init(level: LevelFilter, format: LogFormat, output: LogOutput) {
     let ours: Directive = format!("helmreboot={level}")
         .parse()
         .expect("a crate and a level make a directive");
@@ -24,10 +29,19 @@ pub fn init(level: LevelFilter, format: LogFormat) {
         .add_directive(silent("kube_client"))
         .add_directive(silent("kube_lease_manager"))
         .add_directive(silent("kube_runtime"));
-    let colours = coloured(&std::io::stderr());
-    let lines = fmt()
+    let (writer, colours) = match output {
+        LogOutput::Stderr => (
+            BoxMakeWriter::new(std::io::stderr),
+            coloured(&std::io::stderr()),
+        ),
+        LogOutput::Stdout => (
+            BoxMakeWriter::new(std::io::stdout),
+            coloured(&std::io::stdout()),
+        ),
+    };
+    let lines = fmt::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(writer)
         .with_target(false);
     match format {
         LogFormat::Json => lines
@@ -35,8 +49,40 @@ pub fn init(level: LevelFilter, format: LogFormat) {
             .flatten_event(true)
             .with_current_span(false)
             .with_span_list(false)
+            .map_event_format(WithSeverity)
             .init(),
         LogFormat::Text => lines.with_ansi(colours).init(),
+    }
+}
+
+/// JSON lines with `severity` beside `level`: Google Cloud Logging and others take the level from there.
+struct WithSeverity<F>(F);
+
+impl<S, N, F> FormatEvent<S, N> for WithSeverity<F>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+    F: FormatEvent<S, N>,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> Formatted {
+        let mut line = String::new();
+        self.0
+            .format_event(context, Writer::new(&mut line), event)?;
+        let severity = match *event.metadata().level() {
+            Level::ERROR => "ERROR",
+            Level::WARN => "WARNING",
+            Level::INFO => "INFO",
+            Level::DEBUG | Level::TRACE => "DEBUG",
+        };
+        match line.strip_prefix('{') {
+            Some(fields) => write!(writer, "{{\"severity\":\"{severity}\",{fields}"),
+            None => writer.write_str(&line),
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! What the service is told.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use jiff::SignedDuration;
 
@@ -32,6 +32,10 @@ pub struct Options {
     pub pause_file: Option<PathBuf>,
     /// Connections that may be open at the webhook.
     pub max_connections: usize,
+    /// How long an idle connection stays open.
+    pub keep_alive: Duration,
+    /// How long alerts are still taken after the first signal.
+    pub shutdown_delay: Duration,
     /// Releases that may wait for their first look, for each cluster.
     pub queue_capacity: usize,
     /// The oldest event that is taken.
@@ -56,6 +60,8 @@ impl Options {
             tls: None,
             pause_file: config.pause_file.clone(),
             max_connections: config.max_connections,
+            keep_alive: config.keep_alive,
+            shutdown_delay: config.shutdown_delay,
             queue_capacity: config.queue_capacity,
             max_event_age: config.max_event_age,
             max_event_ahead: config.max_event_ahead,
@@ -76,6 +82,8 @@ impl Default for Options {
             tls: None,
             pause_file: None,
             max_connections: 1024,
+            keep_alive: Duration::from_secs(75),
+            shutdown_delay: Duration::from_secs(5),
             queue_capacity: 4096,
             max_event_age: SignedDuration::from_mins(15),
             max_event_ahead: SignedDuration::from_mins(5),

@@ -39,9 +39,9 @@ impl fmt::Display for Misconfigured {
 pub async fn serve(flags: &Flags) -> anyhow::Result<ExitCode> {
     let (config, mut faults) = Config::read(flags, &|name| std::env::var(name).ok());
     faults.extend(not_unicode());
-    telemetry::init(config.log_level, config.log_format);
+    telemetry::init(config.log_level, config.log_format, config.log_output);
     let elects = config.leader_elect && config.sweep != SweepMode::Off;
-    let lease = elects.then(|| Lease::from_environment(identity()));
+    let lease = elects.then(|| Lease::at(config.lease.clone(), identity()));
     let tls = config.tls.as_ref().and_then(|files| {
         let opened = Tls::new(tls::Files {
             certificate: files.certificate.clone(),

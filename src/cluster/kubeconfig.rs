@@ -54,6 +54,11 @@ pub(super) fn read(reach: &Reach) -> Result<Material, String> {
     {
         return Ok(account);
     }
+    let flag = if reach.prefer_in_cluster {
+        "--leader-election-kubeconfig"
+    } else {
+        "--kubeconfig"
+    };
     let (kubeconfig, place) = match &reach.kubeconfig {
         Some(path) => (read_from(path), path.display().to_string()),
         None => (read_environment(), "KUBECONFIG or ~/.kube/config".into()),
@@ -63,7 +68,7 @@ pub(super) fn read(reach: &Reach) -> Result<Material, String> {
             .map_err(|problem| format!("the kubeconfig {place} cannot be used: {problem}")),
         // Neither KUBECONFIG nor ~/.kube/config: in a pod that is how it should be.
         Err(problem) if !asked_for => service_account().map_err(|account| {
-            format!("{account}; nor is there a kubeconfig: {problem}; name one with --kubeconfig")
+            format!("{account}; nor is there a kubeconfig: {problem}; name one with {flag}")
         }),
         Err(problem) => Err(format!(
             "the kubeconfig {place} cannot be read: {problem}; write the path of one, as kubectl uses it"

@@ -3,12 +3,17 @@
 
 use std::{pin::pin, time::Duration};
 
-use kube::Client;
+use k8s_openapi::api::coordination::v1::Lease as LeaseObject;
+use kube::{Api, Client};
 use kube_lease_manager::{LeaseManager, LeaseManagerBuilder, LeaseManagerError};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{CALL_TIMEOUT, Connection};
-use crate::{clock::wait_until, config::clusters::Reach, domain::mask::mask};
+use crate::{
+    clock::wait_until,
+    config::{LeasePlace, clusters::Reach},
+    domain::mask::mask,
+};
 
 /// The Lease's name.
 pub const LEASE: &str = "helmreboot";
@@ -32,6 +37,7 @@ const ERROR_LENGTH: usize = 300;
 #[derive(Clone)]
 pub struct Lease {
     connection: Connection,
+    place: LeasePlace,
     identity: String,
 }
 
@@ -63,19 +69,25 @@ impl Lease {
     pub fn new(connection: Connection, identity: String) -> Self {
         Self {
             connection,
+            place: LeasePlace::default(),
             identity,
         }
     }
 
-    /// A Lease in the cluster that this process runs in, or else in the one that `KUBECONFIG` leads to.
-    pub fn from_environment(identity: String) -> Self {
-        Self::new(Connection::pending_with_limit(), identity)
+    /// A Lease in the cluster and namespace that are configured.
+    pub fn at(place: LeasePlace, identity: String) -> Self {
+        Self {
+            connection: Connection::pending_with_limit(),
+            place,
+            identity,
+        }
     }
 
     /// Keeps the client up to date with its files. `tell` gets each problem, and `None` when it is solved.
     pub async fn keep_connection(self, tell: impl Fn(Option<&str>)) {
         let reach = Reach {
-            prefer_in_cluster: true,
+            prefer_in_cluster: self.place.kubeconfig.is_none(),
+            kubeconfig: self.place.kubeconfig.clone(),
             ..Reach::default()
         };
         self.connection.maintain(reach, tell).await;
@@ -188,12 +200,35 @@ impl Lease {
 
     /// Namespace and name of the Lease.
     fn name(&self) -> String {
-        let client = self.connection.client();
-        let namespace = client.map(|client| client.default_namespace().to_owned());
+        let namespace = self
+            .connection
+            .client()
+            .map(|client| self.namespace(&client));
         namespace.map_or_else(
             |_| LEASE.to_owned(),
             |namespace| format!("{namespace}/{LEASE}"),
         )
+    }
+
+    fn namespace(&self, client: &Client) -> String {
+        let own = self.place.namespace.clone();
+        own.unwrap_or_else(|| client.default_namespace().to_owned())
+    }
+
+    /// Says which replica leads, where that is another one.
+    async fn tell_of_leader(&self, client: Client) {
+        let leases: Api<LeaseObject> = Api::namespaced(client.clone(), &self.namespace(&client));
+        let lease = leases.get_opt(LEASE).await.ok().flatten();
+        let holder = lease.and_then(|lease| lease.spec?.holder_identity);
+        if let Some(holder) = holder.filter(|holder| !holder.is_empty() && *holder != self.identity)
+        {
+            let (identity, name) = (&self.identity, self.name());
+            tracing::info!(
+                identity,
+                holder,
+                "this replica is a standby and does not sweep: {holder} holds the Lease {name}"
+            );
+        }
     }
 
     /// The next change, through a manager that is made where there is none.
@@ -205,8 +240,11 @@ impl Lease {
                     // The connection logged the problem. The next client is a change of the connection.
                     return std::future::pending().await;
                 };
-                match self.manager(client).await {
-                    Ok(made) => manager.insert(made),
+                match self.manager(client.clone()).await {
+                    Ok(made) => {
+                        self.tell_of_leader(client).await;
+                        manager.insert(made)
+                    }
                     Err(error) => return Outcome::Failed(error),
                 }
             }
@@ -218,7 +256,7 @@ impl Lease {
 
     /// A manager that makes the Lease where there is none.
     async fn manager(&self, client: Client) -> Result<LeaseManager, LeaseManagerError> {
-        let namespace = client.default_namespace().to_owned();
+        let namespace = self.namespace(&client);
         LeaseManagerBuilder::new(client, LEASE)
             .with_namespace(namespace)
             .with_identity(&self.identity)

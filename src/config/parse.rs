@@ -39,6 +39,14 @@ pub(super) fn after_remediation(text: &str) -> Result<AfterRemediation, String> 
         .ok_or_else(|| "write never, infrastructure or always".into())
 }
 
+/// A duration of at most so much; `0s` is one.
+pub(super) fn duration_or_zero(text: &str, most: SignedDuration) -> Result<SignedDuration, String> {
+    if text == "0s" || text == "0" {
+        return Ok(SignedDuration::ZERO);
+    }
+    duration(text, most)
+}
+
 /// A number within bounds.
 pub(super) fn number<T: FromStr + PartialOrd + std::fmt::Display>(
     text: &str,

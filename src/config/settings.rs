@@ -64,11 +64,16 @@ settings! {
     IN_FLIGHT = "in-flight", "HELMREBOOT_IN_FLIGHT", Some("storm.inFlight"), "20", "restarts in one cluster whose end has not been seen";
     QUEUE_CAPACITY = "queue-capacity", "HELMREBOOT_QUEUE_CAPACITY", Some("queueCapacity"), "4096", "releases that may wait for their first look, for each cluster; more are answered 503";
     MAX_CONNECTIONS = "max-connections", "HELMREBOOT_MAX_CONNECTIONS", Some("maxConnections"), "1024", "connections that may be open at the webhook, fewer if the limit of open files is too low; beyond that, the oldest connection that has not brought a signed alert is closed for the new one";
+    KEEP_ALIVE = "keep-alive", "HELMREBOOT_KEEP_ALIVE", Some("keepAlive"), "75s", "how long an idle connection stays open; longer than a load balancer in front keeps it";
+    SHUTDOWN_DELAY = "shutdown-delay", "HELMREBOOT_SHUTDOWN_DELAY", Some("shutdownDelay"), "5s", "how long alerts are still taken after SIGTERM, until load balancers send them elsewhere; at most 15s";
     MAX_EVENT_AGE = "max-event-age", "HELMREBOOT_MAX_EVENT_AGE", Some("maxEventAge"), "15m", "the oldest event that is taken";
     MAX_EVENT_AHEAD = "max-event-ahead", "HELMREBOOT_MAX_EVENT_AHEAD", Some("maxEventAhead"), "5m", "how far an event's clock may be ahead";
     LEADER_ELECT = "leader-elect", "LEADER_ELECT", Some("leaderElect"), "false", "of several replicas, one sweeps; all take alerts and act on them, and none acts twice";
+    LEADER_ELECTION_NAMESPACE = "leader-election-namespace", "LEADER_ELECTION_NAMESPACE", Some("leaderElectionNamespace"), "", "namespace of the Lease; without it that of the pod, or of the kubeconfig's context";
+    LEADER_ELECTION_KUBECONFIG = "leader-election-kubeconfig", "LEADER_ELECTION_KUBECONFIG", Some("leaderElectionKubeconfig"), "", "kubeconfig of the cluster that keeps the Lease; without it the service account, KUBECONFIG or ~/.kube/config";
     LOG_LEVEL = "log-level", "LOG_LEVEL", Some("logLevel"), "info", "error, warn, info, debug or trace";
     LOG_FORMAT = "log-format", "LOG_FORMAT", Some("logFormat"), "json", "json or text";
+    LOG_OUTPUT = "log-output", "LOG_OUTPUT", Some("logOutput"), "stderr", "stderr or stdout";
 }
 
 /// The variable that holds the only cluster's key itself. There is no flag: command lines are public.

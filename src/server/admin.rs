@@ -6,12 +6,13 @@ use std::sync::{
 };
 
 use axum::{Router, extract::State, response::IntoResponse, routing::get};
-use http::{StatusCode, header};
+use http::{HeaderMap, StatusCode, header};
 use prometheus_client::registry::Registry as MetricsRegistry;
+use tower_http::compression::CompressionLayer;
 
 use crate::{
     clock::Clock,
-    metrics::{self, Metrics},
+    metrics::{Exposition, Metrics},
     registry::Registry,
 };
 
@@ -53,12 +54,20 @@ pub fn metrics(
     clusters: Arc<Registry>,
     clock: Clock,
 ) -> Router {
-    let scrape = move || {
+    let scrape = move |headers: HeaderMap| {
+        let accept = headers.get(header::ACCEPT);
+        let exposition = Exposition::accepted(accept.and_then(|value| value.to_str().ok()));
         for member in clusters.members() {
             metrics.stands(&member.name, member.standing(clock.now()));
         }
-        let answer = match metrics::encode(&series) {
-            Ok(text) => ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
+        let answer = match exposition.encode(&series) {
+            Ok(text) => {
+                let kind = [
+                    (header::CONTENT_TYPE, exposition.content_type()),
+                    (header::VARY, "accept"),
+                ];
+                (kind, text).into_response()
+            }
             Err(error) => (
                 StatusCode::INTERNAL_SERVER_ERROR,
                 format!("cannot encode metrics: {error}\n"),
@@ -67,5 +76,7 @@ pub fn metrics(
         };
         std::future::ready(answer)
     };
-    Router::new().route("/metrics", get(scrape))
+    Router::new()
+        .route("/metrics", get(scrape))
+        .layer(CompressionLayer::new())
 }

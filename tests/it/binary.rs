@@ -220,17 +220,22 @@ impl Running {
         let mut child = command
             .arg("--webhook-bind-address=127.0.0.1:0")
             .env("METRICS_BIND_ADDRESS", "127.0.0.1:0")
+            .env("HELMREBOOT_SHUTDOWN_DELAY", "0s")
             .env("HEALTH_PROBE_BIND_ADDRESS", "127.0.0.1:0")
             .stderr(Stdio::piped())
+            .stdout(Stdio::piped())
             .spawn()
             .expect("the program starts");
         let (sender, lines) = mpsc::channel();
-        let log = BufReader::new(child.stderr.take().expect("a log"));
-        thread::spawn(move || {
-            log.lines()
-                .map_while(Result::ok)
-                .try_for_each(|line| sender.send(line))
-        });
+        let errors: Box<dyn Read + Send> = Box::new(child.stderr.take().expect("a log"));
+        let output: Box<dyn Read + Send> = Box::new(child.stdout.take().expect("a log"));
+        for log in [errors, output] {
+            let sender = sender.clone();
+            thread::spawn(move || {
+                let mut lines = BufReader::new(log).lines().map_while(Result::ok);
+                lines.try_for_each(|line| sender.send(line))
+            });
+        }
         Self {
             child,
             lines,
@@ -336,7 +341,7 @@ pub(crate) fn post(address: SocketAddr, path: &str, signature: &str, body: &str)
 
 /// An API server on a socket that holds the release of a recorded story at the moment it is stuck, and
 /// the alert of that story, as if it were sent now.
-async fn recorded_trouble() -> (FakeCluster, SocketAddr, Key, String) {
+pub(crate) async fn recorded_trouble() -> (FakeCluster, SocketAddr, Key, String) {
     let cluster = FakeCluster::new(Clock::system());
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
         .await

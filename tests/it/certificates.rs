@@ -104,6 +104,7 @@ pub(crate) async fn over_tls(
         axum_server::Handle::new(),
         Some(config.clone()),
         Connections::new(64),
+        Duration::from_secs(75),
     ));
     (address, seen, config)
 }

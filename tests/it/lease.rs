@@ -175,6 +175,32 @@ async fn a_conflict_while_the_lease_is_released_does_not_delay_the_end() {
     assert!(took < Duration::from_secs(8), "{took:?}: {said:#?}");
 }
 
+/// A hub lists its clusters in a file. The Lease is in another cluster, and another replica holds it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hub_says_where_its_lease_is_and_a_follower_that_it_follows() {
+    let (server, leases) = (Server::new(), LeaseServer::default());
+    let (address, leases_at) = (server.serve().await, leases.serve().await);
+    leases.0.lock().expect("a lock").lease =
+        Some(json!({"metadata": {"name": "helmreboot", "resourceVersion": "1"}, "spec": {}}));
+    leases.give_to("another");
+    let cluster = kubeconfig("followed", &at(address), &json!({}));
+    let clusters = json!({"clusters": [{"name": "a", "kubeconfig": cluster, "keys": [{"env": "HELMREBOOT_KEY_A"}]}],
+        "leaderElect": true, "leaderElectionNamespace": "operations",
+        "leaderElectionKubeconfig": kubeconfig("keeps-the-lease", &at(leases_at), &json!({}))});
+    let config = crate::clusters::file("hub-with-lease.yaml", &clusters.to_string());
+    let mut program = Running::start(
+        helmreboot()
+            .args(["serve", "--config"])
+            .arg(config)
+            .env("HELMREBOOT_KEY_A", "the key"),
+    );
+    program.wait_for(&[
+        "is a standby",
+        "another holds the Lease operations/helmreboot",
+    ]);
+    assert_eq!(server.restarts(), 0);
+}
+
 /// In real time: a change of a file does not follow the paused clock.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_client_of_the_lease_follows_its_kubeconfig() {

@@ -2,6 +2,7 @@
 
 mod admission;
 mod architecture;
+mod balancer;
 mod binary;
 mod bounds;
 mod certificates;

@@ -2,6 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use axum::body::Body;
+use http::Response;
+use http_body_util::BodyExt;
+
 use crate::support::{Live, TestApp, alerts_only, pass};
 
 #[tokio::test(start_paused = true)]
@@ -72,5 +76,43 @@ async fn the_names_are_those_people_build_dashboards_on() {
             "{name} is missing in\n{text}"
         );
     }
-    assert!(text.ends_with("# EOF\n"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_scrape_gets_the_format_it_asks_for_and_compressed_where_it_says_so() {
+    let app = TestApp::new();
+    for (accept, kind, counter) in [
+        (
+            "application/openmetrics-text;version=1.0.0,text/plain;q=0.5",
+            "application/openmetrics-text",
+            "# TYPE helmreboot_restarts counter",
+        ),
+        (
+            "text/plain",
+            "text/plain; version=0.0.4",
+            "# TYPE helmreboot_restarts_total counter",
+        ),
+    ] {
+        let answer = app.scrape_as(&[("accept", accept)]).await;
+        let found = answer.headers()["content-type"]
+            .to_str()
+            .expect("text")
+            .to_owned();
+        assert!(found.starts_with(kind), "{found}");
+        let text = text_of(answer).await;
+        assert!(text.contains(counter), "{text}");
+        assert_eq!(text.ends_with("# EOF\n"), kind.contains("openmetrics"));
+    }
+    let answer = app.scrape_as(&[("accept-encoding", "gzip")]).await;
+    assert_eq!(answer.headers()["content-encoding"], "gzip");
+}
+
+async fn text_of(answer: Response<Body>) -> String {
+    let bytes = answer
+        .into_body()
+        .collect()
+        .await
+        .expect("a body")
+        .to_bytes();
+    String::from_utf8(bytes.to_vec()).expect("text")
 }

@@ -112,19 +112,10 @@ async fn every_query_names_series_that_exist_from_the_start() {
 #[tokio::test]
 async fn the_readme_lists_all_series_and_says_what_they_say() {
     let metrics = TestApp::new().scrape().await;
-    let kinds: BTreeMap<_, _> = metrics
-        .lines()
-        .filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '))
-        .collect();
     let rows = metrics.lines().filter_map(|line| {
         let (name, help) = line.strip_prefix("# HELP ")?.split_once(' ')?;
-        let suffix = match kinds[name] {
-            "counter" => "_total",
-            "info" => "_info",
-            _ => "",
-        };
         Some((
-            format!("| `{name}{suffix}` | "),
+            format!("| `{name}` | "),
             format!(" | {} |", help.trim_end_matches('.')),
         ))
     });

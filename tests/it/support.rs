@@ -29,7 +29,7 @@ use helmreboot::{
     registry::Registry,
     worker::{Leads, Pause},
 };
-use http::{HeaderMap, Request, StatusCode};
+use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
@@ -309,23 +309,22 @@ impl TestApp {
         self.keys[cluster].sign(body.as_bytes())
     }
 
+    /// The answer of `/metrics` to these headers.
+    pub(crate) async fn scrape_as(&self, headers: &[(&str, &str)]) -> Response<Body> {
+        let mut request = Request::get("/metrics");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Body::empty()).expect("a request");
+        let scraped = self.metrics.clone().oneshot(request).await;
+        scraped.expect("a router never fails")
+    }
+
     /// The text of `/metrics`.
     pub(crate) async fn scrape(&self) -> String {
-        let request = Request::get("/metrics")
-            .body(Body::empty())
-            .expect("a request");
-        let response = self
-            .metrics
-            .clone()
-            .oneshot(request)
-            .await
-            .expect("a router never fails");
-        let bytes = response
-            .into_body()
-            .collect()
-            .await
-            .expect("a body")
-            .to_bytes();
+        let response = self.scrape_as(&[]).await;
+        let bytes = response.into_body().collect().await;
+        let bytes = bytes.expect("a body").to_bytes();
         String::from_utf8(bytes.to_vec()).expect("text")
     }
 

@@ -67,6 +67,7 @@ fn listen_at(address: &str, app: &TestApp, tls: Option<&Tls>) -> SocketAddr {
         handle,
         tls.map(Tls::served),
         server::connections::Connections::new(64),
+        Duration::from_secs(75),
     ));
     address
 }

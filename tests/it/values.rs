@@ -129,6 +129,11 @@ fn wrong_values_are_refused_with_what_to_write() {
             "list the namespaces of your HelmReleases",
         ),
         ("key.value=a,key.existingSecret=b", "keep one of them"),
+        ("key.existingSecretKey=hmac", "name the Secret too"),
+        (
+            "ingress.enabled=true,ingress.hosts={https://a.b}",
+            "write the host name alone",
+        ),
         (
             "key.value=a,config.clusters[0].name=x,config.clusters[0].keys[0].env=A",
             "put their keys into the Secret that keysSecret names",

@@ -65,6 +65,8 @@ struct Book {
     /// The last value of the renewal that a restart saw.
     renewed: String,
     tokens: BTreeSet<String>,
+    /// An uninstall took the history with it, which alone tells of earlier successes.
+    history_lost: bool,
 }
 
 #[derive(Clone)]
@@ -185,6 +187,11 @@ impl Check {
                 book.restarts.clear();
             }
             self.helped.push((land.name, change.key.clone(), change.at));
+        }
+        if uninstalled(&change.object) {
+            book.history_lost = true;
+        } else if is(&change.object, "Ready", "True") {
+            book.history_lost = false;
         }
         book.object = Some(Arc::clone(&change.object));
         if change.kind == "DELETED" {
@@ -461,7 +468,8 @@ impl Check {
             && (book.restarts.len() < usize::try_from(limit).expect("small")
                 || self.policy.slow_lane.is_some())
             // Too many new configurations without a success: the count is not renewed any more.
-            && (book.restarts.len() < REMEMBERED || self.policy.slow_lane.is_some());
+            && (book.restarts.len() < REMEMBERED || self.policy.slow_lane.is_some())
+            && (!book.history_lost || self.policy.slow_lane.is_some());
         let may = self.swept
             && ["slow", "webhook"].contains(&mode)
             && is(&object, "Stalled", "True")

@@ -114,11 +114,19 @@
 {{- if and .Values.tls.certManager.enabled (not .Values.tls.certManager.issuerRef.name) }}
 {{- fail "tls.certManager.issuerRef.name is empty: write the name of your Issuer or ClusterIssuer" }}
 {{- end }}
-{{- if and .Values.ingress.enabled (not .Values.ingress.host) }}
+{{- if and .Values.ingress.enabled (not (include "helmreboot.ingressHosts" . | fromYamlArray)) }}
 {{- fail "ingress.host is empty: write the host name that remote clusters post to" }}
 {{- end }}
-{{- if and .Values.ingress.enabled (not (regexMatch "^[*a-z0-9]([-a-z0-9.]*[a-z0-9])?$" .Values.ingress.host)) }}
-{{- fail (printf "ingress.host is %q: write the host name alone" .Values.ingress.host) }}
+{{- range .Values.ingress.enabled | ternary (include "helmreboot.ingressHosts" . | fromYamlArray) list }}
+{{- if not (regexMatch "^[*a-z0-9]([-a-z0-9.]*[a-z0-9])?$" .) }}
+{{- fail (printf "ingress.host or ingress.hosts has %q: write the host name alone" .) }}
+{{- end }}
+{{- end }}
+{{- if and (ne .Values.key.existingSecretKey "token") (not .Values.key.existingSecret) }}
+{{- fail "key.existingSecretKey is for key.existingSecret, which is empty: name the Secret too" }}
+{{- end }}
+{{- if and (ne .Values.key.existingSecretKey "token") .Values.flux.enabled (include "helmreboot.oneSecret" .) }}
+{{- fail "Flux reads the key from the same Secret, and only under token: leave key.existingSecretKey as it is, or name another Secret in flux.secretName" }}
 {{- end }}
 {{- if and .Values.httpRoute.enabled (not .Values.httpRoute.parentRefs) }}
 {{- fail "httpRoute.parentRefs is empty: name your Gateway, for instance --set httpRoute.parentRefs[0].name=public" }}

@@ -70,6 +70,11 @@ app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- .Values.key.existingSecret | default (printf "%s-token" (include "helmreboot.fullname" .)) }}
 {{- end }}
 
+{{/* The host names of the Ingress, each once. */}}
+{{- define "helmreboot.ingressHosts" -}}
+{{- toYaml (prepend .Values.ingress.hosts .Values.ingress.host | compact | uniq) }}
+{{- end }}
+
 {{- define "helmreboot.fluxSecret" -}}
 {{- .Values.flux.secretName | default (printf "%s-token" (include "helmreboot.clusterWide" .)) }}
 {{- end }}
