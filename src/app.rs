@@ -348,7 +348,7 @@ impl App {
             Some(signal) = signals.recv() => Err(at_once(signal)),
             drained = tokio::time::timeout(STOP_TIMEOUT, drained) => {
                 if drained.is_err() {
-                    tracing::warn!("an API server did not answer in time; stopping all the same");
+                    tracing::warn!("work or requests are not finished in time; stopping all the same");
                 }
                 Ok(())
             }

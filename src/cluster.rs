@@ -204,12 +204,12 @@ impl Cluster {
             Err(Failed::Error(error)) => error.result(),
         };
         timer.done(result);
-        self.note(result, answer.as_ref().err());
+        self.note(verb, result, answer.as_ref().err());
         answer
     }
 
     /// How a call came out. An outage of the API server is one line when it begins and one when it ends.
-    fn note(&self, result: CallResult, failed: Option<&Failed>) {
+    fn note(&self, verb: Verb, result: CallResult, failed: Option<&Failed>) {
         let unanswered = [
             CallResult::Unavailable,
             CallResult::Unauthorized,
@@ -221,7 +221,10 @@ impl Cluster {
         }
         let health = self.connection.health();
         let (cluster, kind) = (&self.name, result.as_str());
-        match health.called(!unanswered.contains(&result)) {
+        // An object that cannot be read says nothing about the others.
+        let one_object =
+            result == CallResult::Unreadable && matches!(verb, Verb::Get | Verb::Patch);
+        match health.called(one_object || !unanswered.contains(&result)) {
             Some(Outage::Began) => {
                 let problem = match failed {
                     Some(Failed::Error(error)) => error.to_string(),
@@ -241,8 +244,8 @@ impl Cluster {
     }
 
     /// Whether the API server answers.
-    pub fn is_up(&self) -> bool {
-        self.connection.health().is_up()
+    pub fn answers(&self) -> bool {
+        self.connection.health().answers()
     }
 
     async fn exchange<T>(

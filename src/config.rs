@@ -31,6 +31,9 @@ use fields::Fields;
 pub use kinds::{LeasePlace, LogFormat, LogOutput, SweepMode, TlsFiles};
 use settings::Setting;
 
+/// A request may take so long to arrive.
+const SHORTEST_KEEP_ALIVE: Duration = Duration::from_secs(5);
+
 /// Stopping takes up to 9 s more, and Kubernetes kills after 30 s.
 const LONGEST_SHUTDOWN_DELAY: SignedDuration = SignedDuration::from_secs(15);
 
@@ -217,7 +220,11 @@ impl Sources<'_> {
                 parse::number(text, 16..=100_000)
             }),
             keep_alive: self.read(&s::KEEP_ALIVE, |text| {
-                parse::duration(text, hour).map(SignedDuration::unsigned_abs)
+                let keep_alive = parse::duration(text, hour)?.unsigned_abs();
+                if keep_alive < SHORTEST_KEEP_ALIVE {
+                    return Err("write 5s or more, at most 1h".into());
+                }
+                Ok(keep_alive)
             }),
             shutdown_delay: self.read(&s::SHUTDOWN_DELAY, |text| {
                 parse::duration_or_zero(text, LONGEST_SHUTDOWN_DELAY)
@@ -240,16 +247,16 @@ impl Sources<'_> {
 
     fn lease_namespace(&mut self) -> Option<String> {
         let (text, place) = self.given(&settings::LEADER_ELECTION_NAMESPACE)?;
-        let names = parse::namespaces(&text)
-            .ok()
-            .filter(|names| names.len() == 1);
-        if names.is_none() {
+        let names = parse::namespaces(&text).ok();
+        let names = names.filter(|names| names.len() == 1);
+        let name = names.and_then(|names| names.first().map(ToString::to_string));
+        if name.is_none() {
             self.fault(
                 place,
                 format!("{text:?} does not do; write the name of one namespace"),
             );
         }
-        names.map(|_| text)
+        name
     }
 
     /// The certificate and its key, which go together.

@@ -29,7 +29,7 @@ use crate::{
     metrics::Found,
     queue::{Admission, Hint, Pending, Queue, Source, wake_all},
     registry::{Cause, Outlook, cause_of},
-    worker::{Shared, tell_breakers},
+    worker::{Shared, releases, tell_breakers},
 };
 
 /// From a change to the look it leads to: Flux writes its patches in bursts.
@@ -190,19 +190,18 @@ impl Sweep {
         let place = place.map_or_else(String::new, |namespace| {
             format!(" in namespace {namespace}")
         });
-        let (failing, left) = (self.outlook.failing(), self.left_alone());
-        match failing.total() {
-            0 => {
-                tracing::info!(%cluster, failing = 0, left_alone = left, "{cluster}: no release fails{place}")
-            }
-            total => {
-                tracing::info!(%cluster, failing = total, left_alone = left, "{cluster}: {total} releases fail{place}: {}", failing.text())
-            }
-        }
+        let (failing, left) = (self.outlook.failing(), self.suspended_or_opted_out());
+        let total = failing.total();
+        let which = if total == 0 {
+            String::new()
+        } else {
+            format!(": {}", failing.text())
+        };
+        tracing::info!(%cluster, failing = total, suspended_or_opted_out = left, "first list of cluster {cluster}{place}: {} fail{which}", releases(total));
     }
 
     /// Releases that fail, and that are suspended or opted out.
-    fn left_alone(&self) -> usize {
+    fn suspended_or_opted_out(&self) -> usize {
         self.failing
             .values()
             .filter(|made| made.cause.is_none())
@@ -251,7 +250,7 @@ impl Sweep {
             self.unmark(name);
             return Assessment::Well;
         }
-        if why == Why::Stalled {
+        if why == Why::Stalled && judgement.policy.mode == Mode::Act {
             let classifier = &self.shared.classifier;
             let cause = classifier.fingerprint(release, judgement.verdict);
             let now = self.shared.clock.now();
@@ -386,8 +385,10 @@ fn mark(release: &Release, judgement: &Judgement) -> u64 {
     judgement.policy.limit.hash(&mut hasher);
     release.metadata.uid.hash(&mut hasher);
     release.config_key().to_string().hash(&mut hasher);
-    // That Flux tried once more is no news where it goes on trying.
-    if judgement.decision.why() != Why::FluxRetries {
+    // That Flux tried once more is no news where it goes on trying, but another cause is.
+    if judgement.decision.why() == Why::FluxRetries {
+        judgement.verdict.rule.hash(&mut hasher);
+    } else {
         release.progress().to_string().hash(&mut hasher);
     }
     release.annotation(REQUESTED_AT).hash(&mut hasher);

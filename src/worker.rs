@@ -45,7 +45,7 @@ use memory::Memory;
 pub use pace::Pace;
 use report::Reports;
 use summary::Told;
-pub use summary::tell_breakers;
+pub use summary::{releases, tell_breakers};
 
 /// Looks taken at once. They only wait for the API server, and one cluster's burst must not open
 /// hundreds of connections to it.
@@ -248,7 +248,7 @@ impl Worker {
                 pending.errors += 1;
                 // What cannot be looked at keeps no slot from those that can.
                 self.stand_down(&pending);
-                self.reports.error(&pending, &error, self.cluster.is_up());
+                self.reports.error(&pending, &error, self.cluster.answers());
                 let pace = &self.shared.pace;
                 let wait = if error.passes() {
                     pace.look(pending.errors)

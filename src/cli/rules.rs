@@ -24,6 +24,8 @@ struct Line<'a> {
     action: Option<&'a str>,
     /// In percent of the policy's limit.
     budget: u16,
+    /// Whether a rollback for such a cause is followed by a restart.
+    infrastructure: bool,
     why: &'a str,
     source: &'a str,
 }
@@ -62,6 +64,7 @@ fn lines(out: &mut impl Write, entries: &[Entry]) -> io::Result<()> {
             reasons: rule.reasons,
             action: rule.action.map(|action| action.as_str()),
             budget: rule.budget,
+            infrastructure: rule.infrastructure,
             why: rule.why,
             source: rule.source,
         };

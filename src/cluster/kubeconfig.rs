@@ -61,7 +61,8 @@ pub(super) fn read(reach: &Reach) -> Result<Material, String> {
     };
     let (kubeconfig, place) = match &reach.kubeconfig {
         Some(path) => (read_from(path), path.display().to_string()),
-        None => (read_environment(), "KUBECONFIG or ~/.kube/config".into()),
+        None if variable => (read_environment(), "of the variable KUBECONFIG".into()),
+        None => (read_environment(), "~/.kube/config".into()),
     };
     match kubeconfig {
         Ok(kubeconfig) => material(kubeconfig, reach)

@@ -3,6 +3,7 @@
 
 use std::{pin::pin, time::Duration};
 
+use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease as LeaseObject;
 use kube::{Api, Client};
 use kube_lease_manager::{LeaseManager, LeaseManagerBuilder, LeaseManagerError};
@@ -61,6 +62,8 @@ struct Election {
     confirm_by: Option<Instant>,
     /// The last error in the log.
     logged: Option<String>,
+    /// The holder that was logged, where it is another replica.
+    holder: Option<String>,
 }
 
 impl Lease {
@@ -107,6 +110,7 @@ impl Lease {
             let Election {
                 manager,
                 confirm_by,
+                holder,
                 ..
             } = &mut election;
             let outcome = tokio::select! {
@@ -118,7 +122,7 @@ impl Lease {
                     return;
                 }
                 () = self.connection.changed() => Outcome::ConnectionChanged,
-                outcome = self.next(manager) => outcome,
+                outcome = self.next(manager, holder) => outcome,
                 () = wait_until(*confirm_by) => Outcome::Unconfirmed,
             };
             match outcome {
@@ -215,24 +219,39 @@ impl Lease {
         own.unwrap_or_else(|| client.default_namespace().to_owned())
     }
 
-    /// Says which replica leads, where that is another one.
-    async fn tell_of_leader(&self, client: Client) {
+    /// Logs which replica leads if it is another one that was not logged.
+    async fn tell_of_leader(&self, client: Client, known: &mut Option<String>) {
         let leases: Api<LeaseObject> = Api::namespaced(client.clone(), &self.namespace(&client));
-        let lease = leases.get_opt(LEASE).await.ok().flatten();
-        let holder = lease.and_then(|lease| lease.spec?.holder_identity);
-        if let Some(holder) = holder.filter(|holder| !holder.is_empty() && *holder != self.identity)
-        {
+        let spec = leases.get_opt(LEASE).await.ok().flatten();
+        let spec = spec.and_then(|lease| lease.spec).unwrap_or_default();
+        let renewed = spec.renew_time.map(|time| time.0);
+        let expired = renewed.is_none_or(|at| {
+            let age = Timestamp::now().duration_since(at);
+            age.as_secs() > i64::from(spec.lease_duration_seconds.unwrap_or_default())
+        });
+        let holder = spec.holder_identity.filter(|holder| {
+            !expired
+                && !holder.is_empty()
+                && *holder != self.identity
+                && known.as_ref() != Some(holder)
+        });
+        if let Some(holder) = holder {
             let (identity, name) = (&self.identity, self.name());
             tracing::info!(
                 identity,
                 holder,
                 "this replica is a standby and does not sweep: {holder} holds the Lease {name}"
             );
+            *known = Some(holder);
         }
     }
 
     /// The next change, through a manager that is made where there is none.
-    async fn next(&self, manager: &mut Option<LeaseManager>) -> Outcome {
+    async fn next(
+        &self,
+        manager: &mut Option<LeaseManager>,
+        holder: &mut Option<String>,
+    ) -> Outcome {
         let made = match manager {
             Some(manager) => manager,
             None => {
@@ -242,7 +261,7 @@ impl Lease {
                 };
                 match self.manager(client.clone()).await {
                     Ok(made) => {
-                        self.tell_of_leader(client).await;
+                        self.tell_of_leader(client, holder).await;
                         manager.insert(made)
                     }
                     Err(error) => return Outcome::Failed(error),

@@ -100,7 +100,7 @@ impl Cluster {
             Err(Failed::Error(error)) => error.result(),
         };
         timer.done(result);
-        self.note(result, begun.as_ref().err());
+        self.note(Verb::Watch, result, begun.as_ref().err());
         match begun {
             Ok(watch) => Ok(watch),
             Err(Failed::Error(error)) => Err(error),

@@ -160,7 +160,7 @@ impl Classifier {
     /// Every rule that fires on a message, the one that names the verdict first, and where.
     pub fn fired(&self, said: Said<'_>) -> Explained {
         let (_, text) = self.judge(said);
-        let lower = text::bounded(&text).to_ascii_lowercase();
+        let lower = text::without_names(text::bounded(&text));
         let fired = self.read(&lower, said.reason).all();
         Explained {
             text: text.into_owned(),
@@ -190,7 +190,7 @@ impl Classifier {
     }
 
     fn verdict_on(&self, text: &str, reason: &str) -> Verdict {
-        let lower = text::bounded(text).to_ascii_lowercase();
+        let lower = text::without_names(text::bounded(text));
         let Some(rule) = self.read(&lower, reason).decides() else {
             return Verdict::UNKNOWN;
         };

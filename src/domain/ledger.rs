@@ -242,15 +242,25 @@ fn renewal(release: &Release) -> Option<String> {
 /// What giving up writes, once: when and why, when the next attempt is, and how to have one sooner. `cause` is the
 /// rule with what it means.
 pub fn give_up(attempts: u32, cause: &str, again: Option<Timestamp>, now: Timestamp) -> Changes {
+    let note = gave_up_note(attempts, cause, again, now);
+    Changes::from([(GAVE_UP, Some(note))])
+}
+
+/// The text of [`GAVE_UP`].
+pub fn gave_up_note(
+    attempts: u32,
+    cause: &str,
+    again: Option<Timestamp>,
+    now: Timestamp,
+) -> String {
     let restarts = counted(attempts);
     let next = again.map_or_else(
         || "There is no further attempt by itself.".to_owned(),
         |again| format!("The next attempt is not before {again:.0}."),
     );
-    let note = format!(
+    format!(
         "{now:.0}: {restarts} did not help against {cause}. {next} For new attempts, correct the release, or set the annotation {RENEW} to a new value."
-    );
-    Changes::from([(GAVE_UP, Some(note))])
+    )
 }
 
 /// A number of restarts in words.

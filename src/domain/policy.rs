@@ -296,17 +296,7 @@ impl Policy {
             }
             Ok(())
         });
-        read(AFTER_ROLLBACK, &mut |value| {
-            let Some(wanted) = AfterRemediation::of(value) else {
-                self.after_rollback = AfterRemediation::Never;
-                return Err("write never, infrastructure or always; it counts as never until then");
-            };
-            if wanted > self.after_rollback && !self.allow.after_rollback {
-                return Err("the policy's allow.afterRollback forbids it");
-            }
-            self.after_rollback = wanted;
-            Ok(())
-        });
+        read(AFTER_ROLLBACK, &mut |value| self.heed_after_rollback(value));
         read(RENEW, &mut |value| {
             if value.is_empty() {
                 return Err("is empty; write any new value, such as the date");

@@ -30,9 +30,13 @@ impl<'a> From<&'a str> for Said<'a> {
 /// (`fluxcd/helm-controller:internal/reconcile/*.go`). The tail is noise that anybody can write into.
 const LOG_TAIL: &str = "\n\nLast Helm logs:\n\n";
 
+/// The same behind a program that writes CRLF.
+const LOG_TAIL_CRLF: &str = "\r\n\r\nLast Helm logs:\r\n";
+
 /// What Helm itself said, without the log tail of an event.
 pub fn head(message: &str) -> &str {
     let head = message.split(LOG_TAIL).next().unwrap_or_default();
+    let head = head.split(LOG_TAIL_CRLF).next().unwrap_or_default();
     // A tail of no lines at all.
     head.strip_suffix(LOG_TAIL.trim_end())
         .unwrap_or(head)
@@ -48,6 +52,7 @@ mod tests {
         for (message, said) in [
             ("said\n\nLast Helm logs:\n\na", "said"),
             ("said\n\nLast Helm logs:\n\n", "said"),
+            ("said\r\n\r\nLast Helm logs:\r\n\r\na", "said"),
             ("a Last Helm logs: b", "a Last Helm logs: b"),
         ] {
             assert_eq!(head(message), said);

@@ -23,7 +23,7 @@ mod slots;
 use breaker::Breaker;
 pub use changes::BreakerChange;
 use changes::Changes;
-pub use inspect::{HeldBack, OpenBreaker};
+pub use inspect::{HeldBack, Lets, OpenBreaker};
 pub use kinds::{Caps, Outcome, Wake};
 pub use rate::Rate;
 use slots::Slots;

@@ -26,7 +26,7 @@ pub struct Health {
 /// The API server of a cluster went away, or came back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outage {
-    /// It did not answer twice in a row.
+    /// No call succeeded for some seconds.
     Began,
     /// It answers again, after so long.
     Ended(Duration),
@@ -37,6 +37,9 @@ const DOWN: u8 = 2;
 
 /// One lost call may be a restart of the API server.
 const FAILED: u32 = 2;
+
+/// For so long no call succeeds before an outage is logged. Behind a balancer, one API server of several may be gone.
+const LASTING: Duration = Duration::from_secs(5);
 
 impl Health {
     /// Whether there are keys.
@@ -60,8 +63,8 @@ impl Health {
             return told.then(|| Outage::Ended(since.elapsed()));
         }
         let failed = self.failed.fetch_add(1, Ordering::Relaxed) + 1;
-        let (_, told) = outage.get_or_insert_with(|| (Instant::now(), false));
-        let news = failed >= FAILED && !*told;
+        let (since, told) = outage.get_or_insert_with(|| (Instant::now(), false));
+        let news = failed >= FAILED && since.elapsed() >= LASTING && !*told;
         *told |= news;
         news.then_some(Outage::Began)
     }
@@ -69,6 +72,11 @@ impl Health {
     /// Whether the kubeconfig was tried, and leads nowhere.
     pub fn has_no_access(&self) -> bool {
         self.access.load(Ordering::Relaxed) == DOWN
+    }
+
+    /// Whether the API server answered lately.
+    pub fn answers(&self) -> bool {
+        self.failed.load(Ordering::Relaxed) < FAILED
     }
 
     /// Whether alerts can be verified and releases be looked at.
@@ -84,15 +92,17 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn an_outage_begins_with_the_second_lost_call_and_is_told_once() {
+    async fn an_outage_is_logged_once_when_no_call_has_succeeded_for_some_seconds() {
         let health = Health::default();
         health.keys(true);
         health.access(true);
         assert_eq!(health.called(false), None);
         assert_eq!(health.called(true), None, "one lost call is none");
         assert_eq!(health.called(false), None);
+        assert_eq!(health.called(false), None, "not yet");
+        tokio::time::advance(Duration::from_secs(5)).await;
         assert_eq!(health.called(false), Some(Outage::Began));
-        tokio::time::advance(Duration::from_secs(240)).await;
+        tokio::time::advance(Duration::from_secs(235)).await;
         health.access(true);
         assert_eq!(health.called(false), None);
         assert_eq!(health.called(false), None);

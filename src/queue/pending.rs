@@ -37,8 +37,8 @@ pub struct Pending {
     pub episode: Option<Episode>,
     /// A restart whose answer was lost.
     pub tried: Option<Tried>,
-    /// The row that held at the last look.
-    pub last: Option<Why>,
+    /// The row that held at the last look, and the rule where another one is news.
+    pub last: Option<(Why, Option<&'static str>)>,
     /// Whether the long wait was reported.
     pub reported_long: bool,
     /// It failed when this process first looked, which told of all of those in one line.

@@ -18,6 +18,7 @@ pub struct Outlook(Mutex<Seen>);
 struct Seen {
     /// When all releases were last known to have been looked at.
     looked: Option<Instant>,
+    counts: bool,
     failing: Failing,
 }
 
@@ -31,7 +32,9 @@ pub struct Failing(BTreeMap<Cause, usize>);
 impl Outlook {
     /// All releases have been looked at.
     pub fn looked(&self) {
-        self.lock().looked = Some(Instant::now());
+        let mut seen = self.lock();
+        seen.looked = Some(Instant::now());
+        seen.counts = true;
     }
 
     /// One more release fails, for this cause.
@@ -50,9 +53,16 @@ impl Outlook {
         }
     }
 
-    /// No release is known to fail.
+    /// No release is known to fail, for none is looked at.
     pub fn clear(&self) {
-        self.lock().failing = Failing::default();
+        let mut seen = self.lock();
+        seen.failing = Failing::default();
+        seen.counts = false;
+    }
+
+    /// Whether all releases were looked at, and what fails is counted.
+    pub fn counts(&self) -> bool {
+        self.lock().counts
     }
 
     /// The releases that fail.

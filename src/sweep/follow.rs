@@ -150,7 +150,7 @@ impl Sweep {
         let (cluster, errors) = (&self.cluster.name, self.errors);
         if error.passes() {
             // An API server that does not answer is told of where it is called.
-            if errors == ERRORS && self.cluster.is_up() {
+            if errors.is_multiple_of(ERRORS) && self.cluster.answers() {
                 tracing::warn!(%cluster, kind, "the sweep of {cluster} cannot look, and goes on trying: {error}");
             } else {
                 tracing::debug!(%cluster, kind, errors, "the sweep of {cluster} cannot look: {error}");

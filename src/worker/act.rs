@@ -12,9 +12,9 @@ use crate::{
         classify::{Rule, Verdict},
         decide::{Decision, Hold, Trigger, Why},
         judge::Judgement,
-        ledger::{self, Order, Stamp},
+        ledger::{self, GAVE_UP, Order, Stamp},
         policy::{Mode, Policy},
-        release::Release,
+        release::{REQUESTED_AT, Release},
         storm::Outcome,
     },
     queue::{Pending, Tried},
@@ -236,7 +236,20 @@ impl Worker {
         let legacy = policy.legacy_annotation;
         let salt = self.shared.salt;
         let stamp = Stamp { now, salt };
-        let changes = ledger::restart(release, order, verdict.rule, legacy, stamp);
+        let mut changes = ledger::restart(release, order, verdict.rule, legacy, stamp);
+        if release.annotation(GAVE_UP).is_some() && !changes.contains_key(GAVE_UP) {
+            // The slow lane: what is noted tells of the attempt that follows this one.
+            let token = changes
+                .get(REQUESTED_AT)
+                .cloned()
+                .flatten()
+                .unwrap_or_default();
+            let again = policy
+                .slow_lane
+                .map(|lane| policy.backoff.slow(lane, now, &token));
+            let note = ledger::gave_up_note(order.attempt, &self.meaning(verdict), again, now);
+            changes.insert(GAVE_UP, Some(note));
+        }
         let tried = Tried { order, changes };
         let name = pending.failure.release.clone();
         match self.cluster.annotate(&name, release, &tried.changes).await {
@@ -254,6 +267,13 @@ impl Worker {
             }
         }
         Ok(())
+    }
+
+    /// The rule that names a cause, with what it means.
+    fn meaning(&self, verdict: Verdict) -> String {
+        let rule = self.shared.classifier.find(verdict.rule);
+        let meaning = rule.map_or(Rule::NONE.why, |rule| rule.why);
+        format!("{} ({meaning})", verdict.rule)
     }
 
     /// Notes on the release that helmreboot stopped, once for each configuration. Whether the end of a
@@ -277,9 +297,7 @@ impl Worker {
             return Ok(false);
         }
         if !standing.gave_up {
-            let rule = self.shared.classifier.find(verdict.rule);
-            let meaning = rule.map_or(Rule::NONE.why, |rule| rule.why);
-            let cause = format!("{} ({meaning})", verdict.rule);
+            let cause = self.meaning(verdict);
             let changes = ledger::give_up(standing.attempts, &cause, again, now);
             self.cluster.annotate(name, release, &changes).await?;
             self.memory.keep(name, &release.metadata.uid, &changes);

@@ -1,49 +1,62 @@
-//! A limit for lines about single releases: a thousand releases that fail together must not hide each other, nor what
-//! matters to all of them.
+//! Limits for log lines about single releases: a thousand releases that fail together must hide neither each other
+//! nor what is logged about the whole cluster.
 
 use std::{
-    sync::{Mutex, PoisonError},
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use tokio::time::Instant;
 
-/// Lines at once, after a quiet time.
-const AT_ONCE: u32 = 10;
-
-/// From one line to the next in the long run.
-const INTERVAL: Duration = Duration::from_mins(5);
-
-/// A limit for one level of one cluster.
-#[derive(Debug, Default)]
-pub(super) struct LogLimit(Mutex<State>);
+/// A limit for one level, for each key: a burst, and then one line in each interval.
+#[derive(Debug)]
+pub(super) struct LogLimit {
+    burst: u32,
+    interval: Duration,
+    state: Mutex<State>,
+}
 
 #[derive(Debug, Default)]
 struct State {
-    /// When the limit would be unused again.
-    unused_at: Option<Instant>,
-    held_back: u64,
+    /// When the burst of a key would be whole again.
+    whole_at: BTreeMap<&'static str, Instant>,
+    omitted: u64,
 }
 
 impl LogLimit {
-    /// Whether one more line may be logged at its level; otherwise it counts as held back.
-    pub(super) fn admits(&self) -> bool {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+    /// A limit of `burst` lines at once for each key, and of one line in each `interval` after that.
+    pub(super) fn new(burst: u32, interval: Duration) -> Self {
+        Self {
+            burst,
+            interval,
+            state: Mutex::default(),
+        }
+    }
+
+    /// Whether one more line about `key` may be logged at its level; otherwise it counts as omitted. Keys are names of
+    /// rules, of which there are few.
+    pub(super) fn admits(&self, key: &'static str) -> bool {
+        let mut state = self.lock();
         let now = Instant::now();
-        let unused_at = state.unused_at.unwrap_or(now).max(now);
-        let admitted = unused_at + INTERVAL <= now + INTERVAL * AT_ONCE;
+        let whole_at = state.whole_at.entry(key).or_insert(now);
+        let begins = (*whole_at).max(now);
+        let admitted = begins + self.interval <= now + self.interval * self.burst;
         if admitted {
-            state.unused_at = Some(unused_at + INTERVAL);
+            *whole_at = begins + self.interval;
         } else {
-            state.held_back += 1;
+            state.omitted += 1;
         }
         admitted
     }
 
-    /// Lines that were held back since the last call.
-    pub(super) fn take_held_back(&self) -> u64 {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::take(&mut state.held_back)
+    /// Lines that were omitted since the last call.
+    pub(super) fn take_omitted(&self) -> u64 {
+        std::mem::take(&mut self.lock().omitted)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -52,14 +65,19 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_burst_is_told_and_then_a_line_now_and_then() {
-        let limit = LogLimit::default();
-        let admitted = |many: usize| (0..many).filter(|_| limit.admits()).count();
-        assert_eq!(admitted(100), 10);
-        assert_eq!(limit.take_held_back(), 90);
-        tokio::time::advance(INTERVAL * 3).await;
-        assert_eq!(admitted(100), 3);
-        tokio::time::advance(INTERVAL * 100).await;
-        assert_eq!((admitted(100), limit.take_held_back()), (10, 97 + 90));
+    async fn each_key_has_a_burst_and_then_one_line_in_each_interval() {
+        let interval = Duration::from_mins(5);
+        let limit = LogLimit::new(10, interval);
+        let admitted = |key, many: usize| (0..many).filter(|_| limit.admits(key)).count();
+        assert_eq!(admitted("connection", 100), 10);
+        assert_eq!(admitted("forbidden", 3), 3, "another key");
+        assert_eq!(limit.take_omitted(), 90);
+        tokio::time::advance(interval * 3).await;
+        assert_eq!(admitted("connection", 100), 3);
+        tokio::time::advance(interval * 100).await;
+        assert_eq!(
+            (admitted("connection", 100), limit.take_omitted()),
+            (10, 97 + 90)
+        );
     }
 }

@@ -3,6 +3,7 @@
 use std::{
     collections::{HashSet, VecDeque},
     sync::{Arc, Mutex, PoisonError, atomic::Ordering},
+    time::Duration,
 };
 
 use jiff::Timestamp;
@@ -25,6 +26,9 @@ use crate::{
     queue::Pending,
 };
 
+/// The key of a limit that does not go by rule.
+const ANY: &str = "";
+
 /// After so many looks that failed although the API server answers others, the trouble is with this release.
 const LASTING_TRIES: u32 = 5;
 
@@ -33,8 +37,8 @@ const REMEMBERED: usize = 4096;
 
 /// Logs a line about one release, at level debug where many were logged at its level.
 macro_rules! tell {
-    ($limit:expr, $level:ident, $($rest:tt)+) => {
-        if $limit.admits() {
+    ($admitted:expr, $level:ident, $($rest:tt)+) => {
+        if $admitted {
             $level!($($rest)+);
         } else {
             debug!($($rest)+);
@@ -47,8 +51,9 @@ pub(super) struct Reports {
     cluster: Arc<str>,
     shared: Shared,
     told: Mutex<Told>,
-    /// For what goes on by itself, and for what a person has to look at.
+    /// For all lines at level info.
     infos: LogLimit,
+    /// For lines at level warn, by rule: a rare cause stays visible beside one that many releases have.
     warnings: LogLimit,
     pub(super) tally: Tally,
 }
@@ -65,15 +70,15 @@ impl Reports {
             cluster,
             shared,
             told: Mutex::default(),
-            infos: LogLimit::default(),
-            warnings: LogLimit::default(),
+            infos: LogLimit::new(10, Duration::from_mins(5)),
+            warnings: LogLimit::new(4, Duration::from_mins(15)),
             tally: Tally::default(),
         }
     }
 
-    /// Lines that were held back since the last call.
-    pub(super) fn take_held_back(&self) -> u64 {
-        self.infos.take_held_back() + self.warnings.take_held_back()
+    /// Lines about single releases that were omitted at their level since the last call.
+    pub(super) fn take_omitted(&self) -> u64 {
+        self.infos.take_omitted() + self.warnings.take_omitted()
     }
 
     /// A decision that writes nothing. Waits are told when their reason changes; what is left alone is
@@ -86,7 +91,9 @@ impl Reports {
         decision: &Decision,
     ) {
         let why = decision.why();
-        if pending.last.replace(why) == Some(why) {
+        // Flux may go on trying, and fail for another cause.
+        let cause = (why == Why::FluxRetries).then_some(verdict.rule);
+        if pending.last.replace((why, cause)) == Some((why, cause)) {
             return;
         }
         self.journal(
@@ -102,7 +109,7 @@ impl Reports {
         );
         let (why, rule, cluster) = (why.as_str(), verdict.rule, &self.cluster);
         let key = release
-            .map(|release| release.config_key().to_string())
+            .map(|release| format!("{} {}", release.config_key(), cause.unwrap_or_default()))
             .unwrap_or_default();
         let leaves = matches!(decision, Decision::Leave { .. });
         // An earlier process told of what is noted on the release; what failed when this one first looked was told
@@ -110,7 +117,9 @@ impl Reports {
         let noted = release.is_some_and(|release| release.annotation(GAVE_UP).is_some());
         let earlier = match decision.why() {
             Why::BudgetSpent if attempts > 0 => noted,
-            _ => leaves && std::mem::take(&mut pending.known),
+            // After this, something else happens to it.
+            Why::Settling => false,
+            _ => std::mem::take(&mut pending.known) && leaves,
         };
         let news = leaves && self.first_time(pending, decision.why().as_str(), key) && !earlier;
         match decision.why() {
@@ -118,31 +127,31 @@ impl Reports {
                 debug!(%cluster, %namespace, %name, decision = decision.as_str(), why, rule, "{} {cluster}/{namespace}/{name}: {why}", decision.as_str());
             }
             Why::BudgetSpent if attempts == 0 => {
-                tell!(self.infos, info, %cluster, %namespace, %name, why, rule, "left {cluster}/{namespace}/{name} alone: its limit is 0");
+                tell!(self.infos.admits(ANY), info, %cluster, %namespace, %name, why, rule, "left {cluster}/{namespace}/{name} alone: its limit is 0");
             }
             Why::BudgetSpent => {
                 let restarts = ledger::counted(attempts);
                 let next = next_attempt(decision, self.shared.clock.now());
-                tell!(self.warnings, warn, %cluster, %namespace, %name, why, rule, attempts, "gave up on {cluster}/{namespace}/{name}: {restarts} did not help against {rule}{next}");
+                tell!(self.warnings.admits(rule), warn, %cluster, %namespace, %name, why, rule, attempts, "gave up on {cluster}/{namespace}/{name}: {restarts} did not help against {rule}{next}; to renew them, set the annotation helmreboot.io/renew to a new value");
             }
             Why::FluxRetries if verdict.class == Class::Permanent => {
-                tell!(self.warnings, warn, %cluster, %namespace, %name, why, rule, "{cluster}/{namespace}/{name} fails for a cause that lasts ({rule}), and Flux goes on trying it; a person has to correct it");
+                tell!(self.warnings.admits(rule), warn, %cluster, %namespace, %name, why, rule, "{cluster}/{namespace}/{name} fails for a cause that lasts ({rule}), and Flux goes on trying it; a person has to correct it");
             }
             Why::Overdue => {
                 let minutes = release.map_or(0, |release| release.action_limit().as_mins());
-                tell!(self.warnings, warn, %cluster, %namespace, %name, why, "{cluster}/{namespace}/{name} is overdue: Flux has been running an action for more than {minutes} min, which is longer than its timeouts allow; helm-controller may hang, or may have been killed: check its pods and log, and restart it; helmreboot writes nothing");
+                tell!(self.warnings.admits(rule), warn, %cluster, %namespace, %name, why, "{cluster}/{namespace}/{name} is overdue: Flux has been running an action for more than {minutes} min, which is longer than its timeouts allow; helm-controller may hang, or may have been killed: check its pods and log, and restart it; helmreboot writes nothing");
             }
             Why::ReadyOutdated => {
-                tell!(self.warnings, warn, %cluster, %namespace, %name, why, rule, "left {cluster}/{namespace}/{name} alone: the newest Helm revision is a good one of the version and values that Flux tried last, so its Ready condition may tell of an earlier attempt ({rule}); compare it with helm history");
+                tell!(self.warnings.admits(rule), warn, %cluster, %namespace, %name, why, rule, "left {cluster}/{namespace}/{name} alone: the newest Helm revision is a good one of the version and values that Flux tried last, so its Ready condition may tell of an earlier attempt ({rule}); compare it with helm history");
             }
             Why::Contested => {
-                tell!(self.warnings, warn, %cluster, %namespace, %name, why, rule, "left {cluster}/{namespace}/{name} alone: {why}, somebody puts back the request that stood there; take reconcile.fluxcd.io/requestedAt out of Git");
+                tell!(self.warnings.admits(rule), warn, %cluster, %namespace, %name, why, rule, "left {cluster}/{namespace}/{name} alone: {why}, somebody puts back the request that stood there; take reconcile.fluxcd.io/requestedAt out of Git");
             }
             Why::Permanent | Why::UnknownCause | Why::RolledBack | Why::Uninstalled => {
-                tell!(self.warnings, warn, %cluster, %namespace, %name, why, rule, "left {cluster}/{namespace}/{name} alone: {why} ({rule}), a person has to look at it");
+                tell!(self.warnings.admits(rule), warn, %cluster, %namespace, %name, why, rule, "left {cluster}/{namespace}/{name} alone: {why} ({rule}), a person has to look at it");
             }
             _ => {
-                tell!(self.infos, info, %cluster, %namespace, %name, why, rule, "left {cluster}/{namespace}/{name} alone: {why}");
+                tell!(self.infos.admits(ANY), info, %cluster, %namespace, %name, why, rule, "left {cluster}/{namespace}/{name} alone: {why}");
             }
         }
     }
@@ -172,11 +181,11 @@ impl Reports {
             name,
         } = &pending.failure.release;
         if sends > 1 {
-            tell!(self.infos, info, %cluster, %namespace, %name, action, rule, attempt, sends, "sent {cluster}/{namespace}/{name} a fresh token ({action}): Flux had swallowed the last one");
+            tell!(self.infos.admits(ANY), info, %cluster, %namespace, %name, action, rule, attempt, sends, "sent {cluster}/{namespace}/{name} a fresh token ({action}): Flux had swallowed the last one");
         } else if attempt > limit {
-            tell!(self.infos, info, %cluster, %namespace, %name, action, rule, attempt, limit, "restarted {cluster}/{namespace}/{name} once more on the slow lane ({action}): {rule}");
+            tell!(self.infos.admits(ANY), info, %cluster, %namespace, %name, action, rule, attempt, limit, "restarted {cluster}/{namespace}/{name} once more on the slow lane ({action}): {rule}");
         } else {
-            tell!(self.infos, info, %cluster, %namespace, %name, action, rule, attempt, limit, "restarted {cluster}/{namespace}/{name} ({action}, {attempt} of {limit}): {rule}");
+            tell!(self.infos.admits(ANY), info, %cluster, %namespace, %name, action, rule, attempt, limit, "restarted {cluster}/{namespace}/{name} ({action}, {attempt} of {limit}): {rule}");
         }
     }
 
@@ -202,7 +211,7 @@ impl Reports {
                 name,
             } = &pending.failure.release;
             let (action, rule, attempt) = (order.action.as_str(), verdict.rule, order.attempt);
-            tell!(self.infos, info, %cluster, %namespace, %name, action, rule, attempt, "would restart {cluster}/{namespace}/{name} ({action}): {rule}; nothing is written while observing or paused");
+            tell!(self.infos.admits(ANY), info, %cluster, %namespace, %name, action, rule, attempt, "would restart {cluster}/{namespace}/{name} ({action}): {rule}; nothing is written while observing or paused");
         }
     }
 
@@ -222,7 +231,7 @@ impl Reports {
                     namespace,
                     name,
                 } = &pending.failure.release;
-                warn!(%cluster, %namespace, %name, annotation, "the annotation {annotation} of {cluster}/{namespace}/{name} is not heeded: {problem}");
+                tell!(self.warnings.admits(annotation), warn, %cluster, %namespace, %name, annotation, "the annotation {annotation} of {cluster}/{namespace}/{name} is not heeded: {problem}");
             }
         }
     }
@@ -250,22 +259,22 @@ impl Reports {
                     self.first_time(
                         pending,
                         Why::Recovered.as_str(),
-                        release.config_key().to_string(),
+                        format!("{} ", release.config_key()),
                     );
                 }
-                tell!(self.infos, info, %cluster, %namespace, %name, result, rule, "{cluster}/{namespace}/{name} recovered after its restart");
+                tell!(self.infos.admits(ANY), info, %cluster, %namespace, %name, result, rule, "{cluster}/{namespace}/{name} recovered after its restart");
             }
             Ended::Superseded => {
-                tell!(self.infos, info, %cluster, %namespace, %name, result, rule, "the restart of {cluster}/{namespace}/{name} was overtaken by a change");
+                tell!(self.infos.admits(ANY), info, %cluster, %namespace, %name, result, rule, "the restart of {cluster}/{namespace}/{name} was overtaken by a change");
             }
             Ended::FailedAgain => {
                 let next = seen.map_or_else(String::new, |(_, decision)| {
                     next_attempt(decision, self.shared.clock.now())
                 });
-                tell!(self.infos, info, %cluster, %namespace, %name, result, rule, "{cluster}/{namespace}/{name} failed again after its restart{next}");
+                tell!(self.infos.admits(ANY), info, %cluster, %namespace, %name, result, rule, "{cluster}/{namespace}/{name} failed again after its restart{next}");
             }
             Ended::Swallowed => {
-                tell!(self.warnings, warn, %cluster, %namespace, %name, result, rule, "Flux took the restart of {cluster}/{namespace}/{name} and did nothing: a dependency or source was not ready");
+                tell!(self.warnings.admits(rule), warn, %cluster, %namespace, %name, result, rule, "Flux took the restart of {cluster}/{namespace}/{name} and did nothing: a dependency or source was not ready");
             }
         }
     }
@@ -276,9 +285,9 @@ impl Reports {
             namespace,
             name,
         } = &pending.failure.release;
-        let why = pending.last.map_or("working", Why::as_str);
+        let why = pending.last.map_or("working", |(why, _)| why.as_str());
         let minutes = pending.since.elapsed().as_secs() / 60;
-        warn!(%cluster, %namespace, %name, why, minutes, "{cluster}/{namespace}/{name} is waited for since {minutes} minutes ({why}); is helm-controller running?");
+        tell!(self.warnings.admits(why), warn, %cluster, %namespace, %name, why, minutes, "{cluster}/{namespace}/{name} is waited for since {minutes} minutes ({why}); is helm-controller running?");
     }
 
     /// A look that failed. `up` is whether the API server answers other calls.
@@ -297,8 +306,8 @@ impl Reports {
         } = &pending.failure.release;
         let (kind, tries) = (error.result().as_str(), pending.errors);
         // An API server that does not answer is told of once for all releases; other errors are about this one.
-        if tries == 1 && !error.passes() || tries == LASTING_TRIES && up {
-            tell!(self.warnings, warn, %cluster, %namespace, %name, kind, tries, "cannot work on {cluster}/{namespace}/{name}, will try again: {error}");
+        if tries == 1 && !error.passes() || tries.is_multiple_of(LASTING_TRIES) && up {
+            tell!(self.warnings.admits(kind), warn, %cluster, %namespace, %name, kind, tries, "cannot work on {cluster}/{namespace}/{name}, will try again: {error}");
         } else {
             debug!(%cluster, %namespace, %name, kind, tries, "cannot work on {cluster}/{namespace}/{name}, will try again: {error}");
         }

@@ -1,5 +1,5 @@
-//! What a worker tells about its cluster as a whole: breakers, limits that are used up, and a summary while
-//! releases are held back or lines were.
+//! What a worker logs about its cluster as a whole: breakers, limits that are used up, and a summary if restarts were
+//! held back or lines about single releases were omitted.
 
 use std::sync::{
     Mutex, PoisonError,
@@ -12,8 +12,9 @@ use super::Worker;
 use crate::{
     clock::spoken,
     domain::{
+        fingerprint::Fingerprint,
         ledger::Ended,
-        storm::{BreakerChange, HeldBack, StormControl},
+        storm::{BreakerChange, HeldBack, Lets, StormControl},
     },
     registry::Failing,
 };
@@ -39,7 +40,7 @@ struct State {
     ticks: u32,
     /// Restarts had to wait for a slot or for the rate at the last tick.
     limited: bool,
-    /// That was told.
+    /// Whether `limited` was logged.
     limited_told: bool,
     /// The last summary told of releases that are held back.
     held: bool,
@@ -76,12 +77,21 @@ pub fn tell_breakers(cluster: &str, storm: &StormControl) {
     for change in changes {
         match change {
             BreakerChange::Opened { cause, releases } => {
-                let window = caps.window.as_mins();
-                tracing::warn!(%cluster, %cause, releases, "the breaker for {cause} of {cluster} is open: {releases} releases failed for it within {window} min, so one is restarted at a time; the others follow when a restart helps");
+                let (window, cause) = (caps.window.as_mins(), readable(&cause));
+                tracing::warn!(%cluster, cause, releases, "the breaker for {cause} of cluster {cluster} is open: {releases} releases failed for this cause within {window} min; one release is restarted at a time until a restart helps");
             }
-            BreakerChange::Closed { cause, after } => {
-                let after = spoken(after.unsigned_abs());
-                tracing::info!(%cluster, %cause, "the breaker for {cause} of {cluster} is closed, after {after}");
+            BreakerChange::Closed {
+                cause,
+                after,
+                helped,
+            } => {
+                let (after, cause) = (spoken(after.unsigned_abs()), readable(&cause));
+                let reason = if helped {
+                    "restarts helped, and no release waits for it any more"
+                } else {
+                    "no release waits for it any more, and no restart helped"
+                };
+                tracing::info!(%cluster, cause, helped, "the breaker for {cause} of cluster {cluster} is closed after {after}: {reason}");
             }
         }
     }
@@ -104,15 +114,15 @@ impl Worker {
             state.limited_told = true;
             let waiting = held.by_slots + held.by_rate;
             let (slots, rate) = (caps.in_flight, caps.rate.per_minute);
-            let what = if held.by_slots > 0 {
-                format!("all {slots} slots for running restarts")
+            let limit = if held.by_slots > 0 {
+                format!("{slots} running restarts (storm.inFlight)")
             } else {
-                format!("the {rate} restarts a minute")
+                format!("{rate} restarts per minute (storm.ratePerMinute)")
             };
-            tracing::warn!(%cluster, waiting, in_flight, "{what} of {cluster} have been in use for a minute: {waiting} releases wait for their restart");
-        } else if !limited && state.limited_told {
+            tracing::warn!(%cluster, waiting, in_flight, "cluster {cluster} has been at its limit of {limit} for a minute; {waiting} releases wait for their restart");
+        } else if !limited && !state.limited && state.limited_told {
             state.limited_told = false;
-            tracing::info!(%cluster, "restarts of {cluster} no longer wait for a slot or for the rate");
+            tracing::info!(%cluster, "no release of cluster {cluster} waits for a limit any more");
         }
         state.limited = limited;
         state.ticks += 1;
@@ -122,7 +132,7 @@ impl Worker {
     }
 
     fn summarize(&self, state: &mut State, held: &HeldBack, now: Timestamp) {
-        let lines = self.reports.take_held_back();
+        let lines = self.reports.take_omitted();
         let happened = self.reports.tally.take_text();
         let was_held = std::mem::replace(&mut state.held, held.total() > 0);
         if !state.held && !was_held && lines == 0 {
@@ -131,42 +141,44 @@ impl Worker {
         let cluster = &*self.cluster.name;
         let failing = Failing::sum(self.outlooks.iter().map(|outlook| outlook.failing()));
         let (total, waiting) = (failing.total(), held.total());
-        let failing = if total == 0 {
-            "no release fails".to_owned()
-        } else {
-            format!("{total} releases fail: {}", failing.text())
-        };
+        let failing =
+            if self.outlooks.is_empty() || !self.outlooks.iter().all(|outlook| outlook.counts()) {
+                "this replica does not count the releases that fail".to_owned()
+            } else if total == 0 {
+                "no HelmRelease fails".to_owned()
+            } else {
+                format!("{} fail: {}", releases(total), failing.text())
+            };
         let held = text_of(held, now);
         let hidden = if lines == 0 {
             String::new()
         } else {
-            format!("; {lines} lines about single releases are at level debug")
+            format!("; lines about single releases that were omitted at this log level: {lines}")
         };
-        tracing::info!(%cluster, failing = total, waiting, "summary of {cluster}: {failing}; {held}; in the last 5 min: {happened}{hidden}");
+        tracing::info!(%cluster, failing = total, held_back = waiting, "summary of cluster {cluster}: {failing}; {held}; in the last 5 min: {happened}{hidden}");
     }
 }
 
 /// The breakers that a summary names.
 const BREAKERS: usize = 4;
 
-/// Who waits for what.
+/// The reasons for which restarts are held back.
 fn text_of(held: &HeldBack, now: Timestamp) -> String {
     if held.total() == 0 {
         return "no restart is held back".to_owned();
     }
     let mut parts = Vec::new();
     for breaker in held.breakers.iter().take(BREAKERS) {
-        let probe = match breaker.next_probe {
-            Some(at) if at > now => format!(
-                "next try in {}",
-                spoken(at.duration_since(now).unsigned_abs())
-            ),
-            _ => "one is being tried".to_owned(),
+        let lets = match breaker.lets {
+            Lets::ProbeAt(at) if at > now => {
+                let wait = spoken(at.duration_since(now).unsigned_abs());
+                format!("the next restart is in {wait}")
+            }
+            Lets::Probe | Lets::ProbeAt(_) => "one is being restarted".to_owned(),
+            Lets::AtOnce(many) => format!("restarts help, {many} at once"),
         };
-        parts.push(format!(
-            "{} by the breaker for {} ({probe})",
-            breaker.releases, breaker.cause
-        ));
+        let (count, cause) = (breaker.releases, readable(&breaker.cause));
+        parts.push(format!("{count} by the breaker for {cause}: {lets}"));
     }
     let others = held
         .breakers
@@ -175,16 +187,33 @@ fn text_of(held: &HeldBack, now: Timestamp) -> String {
         .map(|breaker| breaker.releases);
     for (count, reason) in [
         (others.sum(), "by other breakers"),
-        (held.by_slots, "until a running restart ends"),
-        (held.by_rate, "by the rate"),
+        (held.by_slots, "by the limit of running restarts"),
+        (held.by_rate, "by the limit of restarts per minute"),
     ] {
         if count > 0 {
             parts.push(format!("{count} {reason}"));
         }
     }
     format!(
-        "{} restarts are held back: {}",
+        "restarts held back: {} ({})",
         held.total(),
-        parts.join(", ")
+        parts.join("; ")
     )
+}
+
+/// A cause as a rule, and in parentheses what it is about.
+fn readable(cause: &Fingerprint) -> String {
+    let text = cause.to_string();
+    match text.split_once(' ') {
+        Some((rule, subject)) => format!("{rule} ({subject})"),
+        None => text,
+    }
+}
+
+/// So many releases.
+pub fn releases(many: usize) -> String {
+    match many {
+        1 => "1 HelmRelease".to_owned(),
+        _ => format!("{many} HelmReleases"),
+    }
 }

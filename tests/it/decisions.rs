@@ -385,8 +385,44 @@ async fn where_infrastructure_is_to_blame_one_restart_follows_a_rollback_or_an_u
             "rolled-back",
             0,
         ),
+        case(
+            remediated("asked-too", "UninstallSucceeded")
+                .failed(AWAY)
+                .annotated("helmreboot.io/after-rollback", "never"),
+            "uninstalled",
+            0,
+        ),
+        case(
+            remediated("timeless", "RollbackSucceeded")
+                .failed(AWAY)
+                .since("never"),
+            "rolled-back",
+            0,
+        ),
+        case(
+            remediated("mad-clock", "RollbackSucceeded")
+                .failed(AWAY)
+                .since("3026-01-01T00:00:00Z"),
+            "rolled-back",
+            0,
+        ),
     ];
     check(alerts_only(), cases).await;
+    for (number, words) in [
+        "failed pre-install: ",
+        "failed post-install: ",
+        "pre-upgrade hooks failed: ",
+        "warning: Hook post-install web/job.yaml failed: ",
+    ]
+    .iter()
+    .enumerate()
+    {
+        let cause = format!(
+            "Helm install failed for release apps/web with chart web@1.0.0: {words}Post \"https://10.96.0.1:443/apis/batch/v1/namespaces/apps/jobs\": dial tcp 10.96.0.1:443: connect: connection refused"
+        );
+        let live = remediated(&format!("hook-{number}"), "UninstallSucceeded").failed(&cause);
+        check(alerts_only(), vec![case(live, "uninstalled", 0)]).await;
+    }
     let never = Policy {
         after_rollback: AfterRemediation::Never,
         after_uninstall: AfterRemediation::Never,

@@ -189,6 +189,23 @@ async fn without_an_alert_it_is_reported_too_and_looked_at_once() {
     assert_eq!(calls.iter().filter(|call| call.verb == "get").count(), 1);
 }
 
+/// Flux goes on trying, and at first the cause is a transient one.
+#[tokio::test(start_paused = true)]
+async fn a_lasting_cause_behind_a_transient_one_is_reported_too() {
+    let log = Log::capture();
+    let app = TestApp::swept();
+    pass(5).await;
+    let refused = "Helm upgrade failed for release apps/web with chart web@1.0.0: dial tcp 10.0.0.1:443: connect: connection refused";
+    let live = Live::named("web").failed(refused);
+    app.holds(live.reconciling("ProgressingWithRetry", "retrying after a failure"));
+    pass(60).await;
+    let live = Live::named("web").failed(IMMUTABLE);
+    app.holds(live.reconciling("ProgressingWithRetry", "retrying after a failure"));
+    pass(60).await;
+    let lines = log.with(&["WARN", "fails for a cause that lasts (immutable-field)"]);
+    assert_eq!(lines.len(), 1, "{:#?}", log.lines());
+}
+
 /// fluxcd/helm-controller#1362: reverted in Git, and Ready is still the old failure.
 #[tokio::test(start_paused = true)]
 async fn a_release_that_runs_what_was_tried_is_said_to_have_an_outdated_ready() {

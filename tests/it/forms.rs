@@ -106,9 +106,31 @@ fn behind_warnings(message: &str) -> String {
     format!("{}{message}", warning.repeat(1000))
 }
 
+/// As `fold -s` writes lines, with the space in front of a break kept, and a margin.
+fn indented(message: &str, columns: usize) -> String {
+    wrapped(message, columns - 1).replace('\n', " \n    ")
+}
+
+fn spaced(message: &str) -> String {
+    message.replace(' ', "\t ")
+}
+
+fn linked(message: &str) -> String {
+    message.replace("https://", "\u{1b}]8;;https://x\u{1b}\\https://")
+}
+
+fn escaped_twice(message: &str) -> String {
+    escaped(&escaped(message)).replace("&amp;#39;", "&#x27;")
+}
+
+fn behind_slog(message: &str) -> String {
+    let warning = "time=2025-11-01T10:00:00.000Z level=WARN msg=\"skipped value for app.ingress: Not a table.\"\n";
+    format!("{}{message}", warning.repeat(1000))
+}
+
 type Form = (&'static str, fn(&str) -> String);
 
-const FORMS: [Form; 13] = [
+const FORMS: [Form; 19] = [
     ("upper case", str::to_uppercase),
     ("ANSI codes", coloured),
     ("CRLF", |message| message.replace('\n', "\r\n")),
@@ -123,6 +145,14 @@ const FORMS: [Form; 13] = [
     ("filled lines of 72", |message| filled(message, 72)),
     ("folded at 60", |message| folded(message, 60)),
     ("folded at 77", |message| folded(message, 77)),
+    ("indented lines of 72", |message| indented(message, 72)),
+    ("quoted lines of 60", |message| {
+        format!("> {}", wrapped(message, 60).replace('\n', "\n> "))
+    }),
+    ("tabs and spaces", spaced),
+    ("links", linked),
+    ("escaped twice", escaped_twice),
+    ("behind warnings of slog", behind_slog),
     ("behind warnings", behind_warnings),
 ];
 
@@ -168,6 +198,7 @@ const LISTS: &[&str] = &[
     "mixed-webhook-refused-and-route",
     "multi-refused-immutable",
     "wait-mixed-failed-inprogress",
+    "b-mixed-selector-immutable-webhook-timeout",
     "b-sched-gpu-taint",
 ];
 

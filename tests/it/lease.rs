@@ -180,8 +180,9 @@ async fn a_conflict_while_the_lease_is_released_does_not_delay_the_end() {
 async fn a_hub_says_where_its_lease_is_and_a_follower_that_it_follows() {
     let (server, leases) = (Server::new(), LeaseServer::default());
     let (address, leases_at) = (server.serve().await, leases.serve().await);
-    leases.0.lock().expect("a lock").lease =
-        Some(json!({"metadata": {"name": "helmreboot", "resourceVersion": "1"}, "spec": {}}));
+    leases.0.lock().expect("a lock").lease = Some(
+        json!({"metadata": {"name": "helmreboot", "resourceVersion": "1"}, "spec": {"leaseDurationSeconds": 30}}),
+    );
     leases.give_to("another");
     let cluster = kubeconfig("followed", &at(address), &json!({}));
     let clusters = json!({"clusters": [{"name": "a", "kubeconfig": cluster, "keys": [{"env": "HELMREBOOT_KEY_A"}]}],

@@ -78,29 +78,45 @@ async fn a_thousand_stuck_releases_an_outage_and_a_restart_fit_on_two_screens() 
         lines.len()
     );
     let count = |parts: &[&str]| log.with(parts).len();
-    let stuck = "1000 releases fail: 600 transient (connection 200, wait-timeout 200, webhook-unreachable 200), 400 permanent (immutable-field 200, invalid-object 200)";
+    let stuck = "1000 HelmReleases fail: 600 transient (connection 200, wait-timeout 200, webhook-unreachable 200), 400 permanent (immutable-field 200, invalid-object 200)";
     assert_eq!(
-        count(&["INFO", "a: 1000 releases fail", stuck, "left_alone"]),
+        count(&["INFO", "first list of cluster a: ", stuck]),
         1,
         "the second start"
     );
     for cause in [
-        "connection host 10.96.0.1",
-        "wait-timeout kind Widget",
-        "webhook-unreachable webhook slow.demo.test",
+        "connection (host 10.96.0.1)",
+        "wait-timeout (kind Widget)",
+        "webhook-unreachable (webhook slow.demo.test)",
     ] {
+        let breaker = format!("the breaker for {cause} of cluster a is");
+        assert!(count(&["WARN", &breaker, "open"]) >= 1, "{cause}");
         assert!(
-            count(&["WARN", "the breaker for", cause, "is open"]) >= 1,
+            count(&["INFO", &breaker, "closed", "restarts helped"]) >= 1,
             "{cause}"
         );
         assert!(
-            count(&["INFO", "the breaker for", cause, "is closed"]) >= 1,
+            count(&["summary of cluster a", "restarts held back", cause]) >= 1,
             "{cause}"
         );
-        assert!(
-            count(&["summary of a", "restarts are held back", cause]) >= 1,
-            "{cause}"
-        );
+    }
+    for rule in ["immutable-field", "invalid-object"] {
+        assert!(count(&["WARN", "alone: permanent", rule]) >= 1, "{rule}");
+    }
+    let limited = count(&["WARN", "at its limit of 30 restarts per minute"]);
+    assert!(limited >= 1);
+    assert_eq!(count(&["INFO", "waits for a limit any more"]), limited);
+    for summary in log.with(&["summary of cluster a"]) {
+        let number = |before: &str| {
+            let number = summary
+                .split_once(before)?
+                .1
+                .split(|c: char| !c.is_ascii_digit())
+                .next()?;
+            number.parse::<usize>().ok()
+        };
+        let held = number("restarts held back: ").unwrap_or_default();
+        assert!(held <= 600, "no release is counted twice: {summary}");
     }
     assert_eq!(count(&["WARN", "cluster a is not available"]), 1);
     assert_eq!(
@@ -121,9 +137,12 @@ async fn a_thousand_stuck_releases_an_outage_and_a_restart_fit_on_two_screens() 
             .all(|line| line.contains("the next attempt is not before")),
         "{failed_again:#?}"
     );
-    let last = log.with(&["summary of a"]).pop().expect("a summary");
+    let last = log
+        .with(&["summary of cluster a"])
+        .pop()
+        .expect("a summary");
     assert!(
-        last.contains("400 releases fail: 400 permanent")
+        last.contains("400 HelmReleases fail: 400 permanent")
             && last.contains("no restart is held back"),
         "{last}"
     );

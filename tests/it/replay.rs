@@ -97,6 +97,14 @@ fn sequence(story: &[Entry]) -> Vec<String> {
         .collect()
 }
 
+/// When the conditions of a release changed last.
+fn latest(release: &Release) -> Timestamp {
+    let conditions = release.status.conditions.iter();
+    let times =
+        conditions.filter_map(|condition| condition.last_transition_time.as_deref()?.parse().ok());
+    times.max().unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
 fn step(classifier: &Classifier, release: Option<&Release>, trigger: &Trigger) -> String {
     let verdict = release
         .and_then(|release| classifier.release(release))
@@ -107,7 +115,7 @@ fn step(classifier: &Classifier, release: Option<&Release>, trigger: &Trigger) -
         release,
         policy: &Policy::default(),
         hold: None,
-        now: Timestamp::UNIX_EPOCH,
+        now: release.map_or(Timestamp::UNIX_EPOCH, latest),
     });
     let why = decision.why().as_str();
     match decision {

@@ -142,12 +142,15 @@ fn cause(release: &Release, verdict: Verdict, classifier: &Classifier) -> String
         Some((_, message)) if verdict.class == Class::Unknown => {
             format!("unknown, no rule fires on: {}", mask(message, 160))
         }
-        Some((_, message)) => format!(
-            "{} ({}): {}",
-            verdict.class.as_str(),
-            verdict.rule,
-            mask(message, 160)
-        ),
+        Some((_, message)) => {
+            let blames = if verdict.infrastructure {
+                ", infrastructure is to blame"
+            } else {
+                ""
+            };
+            let (class, rule) = (verdict.class.as_str(), verdict.rule);
+            format!("{class} ({rule}{blames}): {}", mask(message, 160))
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use smallvec::{SmallVec, smallvec};
 /// Widths at which lines are wrapped, in characters. Longer lines are those of the message itself.
 const WIDTHS: Range<usize> = 30..133;
 
-/// The ways to read a message, the likeliest first. There are two where a line break may be inside of a word or
+/// The ways to read a message, the most likely first. There are two where a line break may be inside of a word or
 /// between two words.
 pub(super) fn readings(message: &str) -> SmallVec<[Cow<'_, str>; 2]> {
     let text = plain(message);
@@ -16,6 +16,7 @@ pub(super) fn readings(message: &str) -> SmallVec<[Cow<'_, str>; 2]> {
         return smallvec![text];
     }
     let lines: Vec<&str> = text.lines().filter(|line| !is_warning(line)).collect();
+    let lines = without_margin(&lines);
     let wrapped = Wrapped::of(&lines);
     if !wrapped.is_likely() {
         return smallvec![Cow::Owned(lines.join("\n"))];
@@ -33,33 +34,43 @@ pub(super) fn readings(message: &str) -> SmallVec<[Cow<'_, str>; 2]> {
 
 /// Characters and escapes in the form in which controllers write them.
 fn plain(message: &str) -> Cow<'_, str> {
-    let unusual = |byte: u8| matches!(byte, b'\x1b' | b'\r' | b'&') || !byte.is_ascii();
-    if !message.bytes().any(unusual) && !message.contains("\\u00") {
+    let unusual = |byte: u8| matches!(byte, b'\x1b' | b'\r' | b'\t' | b'&') || !byte.is_ascii();
+    let escaped = ["\\u00", "\\x1b", "  ", "^["];
+    if !message.bytes().any(unusual) && !escaped.iter().any(|text| message.contains(text)) {
         return Cow::Borrowed(message);
     }
     let mut out = String::with_capacity(message.len());
     let mut rest = message;
+    let mut in_margin = true;
     while let Some(first) = rest.chars().next() {
+        in_margin = match out.chars().next_back() {
+            None | Some('\n') => true,
+            Some(' ') => in_margin,
+            Some(_) => false,
+        };
         let behind = &rest[first.len_utf8()..];
         rest = match first {
             '\x1b' => behind_escape(behind),
+            '\u{9b}' => behind_control_sequence(behind),
+            '^' | '\\' if escape_in_text(rest).is_some() => escape_in_text(rest).unwrap_or(behind),
             '&' | '\\' => {
-                let decoded = ESCAPES.iter().find(|(escape, _)| rest.starts_with(escape));
-                out.push(decoded.map_or(first, |(_, character)| *character));
-                decoded.map_or(behind, |(escape, _)| &rest[escape.len()..])
+                let (decoded, behind) = unescaped(rest).unwrap_or((first, behind));
+                out.push(usual(decoded).unwrap_or(decoded));
+                behind
             }
             '\r' => {
                 out.push('\n');
                 behind.strip_prefix('\n').unwrap_or(behind)
             }
-            '\u{200b}'..='\u{200d}' | '\u{2060}' | '\u{feff}' | '\u{ad}' => behind,
+            // White space at the begin of a line is its margin; any other is one space.
+            _ if first.is_whitespace() && first != '\n' => {
+                if in_margin || !out.ends_with(' ') {
+                    out.push(' ');
+                }
+                behind
+            }
             _ => {
-                out.push(match first {
-                    '\u{a0}' | '\u{2000}'..='\u{200a}' | '\u{202f}' | '\u{205f}' => ' ',
-                    '\u{201c}'..='\u{201f}' | '\u{ab}' | '\u{bb}' => '"',
-                    '\u{2018}'..='\u{201b}' | '\u{2039}' | '\u{203a}' => '\'',
-                    other => other,
-                });
+                out.extend(usual(first));
                 behind
             }
         };
@@ -67,47 +78,143 @@ fn plain(message: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// Escapes of HTML, and those of JSON as Go writes them (`encoding/json`, `SetEscapeHTML`).
-const ESCAPES: [(&str, char); 14] = [
-    ("&quot;", '"'),
-    ("&#34;", '"'),
-    ("&#x22;", '"'),
-    ("&#39;", '\''),
-    ("&#x27;", '\''),
-    ("&apos;", '\''),
-    ("&lt;", '<'),
-    ("&gt;", '>'),
-    ("&nbsp;", ' '),
-    ("&#160;", ' '),
-    ("&amp;", '&'),
-    ("\\u003c", '<'),
-    ("\\u003e", '>'),
-    ("\\u0026", '&'),
-];
+/// The character that controllers write in place of this one; `None` for those that are not seen.
+fn usual(character: char) -> Option<char> {
+    match character {
+        '\u{200b}'..='\u{200f}'
+        | '\u{202a}'..='\u{202e}'
+        | '\u{2060}'..='\u{2069}'
+        | '\u{feff}'
+        | '\u{180e}'
+        | '\u{ad}' => None,
+        '\u{201c}'..='\u{201f}'
+        | '\u{ab}'
+        | '\u{bb}'
+        | '\u{2033}'
+        | '\u{ff02}'
+        | '\u{301d}'
+        | '\u{301e}'
+        | '\u{300c}'..='\u{300f}' => Some('"'),
+        '\u{2018}'..='\u{201b}'
+        | '\u{2039}'
+        | '\u{203a}'
+        | '\u{b4}'
+        | '\u{2bc}'
+        | '\u{2032}'
+        | '\u{ff07}' => Some('\''),
+        other if other.is_whitespace() && other != '\n' => Some(' '),
+        other => Some(other),
+    }
+}
+
+/// The character of an escape of HTML, or of JSON (`\u003c`), and what follows it. HTML that was escaped twice is
+/// undone in one step.
+fn unescaped(text: &str) -> Option<(char, &str)> {
+    if let Some(digits) = text.strip_prefix("\\u00") {
+        let code = u32::from_str_radix(digits.get(..2)?, 16).ok()?;
+        let decoded = char::from_u32(code).filter(|decoded| !decoded.is_control())?;
+        return Some((decoded, &digits[2..]));
+    }
+    let body = text.strip_prefix('&')?;
+    let inner = body.trim_start_matches("amp;");
+    named(inner).or_else(|| (inner.len() < body.len()).then_some(('&', inner)))
+}
+
+/// The character of an escape of HTML whose `&` was read, and what follows it.
+fn named(body: &str) -> Option<(char, &str)> {
+    let end = body.find(';').filter(|end| *end <= LONGEST_ESCAPE)?;
+    let name = body[..end].to_ascii_lowercase();
+    let decoded = match name.strip_prefix('#') {
+        Some(number) => {
+            let code = match number.strip_prefix('x') {
+                Some(hex) => u32::from_str_radix(hex, 16),
+                None => number.parse(),
+            };
+            char::from_u32(code.ok()?)?
+        }
+        None => match name.as_str() {
+            "quot" | "ldquo" | "rdquo" => '"',
+            "apos" | "lsquo" | "rsquo" => '\'',
+            "lt" => '<',
+            "gt" => '>',
+            "nbsp" => ' ',
+            _ => return None,
+        },
+    };
+    Some((decoded, &body[end + 1..]))
+}
+
+/// The most characters between `&` and `;`.
+const LONGEST_ESCAPE: usize = 8;
 
 /// What follows an escape sequence of a terminal (ECMA-48), whose first character was read.
 fn behind_escape(rest: &str) -> &str {
-    let is_final = |character: char| ('@'..='~').contains(&character);
-    match rest.strip_prefix('[') {
-        Some(sequence) => sequence
-            .find(is_final)
-            .map_or("", |end| &sequence[end + 1..]),
-        None => rest,
+    if let Some(sequence) = rest.strip_prefix('[') {
+        return behind_control_sequence(sequence);
     }
+    // Commands of the operating system, such as links, end with BEL or ST.
+    if let Some(command) = rest.strip_prefix(']') {
+        let end = command.find(['\x07', '\x1b']).unwrap_or(command.len());
+        let rest = &command[end..];
+        return rest
+            .strip_prefix("\x1b\\")
+            .or(rest.strip_prefix('\x07'))
+            .unwrap_or(rest);
+    }
+    let rest = rest.trim_start_matches([' ', '(', ')', '#', '%', '*', '+', '-', '.', '/']);
+    let mut characters = rest.chars();
+    characters.next();
+    characters.as_str()
+}
+
+fn behind_control_sequence(sequence: &str) -> &str {
+    let is_final = |character: char| ('@'..='~').contains(&character);
+    sequence
+        .find(is_final)
+        .map_or("", |end| &sequence[end + 1..])
+}
+
+/// What follows an escape sequence that is written out: `^[[31m`, `\x1b[31m`, `\u001b[31m`.
+fn escape_in_text(text: &str) -> Option<&str> {
+    let written = ["^[[", "\\x1b[", "\\u001b["];
+    let sequence = written.iter().find_map(|begin| text.strip_prefix(begin))?;
+    Some(behind_control_sequence(sequence))
+}
+
+/// Without the margin that all lines but the first have: indentation, or the sign of a quotation. Of two lines, the
+/// second may be indented for a reason of its own.
+fn without_margin<'a>(lines: &[&'a str]) -> Vec<&'a str> {
+    let inner: Vec<&str> = lines
+        .iter()
+        .skip(1)
+        .copied()
+        .filter(|line| !line.trim().is_empty())
+        .collect();
+    let margin = |line: &str| line.len() - line.trim_start_matches([' ', '>', '|']).len();
+    let common = inner.iter().map(|line| margin(line)).min();
+    let common = common.filter(|_| inner.len() > 1).unwrap_or_default();
+    let cut = |line: &&'a str| &line[common.min(margin(line))..];
+    lines.iter().map(cut).collect()
 }
 
 /// A line that Helm writes while it merges values (`helm/helm:pkg/chart/common/util/coalesce.go`), or a warning of
 /// the API server that client-go logs. No line of this kind says why a release failed.
 fn is_warning(line: &str) -> bool {
-    let line = line.trim_start();
+    let lower = line.trim_start().to_ascii_lowercase();
+    let line = lower.strip_prefix("[debug] ").unwrap_or(&lower);
     let dated = line.trim_start_matches(|character: char| {
         character.is_ascii_digit() || matches!(character, '/' | ':' | ' ' | '.')
     });
     ["coalesce.go:", "table.go:", "values.go:"]
         .iter()
         .any(|file| dated.starts_with(file) && dated.contains(": warning: "))
-        || dated.len() < line.len() && dated.starts_with("warning: ")
-        || line.starts_with('W') && line.contains(" warnings.go:")
+        || dated.len() < line.len()
+            && (dated.starts_with("warning: ") || dated.starts_with("warn "))
+        || line.starts_with('w') && line.contains(" warnings.go:")
+        || line.starts_with("time=") && line.contains(" level=warn ")
+        || line.starts_with("level=warn ")
+        || line.starts_with('{') && line.contains("\"level\":\"warn\"")
+        || line.starts_with("warning: kubernetes configuration file ")
 }
 
 /// Lines that something wrapped at a width.
@@ -164,7 +271,7 @@ impl<'a> Wrapped<'a> {
         let Some(word) = begins.split(' ').next().filter(|word| !word.is_empty()) else {
             return false;
         };
-        let length = line.chars().count();
+        let length = line.trim_end().chars().count();
         let too_long = length + 1 + word.chars().count() > self.width;
         !line.trim().is_empty() && too_long && !listed
     }
@@ -178,12 +285,16 @@ impl<'a> Wrapped<'a> {
             let Some(next) = lines.peek() else {
                 break;
             };
-            out.push_str(match self.is_break(line, next) {
+            let joint = match self.is_break(line, next) {
                 false => "\n",
                 true if line.chars().count() != self.width => " ",
                 true if is_inside_an_address(line) => "",
                 true => joint,
-            });
+            };
+            if joint == " " {
+                out.truncate(out.trim_end().len());
+            }
+            out.push_str(joint);
         }
         out
     }
@@ -214,6 +325,14 @@ mod tests {
             ("a &b; \\u0000 &", "a &b; \\u0000 &"),
             ("a\r\nb\rc", "a\nb\nc"),
             ("\x1b", ""),
+            (
+                "\x1b]8;;https://a\x1b\\timed\x1b]8;;\x1b\\ out",
+                "timed out",
+            ),
+            ("^[[31mtimed\\x1b[0m out\x1b(B", "timed out"),
+            ("timed \t\u{3000}out", "timed out"),
+            ("&amp;quot;a&#8221; &#X27;b", "\"a\" 'b"),
+            ("said \\u0022no\\u0022", "said \"no\""),
             ("\x1b[31", ""),
         ] {
             assert_eq!(first(message), expected);
@@ -231,7 +350,8 @@ mod tests {
     fn lines_that_were_wrapped_are_joined_and_others_are_not() {
         let message = "1 error occurred:\n\t* Internal error occurred: failed calling webhook \"a.b.c\": context deadline exceeded\n\n";
         let wrapped = "1 error occurred:\n\t* Internal error occurred: failed calling\nwebhook \"a.b.c\": context deadline exceeded\n\n";
-        assert_eq!(first(wrapped), first(message));
+        let trimmed = |message: &str| first(message).replace("\n ", "\n");
+        assert_eq!(trimmed(wrapped), trimmed(message));
         let whole = "failed calling webhook \"policy.example.org\": Post \"https://policy.policy.svc:443/validate?timeout=10s\": dial tcp 10.0.0.1:443: connection refused";
         let characters: Vec<char> = whole.chars().collect();
         let folded: Vec<String> = characters.chunks(40).map(String::from_iter).collect();

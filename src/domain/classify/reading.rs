@@ -95,8 +95,16 @@ impl<'a> Reading<'a> {
     /// Whether the failure is one of a wait for objects, of a hook or of a test, whatever else is told.
     pub(super) fn tells_of_a_wait(&self) -> bool {
         let waits = |index: usize| self.classifier.entries[index].family == WAITING;
+        // Helm's words for hooks (`helm/helm:pkg/action/{install,upgrade,rollback,uninstall,hooks}.go`).
+        let hooks = [
+            "hooks failed",
+            "failed pre-",
+            "failed post-",
+            "hook pre-",
+            "hook post-",
+        ];
         self.reason == "TestFailed"
-            || self.text.contains("hooks failed")
+            || hooks.iter().any(|words| self.text.contains(words))
             || self.firing().any(|(index, _)| waits(index))
     }
 

@@ -47,6 +47,26 @@ fn speaks_of_one(line: &str) -> bool {
     words.iter().any(|words| line.contains(words))
 }
 
+/// A message in lower case, with the names that helm-controller's own words give replaced: a release may be called
+/// `throttled`. Places in it are places in `text` too.
+pub(super) fn without_names(text: &str) -> String {
+    let mut lower = text.to_ascii_lowercase();
+    for (before, after) in [("release ", " "), (" with chart ", ":")] {
+        let Some(start) = lower.find(before).map(|at| at + before.len()) else {
+            return lower;
+        };
+        let is_wrapper = start < WRAPPER && lower.starts_with("helm ");
+        let Some(length) = lower[start..].find(after).filter(|_| is_wrapper) else {
+            return lower;
+        };
+        lower.replace_range(start..start + length, &"_".repeat(length));
+    }
+    lower
+}
+
+/// The words before the names end within so many bytes; names are bounded too.
+const WRAPPER: usize = 400;
+
 /// Whether a message ends where more must have followed: inside quotes or brackets, or where a cause is announced.
 /// What was cut off may have been the cause.
 pub(super) fn is_cut(head: &str) -> bool {

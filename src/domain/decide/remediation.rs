@@ -1,16 +1,16 @@
-//! Releases that Flux itself put into a safe state, by a rollback or an uninstall.
+//! Releases that Flux itself rolled back or uninstalled (remediation).
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Case, Class, Decision, Release, Truth, Why, leave, ledger};
+use super::{Case, Class, Decision, Release, SENDS, Truth, Why, leave, ledger, rows::is_sane};
 use crate::domain::policy::{AfterRemediation, Policy};
 
-/// How long after the remediation a release is restarted at the earliest. Infrastructure that broke an upgrade breaks
-/// the next one too while it is away.
+/// The least time between the remediation and the restart. An upgrade fails again while the infrastructure is still
+/// unavailable.
 const PAUSE: SignedDuration = SignedDuration::from_mins(10);
 
 /// Leaves the release alone, unless the policy allows one restart for the configuration, and the pause is over
-/// (stories infrastructure-breaks-upgrade-rolled-back-then-reset-heals and rolled-back-then-reset-breaks-again).
+/// (stories wh-breaks-upgrade-rolled-back-then-reset-heals and rolled-back-then-reset-breaks-again).
 pub(super) fn remediated(case: &Case<'_>, release: &Release) -> Option<Decision> {
     let (why, policy) = safe_state(release, case.policy)?;
     let allowed = match policy {
@@ -21,19 +21,19 @@ pub(super) fn remediated(case: &Case<'_>, release: &Release) -> Option<Decision>
         AfterRemediation::Always => true,
     };
     let standing = ledger::standing(release);
-    let once =
-        allowed && (standing.attempts == 0 || (standing.attempts == 1 && standing.swallowed));
-    if !once {
+    let resend = standing.attempts == 1 && standing.swallowed && standing.sends < SENDS;
+    let since = since(release).filter(|since| is_sane(*since, case));
+    let (true, Some(since)) = (allowed && (standing.attempts == 0 || resend), since) else {
         return Some(leave(why));
-    }
-    let until = since(release)?.saturating_add(PAUSE).ok()?;
+    };
+    let until = since.saturating_add(PAUSE).unwrap_or(Timestamp::MAX);
     (case.now < until).then_some(Decision::Wait {
         until: Some(until),
         why: Why::Backoff,
     })
 }
 
-/// Whether Flux has put the release into a safe state, and when the policy lets us disturb it.
+/// Whether Flux has remediated the release, and what the policy says about a restart after that.
 fn safe_state(release: &Release, policy: &Policy) -> Option<(Why, AfterRemediation)> {
     let done = release
         .condition("Remediated")
@@ -49,7 +49,7 @@ fn safe_state(release: &Release, policy: &Policy) -> Option<(Why, AfterRemediati
     gone.then_some((Why::Uninstalled, policy.after_uninstall))
 }
 
-/// When the safe state was reached, where that is known.
+/// When Flux remediated the release, if that is known.
 fn since(release: &Release) -> Option<Timestamp> {
     let conditions = ["Remediated", "Stalled", "Ready"];
     let mut conditions = conditions.iter().filter_map(|kind| release.condition(kind));

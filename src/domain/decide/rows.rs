@@ -316,7 +316,7 @@ fn budget_spent(case: &Case<'_>, release: &Release) -> Option<Decision> {
 const SAME_TIME: jiff::SignedDuration = jiff::SignedDuration::from_secs(10);
 
 /// A time that lies further ahead than clocks differ was not written by a sane one.
-fn is_sane(last: Timestamp, case: &Case<'_>) -> bool {
+pub(super) fn is_sane(last: Timestamp, case: &Case<'_>) -> bool {
     let ahead = case.now.saturating_add(CLOCK_SKEW);
     last <= ahead.unwrap_or(Timestamp::MAX)
 }

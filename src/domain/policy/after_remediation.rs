@@ -1,9 +1,9 @@
-//! Whether a release is restarted that Flux rolled back or uninstalled by itself.
+//! Whether a release is restarted after Flux rolled it back or uninstalled it.
 
-use super::truth;
+use super::{Policy, truth};
 
 words! {
-    /// When a release that Flux put into a safe state by itself is restarted, once.
+    /// Whether a release is restarted once after Flux rolled it back or uninstalled it.
     AfterRemediation {
         /// Not at all.
         Never = "never",
@@ -25,5 +25,21 @@ impl AfterRemediation {
                 values.find(|known| value.eq_ignore_ascii_case(known.as_str()))
             }
         }
+    }
+}
+
+impl Policy {
+    /// Takes over the value of [`super::AFTER_ROLLBACK`]. What it takes away counts after an uninstall too.
+    pub(super) fn heed_after_rollback(&mut self, value: &str) -> Result<(), &'static str> {
+        let wanted = AfterRemediation::of(value);
+        let most = wanted.unwrap_or(AfterRemediation::Never);
+        self.after_uninstall = self.after_uninstall.min(most);
+        if most > self.after_rollback && !self.allow.after_rollback {
+            return Err("the policy's allow.afterRollback forbids it");
+        }
+        self.after_rollback = most;
+        wanted
+            .map(drop)
+            .ok_or("write never, infrastructure or always; it counts as never until then")
     }
 }

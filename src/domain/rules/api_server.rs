@@ -263,7 +263,6 @@ pub(super) const FAMILY: Family = Family {
                 r"DisruptedPods map too big",
                 r"unexpected apiserver cache state|resource version conflicts",
                 r"server unreachable|tunnel disconnect",
-                r"unexpected end of JSON input",
                 r"0-length response|cache is not started",
                 r"error trying to reach service",
                 r"failed to complete (mutation|validation) in",

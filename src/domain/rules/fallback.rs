@@ -78,7 +78,7 @@ pub(super) const FAMILY: Family = Family {
             &[
                 words!("[Tt]imed out"),
                 words!("[Tt]imeout (exceeded|expired|while|occurred|reached|error|after)"),
-                r"(^|[\s:'(\[])[Tt]imeout([:.!)]|$)",
+                r"(^|[\s:(\[])[Tt]imeout([:.!)]|$)",
                 words!("[Tt]ry again|[Rr]etry later|[Pp]lease retry"),
                 words!("(will|please) (be )?retr(y|ied)"),
                 words!(
@@ -95,7 +95,7 @@ pub(super) const FAMILY: Family = Family {
                 r"(^|[\s:'\x22(\[])unreachable[\s.,;!)'\x22\]]",
                 words!("[Cc]onnection (failed|failure|error|problem|lost|dropped|timeout)"),
                 words!("[Dd]isconnected|[Uu]nable to connect|TimeoutError"),
-                r"RetryableError|call can be retried",
+                r"RetryableError|call can be retried|unexpected end of JSON input",
                 words!("metadata service|exceeded maximum number of attempts"),
             ],
             "words by which programs ask for patience",

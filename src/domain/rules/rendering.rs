@@ -14,7 +14,7 @@ pub(super) const FAMILY: Family = Family {
             "template",
             &[
                 r"execution error at \(|\btemplate: \S+:\d+(:\d+)?: ",
-                r"parse error (on|at|in) |\.(ya?ml|tpl|txt):\d+\): unexpected EOF",
+                r"\.(json|ya?ml): unexpected end of JSON input|parse error (on|at|in) |\.(ya?ml|tpl|txt):\d+\): unexpected EOF",
                 r"nil pointer evaluating|error calling \w+: ",
                 r"function \x22\w+\x22 not defined",
                 concat!(

@@ -33,44 +33,62 @@ pub(super) const FAMILY: Family = Family {
         ),
         transient(
             "evicted",
-            &[
-                concat!(
-                    r"(\b[Pp]od \S+ failed: )?(Evicted: )?The node was low on resource: ",
-                    r"[\w/.-]+[^\n]*"
-                ),
-                r"\b[Pp]od \S+ failed: (Evicted|NodeLost|NodeShutdown|Preempted|UnexpectedAdmissionError)\b[^\n]*",
-                r"Pod was terminated in response to imminent node shutdown",
-            ],
+            &[concat!(
+                // The sentences of the kubelet, and nothing behind them.
+                r"\b[Pp]od [\w.-]+ failed: (Evicted|NodeLost|NodeShutdown|Preempted|",
+                r"UnexpectedAdmissionError):?( ?The node was low on resource: [\w/.-]+\.|",
+                r" ?Threshold quantity: [\w.%]+, available: [\w.%]+\.?|",
+                r" ?Container [\w.-]+ was using [\w.%]+, request is [\w.%]+(, has larger ",
+                r"consumption of [\w/.-]+)?\.?| ?The container could not be located when the pod ",
+                r"was (terminated|deleted)\.?,?| ?Reason: \w+,?| ?Exit Code: \d+\.?)*",
+                end!()
+            )],
             "the node ran out of something, or went away, and took the pod with it",
             "k8s.io/kubernetes:pkg/kubelet/eviction",
         )
         .exception(),
         transient(
-            "killed",
+            "job-killed",
             &[
                 concat!(
-                    r"(error while running post render[^\n]*\n?[^\n]{0,200}: )?",
-                    r"(exit (code|status):? 137\b|signal: killed|[^\n:]*: cannot allocate memory)"
+                    r"\b([Jj]ob|[Pp]od) [\w.-]+ failed:?( with)? (exit (code|status):? 137|OOMKilled)",
+                    end!()
                 ),
-                r"(\b([Jj]ob|[Pp]od) \S+ )?(failed|terminated):?( with)? exit (code|status):? 137\b",
-                r"(\b[Pp]od \S+ failed: )?OOMKilled",
+                concat!(
+                    r"error while running post render on files: error while running command [\w./-]+\. ",
+                    r"error output:\s*:? ?(exit status 137|signal: killed)",
+                    end!()
+                ),
             ],
-            "a program was killed, mostly because memory ran out for a moment",
-            "Go os/exec, kernel",
+            "a hook's program or a post-renderer was killed, mostly because memory ran out",
+            "kernel, Go os/exec",
         )
         .exception()
         .budget(60),
         transient(
+            "killed",
+            &[
+                r"\bexit (code|status):? 137\b|signal: killed|[Rr]eason: OOMKilled",
+                concat!(r": cannot allocate memory", end!()),
+            ],
+            "a program was killed, mostly because memory ran out for a moment",
+            "Go os/exec, kernel",
+        )
+        .budget(60),
+        transient(
             "unschedulable-now",
             &[
-                r"\d+ Insufficient [\w./-]+.*",
+                concat!(
+                    r"nodes are available: [^\x22\n]*\d+ Insufficient [\w./-]+",
+                    r"(, \d+ [^\x22.,:\n{]*(\{[^}\n]*\})?)*"
+                ),
                 concat!(
                     r"untolerated taint \{node\.(kubernetes|cloudprovider\.kubernetes)\.io/(not-ready|",
                     r"unreachable|unschedulable|uninitialized|network-unavailable|out-of-service|",
-                    r"(disk|memory|pid)-pressure)\b.*"
+                    r"(disk|memory|pid)-pressure)\b[^}\n]*\}(, \d+ [^\x22.,:\n{]*(\{[^}\n]*\})?)*"
                 ),
                 r"node\(s\) were unschedulable|\d+ Too many pods|no nodes available to schedule pods",
-                r"(Disk|Memory|PID)Pressure",
+                r"had condition:? \[?(Disk|Memory|PID)Pressure",
             ],
             "no node had room; nodes come and go",
             "k8s.io/kubernetes:pkg/scheduler",

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Caps, Outcome, Wake};
+use super::{Caps, Lets, Outcome, Wake};
 use crate::domain::alert::ReleaseRef;
 
 /// How long the one that is to be tried next may be late before another takes its place.
@@ -51,19 +51,25 @@ impl Breaker {
         self.failing.len()
     }
 
-    /// Releases that wait for it, those that were given up included.
-    pub(super) fn held(&self) -> usize {
-        let next = matches!(&self.phase, Phase::Open { next: Some(_), .. });
-        self.waiting.len() + self.parked.len() + usize::from(next)
+    /// Releases that wait for it, those that were given up included, but for those that wait `elsewhere`.
+    pub(super) fn held(&self, elsewhere: impl Fn(&ReleaseRef) -> bool) -> usize {
+        let next = match &self.phase {
+            Phase::Open { next, .. } => next.as_ref(),
+            Phase::Closed | Phase::Releasing { .. } => None,
+        };
+        let all = self.waiting.iter().chain(&self.parked).chain(next);
+        all.filter(|release| !elsewhere(release)).count()
     }
 
-    /// When the next release is tried, where none is being tried.
-    pub(super) fn next_probe(&self) -> Option<Timestamp> {
+    /// What it lets through; `None` while it is closed.
+    pub(super) fn lets_through(&self) -> Option<Lets> {
         match &self.phase {
+            Phase::Closed => None,
             Phase::Open {
                 until, probe: None, ..
-            } => Some(*until),
-            _ => None,
+            } => Some(Lets::ProbeAt(*until)),
+            Phase::Open { .. } => Some(Lets::Probe),
+            Phase::Releasing { step, .. } => Some(Lets::AtOnce(*step)),
         }
     }
 

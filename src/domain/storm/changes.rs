@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Breaker, Storm};
+use super::{Breaker, Lets, Storm};
 use crate::domain::fingerprint::Fingerprint;
 
 /// A breaker opened or closed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BreakerChange {
-    /// So many releases failed for one cause that one is tried at a time.
+    /// As many releases as the threshold failed for one cause within the window, so one is restarted at a time.
     Opened {
         /// The cause.
         cause: Fingerprint,
@@ -23,37 +23,44 @@ pub enum BreakerChange {
         cause: Fingerprint,
         /// How long it was open.
         after: SignedDuration,
+        /// Whether a restart helped meanwhile.
+        helped: bool,
     },
 }
 
-/// Changes that were not taken yet, and the breakers that are open.
+/// Changes that were not reported yet, and the breakers that are open.
 #[derive(Debug, Default)]
 pub(super) struct Changes {
-    open: BTreeMap<Fingerprint, Timestamp>,
-    untold: Vec<BreakerChange>,
+    /// Since when, and whether a restart helped since then.
+    open: BTreeMap<Fingerprint, (Timestamp, bool)>,
+    unreported: Vec<BreakerChange>,
 }
 
 impl Changes {
     /// Compares the breaker of a cause with what was known of it.
     pub(super) fn note(&mut self, cause: &Fingerprint, breaker: Option<&Breaker>, now: Timestamp) {
         let open = breaker.filter(|breaker| breaker.is_open());
-        match (open, self.open.get(cause)) {
+        match (open, self.open.get_mut(cause)) {
+            (Some(breaker), Some((_, helped))) => {
+                *helped |= matches!(breaker.lets_through(), Some(Lets::AtOnce(_)));
+            }
             (Some(breaker), None) => {
-                self.open.insert(cause.clone(), now);
-                self.untold.push(BreakerChange::Opened {
+                self.open.insert(cause.clone(), (now, false));
+                self.unreported.push(BreakerChange::Opened {
                     cause: cause.clone(),
                     releases: breaker.failing(),
                 });
             }
-            (None, Some(since)) => {
-                let after = now.duration_since(*since);
+            (None, Some((since, helped))) => {
+                let (after, helped) = (now.duration_since(*since), *helped);
                 self.open.remove(cause);
-                self.untold.push(BreakerChange::Closed {
+                self.unreported.push(BreakerChange::Closed {
                     cause: cause.clone(),
                     after,
+                    helped,
                 });
             }
-            _ => {}
+            (None, None) => {}
         }
     }
 
@@ -71,6 +78,6 @@ impl Changes {
 impl Storm {
     /// Breakers that opened or closed since the last call.
     pub fn take_changes(&mut self) -> Vec<BreakerChange> {
-        std::mem::take(&mut self.changes.untold)
+        std::mem::take(&mut self.changes.unreported)
     }
 }

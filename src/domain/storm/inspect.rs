@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::{Caps, Storm};
 use crate::domain::{alert::ReleaseRef, fingerprint::Fingerprint};
 
-/// Releases whose restart is due and has to wait for others.
+/// Releases whose restart is due and has to wait for others. Each is counted once.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HeldBack {
     /// By open breakers, those that hold most first.
@@ -23,8 +23,19 @@ pub struct OpenBreaker {
     pub cause: Fingerprint,
     /// How many wait for it, those that were given up included.
     pub releases: usize,
-    /// When the next is tried, where none is being tried.
-    pub next_probe: Option<Timestamp>,
+    /// How many are restarted.
+    pub lets: Lets,
+}
+
+/// What an open breaker lets through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lets {
+    /// One release is being restarted to see whether that helps.
+    Probe,
+    /// One release, at that time.
+    ProbeAt(Timestamp),
+    /// So many releases at once, because a restart helped.
+    AtOnce(usize),
 }
 
 impl HeldBack {
@@ -50,11 +61,15 @@ impl Storm {
             .breakers
             .iter()
             .filter(|(_, breaker)| breaker.is_open());
+        let elsewhere =
+            |release: &ReleaseRef| self.slots.waits(release) || self.rate.is_promised(release, now);
         let mut breakers: Vec<_> = open
-            .map(|(cause, breaker)| OpenBreaker {
-                cause: cause.clone(),
-                releases: breaker.held(),
-                next_probe: breaker.next_probe(),
+            .filter_map(|(cause, breaker)| {
+                Some(OpenBreaker {
+                    cause: cause.clone(),
+                    releases: breaker.held(elsewhere),
+                    lets: breaker.lets_through()?,
+                })
             })
             .filter(|breaker| breaker.releases > 0)
             .collect();

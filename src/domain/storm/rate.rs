@@ -79,6 +79,11 @@ impl Meter {
         self.due = Some(add(due, interval(rate)));
     }
 
+    /// Whether a release was promised a token that is not due yet.
+    pub(super) fn is_promised(&self, release: &ReleaseRef, now: Timestamp) -> bool {
+        self.promised.get(release).is_some_and(|at| *at > now)
+    }
+
     /// Releases that were promised a token that is not due yet.
     pub(super) fn promised(&self, now: Timestamp) -> usize {
         self.promised.values().filter(|at| **at > now).count()

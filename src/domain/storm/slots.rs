@@ -31,6 +31,11 @@ impl Slots {
         self.places.insert(release.clone(), (cause.clone(), number));
     }
 
+    /// Whether a release waits.
+    pub(super) fn waits(&self, release: &ReleaseRef) -> bool {
+        self.places.contains_key(release)
+    }
+
     /// How many wait.
     pub(super) fn waiting(&self) -> usize {
         self.places.len()

@@ -11,7 +11,7 @@
 {{- if not (or (has $sweep (list "watch" "off")) (and (ge $seconds 10) (le $seconds 604800))) }}
 {{- fail (printf "sweep is %q: write watch, off, or an interval from 10s to 168h such as 10m" (toString .Values.sweep)) }}
 {{- end }}
-{{- range $key, $instead := dict "mode" "mode" "sweep" "sweep" "sweepNamespaces" "rbac.namespaces" "tokenFile" "key.existingSecret" "tls" "tls.existingSecret" "webhookBindAddress" "service.port" "metricsBindAddress" "metrics" "healthProbeBindAddress" "nothing" "leaderElect" "leaderElection" }}
+{{- range $key, $instead := dict "mode" "mode" "sweep" "sweep" "sweepNamespaces" "rbac.namespaces" "tokenFile" "key.existingSecret" "tls" "tls.existingSecret" "webhookBindAddress" "service.port" "metricsBindAddress" "metrics" "healthProbeBindAddress" "nothing" "leaderElect" "leaderElection" "leaderElectionNamespace" "nothing" "leaderElectionKubeconfig" "nothing" }}
 {{- if hasKey ($.Values.config | default dict) $key }}
 {{- fail (printf "config.%s is the chart's own affair: take it away, and set %s beside config" $key $instead) }}
 {{- end }}
@@ -122,10 +122,10 @@
 {{- fail (printf "ingress.host or ingress.hosts has %q: write the host name alone" .) }}
 {{- end }}
 {{- end }}
-{{- if and (ne .Values.key.existingSecretKey "token") (not .Values.key.existingSecret) }}
+{{- if and (ne (.Values.key.existingSecretKey | default "token") "token") (not .Values.key.existingSecret) }}
 {{- fail "key.existingSecretKey is for key.existingSecret, which is empty: name the Secret too" }}
 {{- end }}
-{{- if and (ne .Values.key.existingSecretKey "token") .Values.flux.enabled (include "helmreboot.oneSecret" .) }}
+{{- if and (ne (.Values.key.existingSecretKey | default "token") "token") .Values.flux.enabled (include "helmreboot.oneSecret" .) }}
 {{- fail "Flux reads the key from the same Secret, and only under token: leave key.existingSecretKey as it is, or name another Secret in flux.secretName" }}
 {{- end }}
 {{- if and .Values.httpRoute.enabled (not .Values.httpRoute.parentRefs) }}

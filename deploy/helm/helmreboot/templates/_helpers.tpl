@@ -70,9 +70,19 @@ app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- .Values.key.existingSecret | default (printf "%s-token" (include "helmreboot.fullname" .)) }}
 {{- end }}
 
+{{/* The key itself is the file "token", whatever the Secret calls it. */}}
+{{- define "helmreboot.keyItems" -}}
+{{- $key := .Values.key.existingSecretKey | default "token" }}
+{{- if and .Values.key.existingSecret (ne $key "token") }}
+items:
+  - key: {{ $key | quote }}
+    path: token
+{{- end }}
+{{- end }}
+
 {{/* The host names of the Ingress, each once. */}}
 {{- define "helmreboot.ingressHosts" -}}
-{{- toYaml (prepend .Values.ingress.hosts .Values.ingress.host | compact | uniq) }}
+{{- toYaml (prepend (.Values.ingress.hosts | default list) .Values.ingress.host | compact | uniq) }}
 {{- end }}
 
 {{- define "helmreboot.fluxSecret" -}}
