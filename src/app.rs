@@ -322,7 +322,7 @@ impl App {
         let delay = self.shutdown_delay;
         tracing::info!(
             signal,
-            "stopping on {signal}: not ready any more, and alerts are taken for {} more",
+            "stopping on {signal}: readiness is now false; alerts are accepted for {} more",
             spoken(delay)
         );
         tokio::select! {
@@ -331,7 +331,7 @@ impl App {
             () = tokio::time::sleep(delay) => {}
         }
         self.registry.close(self.webhook.settle + GRACE);
-        tracing::info!("no more alerts are taken: finishing what is due");
+        tracing::info!("alerts are no longer accepted: finishing pending work");
         stop_webhook.graceful_shutdown(Some(STOP_TIMEOUT));
         background.abort_all();
         resign.send_replace(true);

@@ -253,7 +253,7 @@ impl Sources<'_> {
         if name.is_none() {
             self.fault(
                 place,
-                format!("{text:?} does not do; write the name of one namespace"),
+                format!("{text:?} is not the name of a namespace; write one"),
             );
         }
         name

@@ -51,7 +51,7 @@ mod overdue;
 struct Made {
     /// The same again is no news.
     mark: u64,
-    /// Why it fails; `None` where somebody decided that it be left alone.
+    /// Why it fails; `None` if it is suspended or opted out.
     cause: Option<Cause>,
 }
 
@@ -285,7 +285,7 @@ impl Sweep {
         }
     }
 
-    /// A release fails. What was made of it before, if it failed already.
+    /// Records that a release fails. Returns the mark that it had before, if it failed already.
     fn record(&mut self, name: &ReleaseRef, made: Made) -> Option<u64> {
         made.cause
             .into_iter()

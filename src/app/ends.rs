@@ -1,13 +1,13 @@
-//! What ends the service before its work is done, in words.
+//! Texts of errors that end the service.
 
 use anyhow::anyhow;
 
 /// A second signal ends the process.
 pub(super) fn at_once(signal: &str) -> anyhow::Error {
-    anyhow!("stopped at once by a second signal ({signal}); what was due is not finished")
+    anyhow!("stopped at once by a second signal ({signal}); pending work was not finished")
 }
 
-/// What a task that should never end died of.
+/// Why a task ended that never should.
 pub(super) fn broken(
     what: &str,
     ended: Result<Option<std::io::Error>, tokio::task::JoinError>,

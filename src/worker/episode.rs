@@ -68,7 +68,7 @@ impl Worker {
     }
 
     /// Watches the running episode, which may have been begun by another process, for its end.
-    /// `next` is what was decided about the release as it is now.
+    /// `next` is the decision about the current state of the release.
     pub(super) fn follow(&self, pending: &mut Pending, release: &Release, next: &Decision) {
         if let (None, Some(token)) = (&pending.episode, ledger::running(release)) {
             let cause = release.annotation(ledger::CAUSE).unwrap_or_default();

@@ -145,7 +145,7 @@ impl Reports {
                 tell!(self.warnings.admits(rule), warn, %cluster, %namespace, %name, why, rule, "left {cluster}/{namespace}/{name} alone: the newest Helm revision is a good one of the version and values that Flux tried last, so its Ready condition may tell of an earlier attempt ({rule}); compare it with helm history");
             }
             Why::Contested => {
-                tell!(self.warnings.admits(rule), warn, %cluster, %namespace, %name, why, rule, "left {cluster}/{namespace}/{name} alone: {why}, somebody puts back the request that stood there; take reconcile.fluxcd.io/requestedAt out of Git");
+                tell!(self.warnings.admits(rule), warn, %cluster, %namespace, %name, why, rule, "left {cluster}/{namespace}/{name} alone: {why}, another client restores the earlier reconcile.fluxcd.io/requestedAt; take that annotation out of Git");
             }
             Why::Permanent | Why::UnknownCause | Why::RolledBack | Why::Uninstalled => {
                 tell!(self.warnings.admits(rule), warn, %cluster, %namespace, %name, why, rule, "left {cluster}/{namespace}/{name} alone: {why} ({rule}), a person has to look at it");
@@ -211,7 +211,7 @@ impl Reports {
                 name,
             } = &pending.failure.release;
             let (action, rule, attempt) = (order.action.as_str(), verdict.rule, order.attempt);
-            tell!(self.infos.admits(ANY), info, %cluster, %namespace, %name, action, rule, attempt, "would restart {cluster}/{namespace}/{name} ({action}): {rule}; nothing is written while observing or paused");
+            tell!(self.infos.admits(ANY), info, %cluster, %namespace, %name, action, rule, attempt, "would restart {cluster}/{namespace}/{name} ({action}): {rule}; mode is observe, or helmreboot is paused, so nothing is written");
         }
     }
 
@@ -265,7 +265,7 @@ impl Reports {
                 tell!(self.infos.admits(ANY), info, %cluster, %namespace, %name, result, rule, "{cluster}/{namespace}/{name} recovered after its restart");
             }
             Ended::Superseded => {
-                tell!(self.infos.admits(ANY), info, %cluster, %namespace, %name, result, rule, "the restart of {cluster}/{namespace}/{name} was overtaken by a change");
+                tell!(self.infos.admits(ANY), info, %cluster, %namespace, %name, result, rule, "the restart of {cluster}/{namespace}/{name} was superseded: the release changed");
             }
             Ended::FailedAgain => {
                 let next = seen.map_or_else(String::new, |(_, decision)| {
@@ -287,7 +287,7 @@ impl Reports {
         } = &pending.failure.release;
         let why = pending.last.map_or("working", |(why, _)| why.as_str());
         let minutes = pending.since.elapsed().as_secs() / 60;
-        tell!(self.warnings.admits(why), warn, %cluster, %namespace, %name, why, minutes, "{cluster}/{namespace}/{name} is waited for since {minutes} minutes ({why}); is helm-controller running?");
+        tell!(self.warnings.admits(why), warn, %cluster, %namespace, %name, why, minutes, "{cluster}/{namespace}/{name} has been in state {why} for {minutes} min; is helm-controller running?");
     }
 
     /// A look that failed. `up` is whether the API server answers other calls.

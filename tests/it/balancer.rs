@@ -94,7 +94,7 @@ async fn alerts_are_taken_for_a_while_after_the_signal_although_it_is_not_ready(
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     program.signal("-TERM");
-    program.wait_for(&["not ready any more, and alerts are taken for 2 s more"]);
+    program.wait_for(&["readiness is now false; alerts are accepted for 2 s more"]);
     assert!(get(probes, "/readyz").contains("503"));
     assert!(post(webhook, "/webhook", &signature, &body).contains("202"));
     let (code, took, said) = program.end();

@@ -67,8 +67,7 @@ pub(super) fn without_names(text: &str) -> String {
 /// The words before the names end within so many bytes; names are bounded too.
 const WRAPPER: usize = 400;
 
-/// Whether a message ends where more must have followed: inside quotes or brackets, or where a cause is announced.
-/// What was cut off may have been the cause.
+/// Whether a message ends inside quotes or brackets, or with a colon or the like. Then the cause may have been cut off.
 pub(super) fn is_cut(head: &str) -> bool {
     let head = head.trim_end();
     let count = |wanted: char| head.matches(wanted).count();

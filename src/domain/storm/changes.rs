@@ -37,7 +37,7 @@ pub(super) struct Changes {
 }
 
 impl Changes {
-    /// Compares the breaker of a cause with what was known of it.
+    /// Records whether the breaker of a cause opened or closed since the last call.
     pub(super) fn note(&mut self, cause: &Fingerprint, breaker: Option<&Breaker>, now: Timestamp) {
         let open = breaker.filter(|breaker| breaker.is_open());
         match (open, self.open.get_mut(cause)) {
