@@ -149,7 +149,7 @@ impl App {
                     namespace,
                     Arc::clone(&queue),
                     storm.clone(),
-                    Arc::clone(outlook),
+                    (Arc::clone(outlook), member.outlooks.clone()),
                     shared.clone(),
                     sweep,
                 )

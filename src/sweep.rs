@@ -28,7 +28,7 @@ use crate::{
     isolation::{self, Panicked, Part},
     metrics::Found,
     queue::{Admission, Hint, Pending, Queue, Source, wake_all},
-    registry::{Cause, Outlook, cause_of},
+    registry::{Cause, Failing, Outlook, cause_of},
     worker::{Shared, releases, tell_breakers},
 };
 
@@ -72,6 +72,8 @@ pub struct Sweep {
     queue: Arc<Queue>,
     storm: StormControl,
     outlook: Arc<Outlook>,
+    /// Of all sweeps of the cluster.
+    outlooks: Vec<Arc<Outlook>>,
     shared: Shared,
     mode: SweepMode,
     /// Releases that fail, and what was last made of each.
@@ -88,13 +90,13 @@ pub struct Sweep {
 }
 
 impl Sweep {
-    /// A sweep that puts what it finds into the queue of its cluster.
+    /// A sweep that puts what it finds into the queue of its cluster; `outlook` is one of `outlooks`.
     pub fn new(
         cluster: Cluster,
         namespace: Option<Arc<str>>,
         queue: Arc<Queue>,
         storm: StormControl,
-        outlook: Arc<Outlook>,
+        (outlook, outlooks): (Arc<Outlook>, Vec<Arc<Outlook>>),
         shared: Shared,
         mode: SweepMode,
     ) -> Self {
@@ -104,6 +106,7 @@ impl Sweep {
             queue,
             storm,
             outlook,
+            outlooks,
             shared,
             mode,
             failing: BTreeMap::new(),
@@ -167,9 +170,7 @@ impl Sweep {
             .failing
             .extract_if(.., |release, _| !failing.contains(release));
         for (_, made) in gone {
-            made.cause
-                .into_iter()
-                .for_each(|cause| self.outlook.remove(cause));
+            self.outlook.remove(made.cause);
         }
         self.looked();
         if self.when == Found::AtStart {
@@ -183,29 +184,25 @@ impl Sweep {
         self.outlook.looked();
     }
 
-    /// What failed before this process began to look is told in one line.
+    /// What failed before this process began to look is told in one line, after the last first list of the cluster.
     fn tell_first_list(&self) {
+        if !self.outlooks.iter().all(|outlook| outlook.counts()) {
+            return;
+        }
         let cluster = &self.cluster.name;
-        let place = self.namespace.as_ref();
-        let place = place.map_or_else(String::new, |namespace| {
-            format!(" in namespace {namespace}")
-        });
-        let (failing, left) = (self.outlook.failing(), self.suspended_or_opted_out());
+        let failing = Failing::sum(self.outlooks.iter().map(|outlook| outlook.failing()));
+        let left: usize = self
+            .outlooks
+            .iter()
+            .map(|outlook| outlook.left_alone())
+            .sum();
         let total = failing.total();
         let which = if total == 0 {
             String::new()
         } else {
             format!(": {}", failing.text())
         };
-        tracing::info!(%cluster, failing = total, suspended_or_opted_out = left, "first list of cluster {cluster}{place}: {} fail{which}", releases(total));
-    }
-
-    /// Releases that fail, and that are suspended or opted out.
-    fn suspended_or_opted_out(&self) -> usize {
-        self.failing
-            .values()
-            .filter(|made| made.cause.is_none())
-            .count()
+        tracing::info!(%cluster, failing = total, suspended_or_opted_out = left, "first list of cluster {cluster}: {} fail{which}", releases(total));
     }
 
     /// Looks at one release. Its name, if it fails. A panic about one leaves the others of its page
@@ -277,24 +274,16 @@ impl Sweep {
     }
 
     fn unmark(&mut self, name: &ReleaseRef) {
-        if let Some(Made {
-            cause: Some(cause), ..
-        }) = self.failing.remove(name)
-        {
-            self.outlook.remove(cause);
+        if let Some(made) = self.failing.remove(name) {
+            self.outlook.remove(made.cause);
         }
     }
 
     /// Records that a release fails. Returns the mark that it had before, if it failed already.
     fn record(&mut self, name: &ReleaseRef, made: Made) -> Option<u64> {
-        made.cause
-            .into_iter()
-            .for_each(|cause| self.outlook.add(cause));
+        self.outlook.add(made.cause);
         let before = self.failing.insert(name.clone(), made)?;
-        before
-            .cause
-            .into_iter()
-            .for_each(|cause| self.outlook.remove(cause));
+        self.outlook.remove(before.cause);
         Some(before.mark)
     }
 

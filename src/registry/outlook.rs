@@ -20,6 +20,8 @@ struct Seen {
     looked: Option<Instant>,
     counts: bool,
     failing: Failing,
+    /// Releases that fail and are suspended or opted out.
+    left_alone: usize,
 }
 
 /// The class of a cause, and the rule that named it.
@@ -37,14 +39,23 @@ impl Outlook {
         seen.counts = true;
     }
 
-    /// One more release fails, for this cause.
-    pub fn add(&self, cause: Cause) {
-        *self.lock().failing.0.entry(cause).or_default() += 1;
+    /// Counts one more release that fails, for this cause; without one, it is suspended or opted out.
+    pub fn add(&self, cause: Option<Cause>) {
+        let mut seen = self.lock();
+        match cause {
+            Some(cause) => *seen.failing.0.entry(cause).or_default() += 1,
+            None => seen.left_alone += 1,
+        }
     }
 
-    /// One release less fails for this cause.
-    pub fn remove(&self, cause: Cause) {
-        let failing = &mut self.lock().failing.0;
+    /// Takes back one [`Self::add`] with this cause.
+    pub fn remove(&self, cause: Option<Cause>) {
+        let mut seen = self.lock();
+        let Some(cause) = cause else {
+            seen.left_alone = seen.left_alone.saturating_sub(1);
+            return;
+        };
+        let failing = &mut seen.failing.0;
         if let Some(count) = failing.get_mut(&cause) {
             *count = count.saturating_sub(1);
             if *count == 0 {
@@ -57,12 +68,18 @@ impl Outlook {
     pub fn clear(&self) {
         let mut seen = self.lock();
         seen.failing = Failing::default();
+        seen.left_alone = 0;
         seen.counts = false;
     }
 
     /// Whether all releases were looked at, and what fails is counted.
     pub fn counts(&self) -> bool {
         self.lock().counts
+    }
+
+    /// Releases that fail and are suspended or opted out.
+    pub fn left_alone(&self) -> usize {
+        self.lock().left_alone
     }
 
     /// The releases that fail.
@@ -151,10 +168,14 @@ mod tests {
             (Class::Transient, "connection"),
         ];
         for cause in causes {
-            outlook.add(cause);
+            outlook.add(Some(cause));
         }
-        outlook.remove((Class::Transient, "connection"));
-        outlook.remove((Class::Unknown, "none"));
+        outlook.remove(Some((Class::Transient, "connection")));
+        outlook.remove(Some((Class::Unknown, "none")));
+        outlook.add(None);
+        assert_eq!(outlook.left_alone(), 1);
+        outlook.remove(None);
+        assert_eq!(outlook.left_alone(), 0);
         let failing = Failing::sum([outlook.failing(), Failing::default()]);
         assert_eq!((failing.total(), failing.of(Class::Permanent)), (4, 3));
         assert_eq!(

@@ -94,6 +94,7 @@ async fn with_rights_in_some_namespaces_each_is_swept_and_nothing_else_is_asked_
             sweep: mode,
             ..Options::default()
         };
+        let log = Log::capture();
         let app = TestApp::swept_in(options, &["get", verb, "list", "patch"], &["one", "two"]);
         let (one, two) = (app.holds(stalled_in("one")), app.holds(stalled_in("two")));
         let hidden = app.holds(stalled_in("three"));
@@ -105,6 +106,11 @@ async fn with_rights_in_some_namespaces_each_is_swept_and_nothing_else_is_asked_
         assert_eq!(app.why(&hidden), "nothing");
         let failing = "helmreboot_failing_releases{cluster=\"a\"";
         assert_eq!(app.metric(failing).await, 2.0, "both sweeps count");
+        let lines = log.with(&["first list of cluster a"]);
+        assert!(
+            lines.len() == 1 && lines[0].contains(": 2 HelmReleases fail: 2 transient"),
+            "{lines:#?}"
+        );
         assert!(age(&app).await < 70.0);
         let refused = "helmreboot_kubernetes_requests_total{cluster=\"a\",verb=\"list\",result=\"forbidden\"}";
         assert_eq!(app.metric(refused).await, 0.0);
