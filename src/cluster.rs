@@ -221,10 +221,11 @@ impl Cluster {
         }
         let health = self.connection.health();
         let (cluster, kind) = (&self.name, result.as_str());
-        // An object that cannot be read says nothing about the others.
-        let one_object =
-            result == CallResult::Unreadable && matches!(verb, Verb::Get | Verb::Patch);
-        match health.called(one_object || !unanswered.contains(&result)) {
+        // An object that cannot be read says nothing about the API server.
+        if result == CallResult::Unreadable && matches!(verb, Verb::Get | Verb::Patch) {
+            return;
+        }
+        match health.called(!unanswered.contains(&result)) {
             Some(Outage::Began) => {
                 let problem = match failed {
                     Some(Failed::Error(error)) => error.to_string(),

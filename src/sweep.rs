@@ -186,7 +186,12 @@ impl Sweep {
 
     /// What failed before this process began to look is told in one line, after the last first list of the cluster.
     fn tell_first_list(&self) {
-        if !self.outlooks.iter().all(|outlook| outlook.counts()) {
+        let ended = self
+            .outlooks
+            .iter()
+            .all(|outlook| outlook.first_list_ended());
+        let any = self.outlooks.iter().any(|outlook| outlook.counts());
+        if !ended || !any {
             return;
         }
         let cluster = &self.cluster.name;

@@ -200,6 +200,9 @@ impl Storm {
         let Some(flight) = self.flying.remove(release) else {
             return Vec::new();
         };
+        if outcome == Outcome::Helped {
+            self.changes.helped(&flight.cause);
+        }
         let others = self.taken_for(&flight.cause, release);
         let breaker = self.breakers.get_mut(&flight.cause);
         let mut wakes = breaker.map_or_else(Vec::new, |breaker| {

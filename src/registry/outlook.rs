@@ -19,6 +19,8 @@ struct Seen {
     /// When all releases were last known to have been looked at.
     looked: Option<Instant>,
     counts: bool,
+    /// The first list came through, or is not allowed.
+    first_list_ended: bool,
     failing: Failing,
     /// Releases that fail and are suspended or opted out.
     left_alone: usize,
@@ -37,6 +39,7 @@ impl Outlook {
         let mut seen = self.lock();
         seen.looked = Some(Instant::now());
         seen.counts = true;
+        seen.first_list_ended = true;
     }
 
     /// Counts one more release that fails, for this cause; without one, it is suspended or opted out.
@@ -70,11 +73,22 @@ impl Outlook {
         seen.failing = Failing::default();
         seen.left_alone = 0;
         seen.counts = false;
+        seen.first_list_ended = false;
     }
 
     /// Whether all releases were looked at, and what fails is counted.
     pub fn counts(&self) -> bool {
         self.lock().counts
+    }
+
+    /// The first list is not possible as things are.
+    pub fn cannot_list(&self) {
+        self.lock().first_list_ended = true;
+    }
+
+    /// Whether the first list came through, or is not possible.
+    pub fn first_list_ended(&self) -> bool {
+        self.lock().first_list_ended
     }
 
     /// Releases that fail and are suspended or opted out.

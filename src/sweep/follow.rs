@@ -9,6 +9,7 @@ use crate::{
     clock::wait_until,
     cluster::{Change, Error, Item, Moves, Unreadable, Watch},
     domain::alert::ReleaseRef,
+    metrics::Found,
 };
 
 /// After so many errors in a row, a watch is begun anew.
@@ -168,6 +169,11 @@ impl Sweep {
         };
         tracing::warn!(%cluster, kind, "the sweep of {cluster} looks only every {every} minutes, if at all: {error}{advice}");
         self.said = Some(kind.to_owned());
+        if self.when == Found::AtStart {
+            // The other namespaces do not wait for this one.
+            self.outlook.cannot_list();
+            self.tell_first_list();
+        }
         // An API server that has just started refuses what it will allow in a moment.
         LONGEST_PAUSE
     }

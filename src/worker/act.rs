@@ -237,7 +237,11 @@ impl Worker {
         let salt = self.shared.salt;
         let stamp = Stamp { now, salt };
         let mut changes = ledger::restart(release, order, verdict.rule, legacy, stamp);
-        if release.annotation(GAVE_UP).is_some() && !changes.contains_key(GAVE_UP) {
+        let noted = release.annotation(GAVE_UP).is_some();
+        if noted && order.attempt <= policy.limit {
+            // A renewal, or a higher limit.
+            changes.insert(GAVE_UP, None);
+        } else if noted {
             // The slow lane: what is noted tells of the attempt that follows this one.
             let token = changes
                 .get(REQUESTED_AT)

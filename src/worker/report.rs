@@ -29,6 +29,9 @@ use crate::{
 /// The key of a limit that does not go by rule.
 const ANY: &str = "";
 
+/// The key for looks that failed.
+const ERRORS: &str = "errors";
+
 /// After so many looks that failed although the API server answers others, the trouble is with this release.
 const LASTING_TRIES: u32 = 5;
 
@@ -116,7 +119,7 @@ impl Reports {
         // in one line.
         let noted = release.is_some_and(|release| release.annotation(GAVE_UP).is_some());
         let earlier = match decision.why() {
-            Why::BudgetSpent if attempts > 0 => noted,
+            Why::BudgetSpent if attempts > 0 => std::mem::take(&mut pending.known) && noted,
             // After this, something else happens to it.
             Why::Settling => false,
             _ => std::mem::take(&mut pending.known) && leaves,
@@ -132,20 +135,20 @@ impl Reports {
             Why::BudgetSpent => {
                 let restarts = ledger::counted(attempts);
                 let next = next_attempt(decision, self.shared.clock.now());
-                tell!(self.warnings.admits(rule), warn, %cluster, %namespace, %name, why, rule, attempts, "gave up on {cluster}/{namespace}/{name}: {restarts} did not help against {rule}{next}; to renew them, set the annotation helmreboot.io/renew to a new value");
+                tell!(self.warnings.admits(why), warn, %cluster, %namespace, %name, why, rule, attempts, "gave up on {cluster}/{namespace}/{name}: {restarts} did not help against {rule}{next}; to renew them, set the annotation helmreboot.io/renew to a new value");
             }
             Why::FluxRetries if verdict.class == Class::Permanent => {
                 tell!(self.warnings.admits(rule), warn, %cluster, %namespace, %name, why, rule, "{cluster}/{namespace}/{name} fails for a cause that lasts ({rule}), and Flux goes on trying it; a person has to correct it");
             }
             Why::Overdue => {
                 let minutes = release.map_or(0, |release| release.action_limit().as_mins());
-                tell!(self.warnings.admits(rule), warn, %cluster, %namespace, %name, why, "{cluster}/{namespace}/{name} is overdue: Flux has been running an action for more than {minutes} min, which is longer than its timeouts allow; helm-controller may hang, or may have been killed: check its pods and log, and restart it; helmreboot writes nothing");
+                tell!(self.warnings.admits(why), warn, %cluster, %namespace, %name, why, "{cluster}/{namespace}/{name} is overdue: Flux has been running an action for more than {minutes} min, which is longer than its timeouts allow; helm-controller may hang, or may have been killed: check its pods and log, and restart it; helmreboot writes nothing");
             }
             Why::ReadyOutdated => {
-                tell!(self.warnings.admits(rule), warn, %cluster, %namespace, %name, why, rule, "left {cluster}/{namespace}/{name} alone: the newest Helm revision is a good one of the version and values that Flux tried last, so its Ready condition may tell of an earlier attempt ({rule}); compare it with helm history");
+                tell!(self.warnings.admits(why), warn, %cluster, %namespace, %name, why, rule, "left {cluster}/{namespace}/{name} alone: the newest Helm revision is a good one of the version and values that Flux tried last, so its Ready condition may tell of an earlier attempt ({rule}); compare it with helm history");
             }
             Why::Contested => {
-                tell!(self.warnings.admits(rule), warn, %cluster, %namespace, %name, why, rule, "left {cluster}/{namespace}/{name} alone: {why}, another client restores the earlier reconcile.fluxcd.io/requestedAt; take that annotation out of Git");
+                tell!(self.warnings.admits(why), warn, %cluster, %namespace, %name, why, rule, "left {cluster}/{namespace}/{name} alone: {why}, another client restores the earlier reconcile.fluxcd.io/requestedAt; take that annotation out of Git");
             }
             Why::Permanent | Why::UnknownCause | Why::RolledBack | Why::Uninstalled => {
                 tell!(self.warnings.admits(rule), warn, %cluster, %namespace, %name, why, rule, "left {cluster}/{namespace}/{name} alone: {why} ({rule}), a person has to look at it");
@@ -307,7 +310,7 @@ impl Reports {
         let (kind, tries) = (error.result().as_str(), pending.errors);
         // An API server that does not answer is told of once for all releases; other errors are about this one.
         if tries == 1 && !error.passes() || tries.is_multiple_of(LASTING_TRIES) && up {
-            tell!(self.warnings.admits(kind), warn, %cluster, %namespace, %name, kind, tries, "cannot work on {cluster}/{namespace}/{name}, will try again: {error}");
+            tell!(self.warnings.admits(ERRORS), warn, %cluster, %namespace, %name, kind, tries, "cannot work on {cluster}/{namespace}/{name}, will try again: {error}");
         } else {
             debug!(%cluster, %namespace, %name, kind, tries, "cannot work on {cluster}/{namespace}/{name}, will try again: {error}");
         }

@@ -174,7 +174,8 @@ fn text_of(held: &HeldBack, now: Timestamp) -> String {
                 let wait = spoken(at.duration_since(now).unsigned_abs());
                 format!("the next restart is in {wait}")
             }
-            Lets::Probe | Lets::ProbeAt(_) => "one is being restarted".to_owned(),
+            Lets::ProbeAt(_) => "the next restart may begin".to_owned(),
+            Lets::Probe => "one is being restarted".to_owned(),
             Lets::AtOnce(many) => format!("restarts help, {many} at once"),
         };
         let (count, cause) = (breaker.releases, readable(&breaker.cause));

@@ -112,7 +112,9 @@ fn usual(character: char) -> Option<char> {
 fn unescaped(text: &str) -> Option<(char, &str)> {
     if let Some(digits) = text.strip_prefix("\\u00") {
         let code = u32::from_str_radix(digits.get(..2)?, 16).ok()?;
-        let decoded = char::from_u32(code).filter(|decoded| !decoded.is_control())?;
+        // A quote inside of a quoted text stays escaped.
+        let decoded =
+            char::from_u32(code).filter(|decoded| !decoded.is_control() && *decoded != '"')?;
         return Some((decoded, &digits[2..]));
     }
     let body = text.strip_prefix('&')?;
@@ -122,7 +124,8 @@ fn unescaped(text: &str) -> Option<(char, &str)> {
 
 /// The character of an escape of HTML whose `&` was read, and what follows it.
 fn named(body: &str) -> Option<(char, &str)> {
-    let end = body.find(';').filter(|end| *end <= LONGEST_ESCAPE)?;
+    let mut bytes = body.bytes().take(LONGEST_ESCAPE + 1);
+    let end = bytes.position(|byte| byte == b';')?;
     let name = body[..end].to_ascii_lowercase();
     let decoded = match name.strip_prefix('#') {
         Some(number) => {
@@ -130,7 +133,7 @@ fn named(body: &str) -> Option<(char, &str)> {
                 Some(hex) => u32::from_str_radix(hex, 16),
                 None => number.parse(),
             };
-            char::from_u32(code.ok()?)?
+            char::from_u32(code.ok()?).filter(|decoded| !decoded.is_control())?
         }
         None => match name.as_str() {
             "quot" | "ldquo" | "rdquo" => '"',
@@ -154,7 +157,9 @@ fn behind_escape(rest: &str) -> &str {
     }
     // Commands of the operating system, such as links, end with BEL or ST.
     if let Some(command) = rest.strip_prefix(']') {
-        let end = command.find(['\x07', '\x1b']).unwrap_or(command.len());
+        let end = command
+            .find(['\x07', '\x1b', '\n'])
+            .unwrap_or(command.len());
         let rest = &command[end..];
         return rest
             .strip_prefix("\x1b\\")
@@ -168,10 +173,9 @@ fn behind_escape(rest: &str) -> &str {
 }
 
 fn behind_control_sequence(sequence: &str) -> &str {
-    let is_final = |character: char| ('@'..='~').contains(&character);
-    sequence
-        .find(is_final)
-        .map_or("", |end| &sequence[end + 1..])
+    let rest = sequence.trim_start_matches(|character: char| (' '..='?').contains(&character));
+    rest.strip_prefix(|character: char| ('@'..='~').contains(&character))
+        .unwrap_or(rest)
 }
 
 /// What follows an escape sequence that is written out: `^[[31m`, `\x1b[31m`, `\u001b[31m`.
@@ -332,7 +336,9 @@ mod tests {
             ("^[[31mtimed\\x1b[0m out\x1b(B", "timed out"),
             ("timed \t\u{3000}out", "timed out"),
             ("&amp;quot;a&#8221; &#X27;b", "\"a\" 'b"),
-            ("said \\u0022no\\u0022", "said \"no\""),
+            ("said \\u0027no\\u0027 \\u0022", "said 'no' \\u0022"),
+            ("refused\x1b]0;t\ndenied", "refused\ndenied"),
+            ("a&#10;b", "a&#10;b"),
             ("\x1b[31", ""),
         ] {
             assert_eq!(first(message), expected);

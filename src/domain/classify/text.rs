@@ -51,21 +51,30 @@ fn speaks_of_one(line: &str) -> bool {
 /// `throttled`. Places in it are places in `text` too.
 pub(super) fn without_names(text: &str) -> String {
     let mut lower = text.to_ascii_lowercase();
-    for (before, after) in [("release ", " "), (" with chart ", ":")] {
-        let Some(start) = lower.find(before).map(|at| at + before.len()) else {
-            return lower;
-        };
-        let is_wrapper = start < WRAPPER && lower.starts_with("helm ");
-        let Some(length) = lower[start..].find(after).filter(|_| is_wrapper) else {
-            return lower;
-        };
-        lower.replace_range(start..start + length, &"_".repeat(length));
+    let begins = [
+        "helm install failed for release ",
+        "helm upgrade failed for release ",
+        "helm test failed for release ",
+        "helm uninstall failed for release ",
+        "helm uninstall remediation for release ",
+        "helm rollback to previous release ",
+    ];
+    let Some(begin) = begins.into_iter().find(|begin| lower.starts_with(begin)) else {
+        return lower;
+    };
+    let release = mask_name(&mut lower, begin.len());
+    if lower[release..].starts_with(" with chart ") {
+        mask_name(&mut lower, release + " with chart ".len());
     }
     lower
 }
 
-/// The words before the names end within so many bytes; names are bounded too.
-const WRAPPER: usize = 400;
+/// Replaces the name that begins at `start`. Where it ends.
+fn mask_name(text: &mut String, start: usize) -> usize {
+    let length = text[start..].find([' ', ':']).unwrap_or(0);
+    text.replace_range(start..start + length, &"_".repeat(length));
+    start + length
+}
 
 /// Whether a message ends inside quotes or brackets, or with a colon or the like. Then the cause may have been cut off.
 pub(super) fn is_cut(head: &str) -> bool {

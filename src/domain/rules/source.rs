@@ -149,7 +149,7 @@ pub(super) const FAMILY: Family = Family {
                 r"[Rr]ate [Ll]imit(ed|s)?\b|[Rr]ate exceeded(\s+status code: 400)?",
                 r"reduce your request rate|(been|was|is|being) throttled|throttled (by|request)",
                 concat!(
-                    r"(^|[:(=\x22]\s*|code[ :]+|[Ee]rror )(Throttl(ing|ed)(Exception)?|RequestLimitExceeded|",
+                    r"(^|[:(=]\s*|code[ :]+|[Ee]rror )(Throttl(ing|ed)(Exception)?|RequestLimitExceeded|",
                     r"SlowDown|ServerBusy|TooManyRequests(Exception)?)\b"
                 ),
                 r"RESOURCE_EXHAUSTED|[Qq]uota exceeded for quota (metric|group)",

@@ -68,7 +68,7 @@ pub(super) const FAMILY: Family = Family {
         transient(
             "killed",
             &[
-                r"\bexit (code|status):? 137\b|signal: killed|[Rr]eason: OOMKilled",
+                r"(^|[\s:(])(exit (code|status):? 137|signal: killed|[Rr]eason: OOMKilled)([\s)',;]|\.\s|\.?$)",
                 concat!(r": cannot allocate memory", end!()),
             ],
             "a program was killed, mostly because memory ran out for a moment",

@@ -58,7 +58,8 @@ impl Breaker {
             Phase::Closed | Phase::Releasing { .. } => None,
         };
         let all = self.waiting.iter().chain(&self.parked).chain(next);
-        all.filter(|release| !elsewhere(release)).count()
+        let all: BTreeSet<_> = all.filter(|release| !elsewhere(release)).collect();
+        all.len()
     }
 
     /// What it lets through; `None` while it is closed.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Breaker, Lets, Storm};
+use super::{Breaker, Storm};
 use crate::domain::fingerprint::Fingerprint;
 
 /// A breaker opened or closed.
@@ -41,9 +41,6 @@ impl Changes {
     pub(super) fn note(&mut self, cause: &Fingerprint, breaker: Option<&Breaker>, now: Timestamp) {
         let open = breaker.filter(|breaker| breaker.is_open());
         match (open, self.open.get_mut(cause)) {
-            (Some(breaker), Some((_, helped))) => {
-                *helped |= matches!(breaker.lets_through(), Some(Lets::AtOnce(_)));
-            }
             (Some(breaker), None) => {
                 self.open.insert(cause.clone(), (now, false));
                 self.unreported.push(BreakerChange::Opened {
@@ -60,7 +57,14 @@ impl Changes {
                     helped,
                 });
             }
-            (None, None) => {}
+            (None, None) | (Some(_), Some(_)) => {}
+        }
+    }
+
+    /// A restart for a cause helped.
+    pub(super) fn helped(&mut self, cause: &Fingerprint) {
+        if let Some((_, helped)) = self.open.get_mut(cause) {
+            *helped = true;
         }
     }
 
