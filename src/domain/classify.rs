@@ -191,7 +191,8 @@ impl Classifier {
 
     fn verdict_on(&self, text: &str, reason: &str) -> Verdict {
         let lower = text::without_names(text::bounded(text));
-        let Some(rule) = self.read(&lower, reason).decides() else {
+        let reading = self.read(&lower, reason);
+        let Some(rule) = reading.decides() else {
             return Verdict::UNKNOWN;
         };
         if rule.class != Class::Transient {
@@ -199,7 +200,7 @@ impl Classifier {
         }
         // Of several failures, one may last, and so may one that nobody knows.
         let mut worst = Verdict::of(rule);
-        worst.infrastructure &= !self.read(&lower, reason).tells_of_a_wait();
+        worst.infrastructure &= !reading.tells_of_a_wait();
         for item in text::items(&lower) {
             match self.read(item, reason).decides() {
                 Some(rule) if rule.class == Class::Permanent => return Verdict::of(rule),

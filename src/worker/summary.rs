@@ -31,7 +31,7 @@ pub(super) struct Tally {
     pub(super) gave_up: AtomicU32,
 }
 
-/// What was told of a cluster as a whole.
+/// What was logged about the cluster as a whole.
 #[derive(Debug, Default)]
 pub(super) struct Told(Mutex<State>);
 

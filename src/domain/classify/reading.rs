@@ -19,7 +19,7 @@ const fn place(rule: &Rule) -> u8 {
         (Rank::Fallback, Class::Permanent) => 6,
         (Rank::Fallback, Class::Transient) => 7,
         (Rank::Fallback, Class::Benign) => 8,
-        // No rule means that nobody knows.
+        // A message is unknown if no rule fires.
         (_, Class::Unknown) => 9,
     }
 }
@@ -117,7 +117,7 @@ impl<'a> Reading<'a> {
     }
 
     /// Whether a rule that fires is to be heeded: not only inside of what exceptions match, and not only
-    /// by words that somebody quotes.
+    /// by words inside of quotes.
     fn counts(&self, index: usize, rule: &Rule, exceptions: &[Range<usize>]) -> bool {
         let passing = rule.class == Class::Transient && rule.rank == Rank::Ordinary;
         if passing && self.text.contains('"') {
