@@ -27,6 +27,7 @@ mod form;
 mod patterns;
 mod reading;
 mod text;
+mod wrap;
 
 use patterns::Patterns;
 pub use patterns::check;

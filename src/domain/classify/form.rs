@@ -1,19 +1,18 @@
 //! One form for all messages: logs, terminals, web pages and YAML change the form of a message, and the same words
 //! must get the same verdict.
 
-use std::{borrow::Cow, ops::Range};
+use std::borrow::Cow;
 
 use smallvec::{SmallVec, smallvec};
 
-/// Widths at which lines are wrapped, in characters. Longer lines are those of the message itself.
-const WIDTHS: Range<usize> = 30..133;
+use super::wrap::{Wrapped, without_leading_spaces, without_margin};
 
 /// The ways to read a message, the most likely first. There are two where a line break may be inside of a word or
 /// between two words.
 pub(super) fn readings(message: &str) -> SmallVec<[Cow<'_, str>; 2]> {
     let text = plain(message);
     if !text.contains('\n') {
-        return smallvec![text];
+        return smallvec![without_leading_spaces(text)];
     }
     let lines: Vec<&str> = text.lines().filter(|line| !is_warning(line)).collect();
     let lines = without_margin(&lines);
@@ -24,11 +23,12 @@ pub(super) fn readings(message: &str) -> SmallVec<[Cow<'_, str>; 2]> {
     let (words, folded) = (wrapped.join(" "), wrapped.join(""));
     // Lines that are broken between words hardly ever have all the same length.
     if wrapped.full < wrapped.breaks || words == folded {
-        smallvec![Cow::Owned(words)]
-    } else if wrapped.full > 2 {
-        smallvec![Cow::Owned(folded)]
-    } else {
-        smallvec![Cow::Owned(words), Cow::Owned(folded)]
+        return smallvec![Cow::Owned(words)];
+    }
+    match wrapped.full {
+        1 | 2 => smallvec![Cow::Owned(words), Cow::Owned(folded)],
+        3 | 4 => smallvec![Cow::Owned(folded), Cow::Owned(words)],
+        _ => smallvec![Cow::Owned(folded)],
     }
 }
 
@@ -185,22 +185,6 @@ fn escape_in_text(text: &str) -> Option<&str> {
     Some(behind_control_sequence(sequence))
 }
 
-/// Without the margin that all lines but the first have: indentation, or the sign of a quotation. Of two lines, the
-/// second may be indented for a reason of its own.
-fn without_margin<'a>(lines: &[&'a str]) -> Vec<&'a str> {
-    let inner: Vec<&str> = lines
-        .iter()
-        .skip(1)
-        .copied()
-        .filter(|line| !line.trim().is_empty())
-        .collect();
-    let margin = |line: &str| line.len() - line.trim_start_matches([' ', '>', '|']).len();
-    let common = inner.iter().map(|line| margin(line)).min();
-    let common = common.filter(|_| inner.len() > 1).unwrap_or_default();
-    let cut = |line: &&'a str| &line[common.min(margin(line))..];
-    lines.iter().map(cut).collect()
-}
-
 /// A line that Helm writes while it merges values (`helm/helm:pkg/chart/common/util/coalesce.go`), or a warning of
 /// the API server that client-go logs. No line of this kind says why a release failed.
 fn is_warning(line: &str) -> bool {
@@ -219,95 +203,6 @@ fn is_warning(line: &str) -> bool {
         || line.starts_with("level=warn ")
         || line.starts_with('{') && line.contains("\"level\":\"warn\"")
         || line.starts_with("warning: kubernetes configuration file ")
-}
-
-/// Lines that something wrapped at a width.
-struct Wrapped<'a> {
-    lines: &'a [&'a str],
-    /// The length of the longest line, in characters. A word that is longer has a line of its own.
-    width: usize,
-    /// Line breaks that were not in the message.
-    breaks: usize,
-    /// Those of them behind a line of full width.
-    full: usize,
-    /// Line breaks of the message itself, between lines that are not empty.
-    own: usize,
-}
-
-impl<'a> Wrapped<'a> {
-    fn of(lines: &'a [&'a str]) -> Self {
-        let several = |line: &&&str| line.trim().contains(' ');
-        let length = |line: &&str| line.chars().count();
-        let width = lines.iter().filter(several).map(length).max();
-        let width = width.or_else(|| lines.iter().map(length).max());
-        let mut wrapped = Self {
-            lines,
-            width: width.unwrap_or_default(),
-            breaks: 0,
-            full: 0,
-            own: 0,
-        };
-        if WIDTHS.contains(&wrapped.width) {
-            for pair in lines.windows(2) {
-                if wrapped.is_break(pair[0], pair[1]) {
-                    wrapped.breaks += 1;
-                    wrapped.full += usize::from(pair[0].chars().count() == wrapped.width);
-                } else if pair.iter().all(|line| !line.trim().is_empty()) {
-                    wrapped.own += 1;
-                }
-            }
-        }
-        wrapped
-    }
-
-    /// Behind the longest line, every break looks like one that was not in the message.
-    fn is_likely(&self) -> bool {
-        self.breaks > 0 && self.breaks >= self.own
-    }
-
-    /// Whether `line` was broken because the first word of `next` did not fit. A list goes on in a line of its
-    /// own, and so does a new paragraph.
-    fn is_break(&self, line: &str, next: &str) -> bool {
-        let begins = next.trim_start();
-        let listed = ["* ", "- ", "| ", "+ "]
-            .iter()
-            .any(|sign| begins.starts_with(sign));
-        let Some(word) = begins.split(' ').next().filter(|word| !word.is_empty()) else {
-            return false;
-        };
-        let length = line.trim_end().chars().count();
-        let too_long = length + 1 + word.chars().count() > self.width;
-        !line.trim().is_empty() && too_long && !listed
-    }
-
-    /// Without those breaks: `joint` takes the place of one behind a full line, and a space that of any other.
-    fn join(&self, joint: &str) -> String {
-        let mut out = String::new();
-        let mut lines = self.lines.iter().peekable();
-        while let Some(line) = lines.next() {
-            out.push_str(line);
-            let Some(next) = lines.peek() else {
-                break;
-            };
-            let joint = match self.is_break(line, next) {
-                false => "\n",
-                true if line.chars().count() != self.width => " ",
-                true if is_inside_an_address(line) => "",
-                true => joint,
-            };
-            if joint == " " {
-                out.truncate(out.trim_end().len());
-            }
-            out.push_str(joint);
-        }
-        out
-    }
-}
-
-/// Whether a full line ends inside an address, which may be longer than a line.
-fn is_inside_an_address(line: &str) -> bool {
-    let last = line.rsplit(' ').next().unwrap_or_default();
-    last.contains("://") && !last.ends_with(['"', ':', ',', ';', ')'])
 }
 
 #[cfg(test)]
