@@ -5,7 +5,7 @@ use std::hint::black_box;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use helmreboot::domain::{
     classify::{Classifier, HEAD_LIMIT},
-    said::Said,
+    failure_text::FailureText,
 };
 
 const MESSAGES: [(&str, &str); 4] = [
@@ -59,7 +59,7 @@ fn labelled(criterion: &mut Criterion) {
     group.bench_function("verdicts", |bencher| {
         bencher.iter(|| {
             for (reason, message) in &lines {
-                black_box(classifier.verdict(Said::by_event(reason, message)));
+                black_box(classifier.verdict(FailureText::by_event(reason, message)));
             }
         });
     });

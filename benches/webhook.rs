@@ -17,15 +17,15 @@ use axum::{
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use futures::StreamExt;
 use helmreboot::{
-    app::{App, Entrance, Options, address_of, bind},
+    app::{App, ClusterHandle, Options, address_of, bind},
     clock::Clock,
-    cluster::Connection,
-    config::clusters::{ClusterConfig, Reach},
+    config::clusters::{ClusterAccess, ClusterConfig},
     demo::fake_cluster::FakeCluster,
     domain::{
         alert::Event,
         signature::{Key, Keys, Secret},
     },
+    kubernetes::Connection,
 };
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
@@ -135,13 +135,13 @@ fn webhook(criterion: &mut Criterion) {
     let config = ClusterConfig {
         name: "default".into(),
         keys: Vec::new(),
-        reach: Reach::default(),
+        reach: ClusterAccess::default(),
         mode: helmreboot::domain::policy::Mode::Act,
         namespaces: Vec::new(),
         place: String::new(),
         reach_place: String::new(),
     };
-    let entrance = Entrance {
+    let entrance = ClusterHandle {
         config,
         keys: keys.clone(),
         connection: Connection::to(cluster.client()),

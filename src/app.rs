@@ -18,31 +18,30 @@ use tokio::{
 use crate::{
     blocking::BlockingRead,
     clock::{Clock, spoken},
-    cluster::{AnswerMemory, Cluster, Connection, lease::Lease},
+    clusters::{ClusterEntry, ClusterStatus, Registry},
     config::{SweepMode, clusters::ClusterConfig},
-    domain::{journal::Journal, signature::Keys, storm::StormControl},
+    controller::{Leadership, Pause, Reconciler, Shared, watcher::Watcher},
+    domain::{journal::Journal, limits::Limits, signature::Keys},
+    kubernetes::{AnswerMemory, Cluster, Connection, lease::Lease},
     metrics::Metrics,
     queue::Queue,
-    registry::{Member, Outlook, Registry},
     server::{
         self,
         admin::{self, Readiness},
         connections::Connections,
         tls::Tls,
-        webhook::{self, ROOM, Webhook},
     },
-    sweep::Sweep,
-    worker::{Leads, Pause, Shared, Worker},
+    webhook::{self, ROOM, Webhook},
 };
 
 mod background;
 pub mod descriptors;
-mod ends;
+mod errors;
 mod listeners;
 mod options;
 pub use background::first_keys;
 use background::{Keeper, PauseFile, keep_lease_connection, refresh_certificate, run_election};
-use ends::{at_once, broken};
+use errors::{at_once, broken};
 pub use listeners::{Listeners, address_of, bind};
 pub use options::Options;
 
@@ -56,7 +55,7 @@ const GRACE: Duration = Duration::from_millis(200);
 const ADMIN_CONNECTIONS: usize = 64;
 
 /// What a cluster brings with it.
-pub struct Entrance {
+pub struct ClusterHandle {
     /// How it is configured.
     pub config: ClusterConfig,
     /// Its keys, as they were at the start; none where they cannot be used yet.
@@ -72,8 +71,8 @@ pub struct App {
     series: Arc<Series>,
     readiness: Readiness,
     webhook: Webhook,
-    workers: Vec<Worker>,
-    sweeps: Vec<Sweep>,
+    workers: Vec<Reconciler>,
+    sweeps: Vec<Watcher>,
     clusters: Vec<(ClusterConfig, Connection)>,
     lease: Option<Lease>,
     tls: Option<Tls>,
@@ -85,7 +84,7 @@ pub struct App {
 
 impl App {
     /// Wires everything together. Nothing runs yet.
-    pub fn new(options: Options, entrances: Vec<Entrance>, clock: Clock) -> Self {
+    pub fn new(options: Options, entrances: Vec<ClusterHandle>, clock: Clock) -> Self {
         let Options {
             classifier,
             policies,
@@ -109,7 +108,7 @@ impl App {
             classifier: Arc::clone(&classifier),
             policies: Arc::new(policies),
             pause: Pause::default(),
-            leads: Leads::new(lease.is_none()),
+            leads: Leadership::new(lease.is_none()),
             journal: Arc::new(Journal::default()),
             metrics: metrics.clone(),
             clock: clock.clone(),
@@ -119,7 +118,7 @@ impl App {
         let memory = AnswerMemory::default();
         let (mut members, mut workers) = (Vec::new(), Vec::new());
         let (mut sweeps, mut clusters) = (Vec::new(), Vec::new());
-        for Entrance {
+        for ClusterHandle {
             config,
             keys,
             connection,
@@ -133,9 +132,9 @@ impl App {
                 memory.clone(),
                 metrics.clone(),
             );
-            let storm = StormControl::new(caps);
+            let storm = Limits::new(caps);
             let scopes = scopes(&config);
-            let member = Member::new(
+            let member = ClusterEntry::new(
                 Arc::clone(&config.name),
                 keys,
                 Arc::clone(&queue),
@@ -143,22 +142,28 @@ impl App {
                 health,
                 scopes.len(),
             );
-            let swept = |(namespace, outlook): (Option<Arc<str>>, &Arc<Outlook>)| {
-                Sweep::new(
+            let swept = |(namespace, status): (Option<Arc<str>>, &Arc<ClusterStatus>)| {
+                Watcher::new(
                     cluster.clone(),
                     namespace,
                     Arc::clone(&queue),
                     storm.clone(),
-                    (Arc::clone(outlook), member.outlooks.clone()),
+                    (Arc::clone(status), member.statuses.clone()),
                     shared.clone(),
                     sweep,
                 )
             };
             if sweep != SweepMode::Off {
-                sweeps.extend(scopes.into_iter().zip(&member.outlooks).map(swept));
+                sweeps.extend(scopes.into_iter().zip(&member.statuses).map(swept));
             }
-            let outlooks = member.outlooks.clone();
-            workers.push(Worker::new(cluster, queue, storm, outlooks, shared.clone()));
+            let statuses = member.statuses.clone();
+            workers.push(Reconciler::new(
+                cluster,
+                queue,
+                storm,
+                statuses,
+                shared.clone(),
+            ));
             members.push(member);
             clusters.push((config, connection));
         }
@@ -225,12 +230,12 @@ impl App {
     }
 
     /// The workers, for somebody who runs them without ports.
-    pub fn take_workers(&mut self) -> Vec<Worker> {
+    pub fn take_workers(&mut self) -> Vec<Reconciler> {
         std::mem::take(&mut self.workers)
     }
 
     /// The sweeps, likewise.
-    pub fn take_sweeps(&mut self) -> Vec<Sweep> {
+    pub fn take_sweeps(&mut self) -> Vec<Watcher> {
         std::mem::take(&mut self.sweeps)
     }
 
@@ -240,7 +245,7 @@ impl App {
     }
 
     /// Whether this replica sweeps.
-    pub fn leads(&self) -> Leads {
+    pub fn leads(&self) -> Leadership {
         self.shared.leads.clone()
     }
 
@@ -276,9 +281,14 @@ impl App {
             let serving = server::serve(listener, router, stop, None, connections, self.keep_alive);
             servers.spawn(serving);
         }
-        let mut workers: JoinSet<()> = self.take_workers().into_iter().map(Worker::run).collect();
+        let mut workers: JoinSet<()> = self
+            .take_workers()
+            .into_iter()
+            .map(Reconciler::run)
+            .collect();
         // Dropped, and with it ended, when this function returns.
-        let mut background: JoinSet<()> = self.take_sweeps().into_iter().map(Sweep::run).collect();
+        let mut background: JoinSet<()> =
+            self.take_sweeps().into_iter().map(Watcher::run).collect();
         for (config, connection) in std::mem::take(&mut self.clusters) {
             let keeper = Keeper {
                 config,

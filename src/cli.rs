@@ -8,7 +8,7 @@ use crate::{
         clusters::ClusterConfig,
         settings::{self, Setting},
     },
-    demo::Wish,
+    demo::Args,
 };
 
 pub mod classify;
@@ -183,9 +183,9 @@ fn speed(text: &str) -> Result<f64, String> {
 }
 
 /// What `demo` was asked for.
-pub fn wish(matches: &ArgMatches) -> Wish {
+pub fn wish(matches: &ArgMatches) -> Args {
     let speed = matches.get_one("speed").copied().unwrap_or(1.0);
-    Wish {
+    Args {
         speed,
         serve: matches.get_one("serve").cloned(),
         json: matches

@@ -13,8 +13,8 @@ use jiff::SignedDuration;
 
 use crate::domain::{
     classify::Classifier,
+    limits::{LimitConfig, Rate},
     policy::{Mode, Policies},
-    storm::{Caps, Rate},
 };
 
 pub mod clusters;
@@ -68,7 +68,7 @@ pub struct Config {
     /// What may be done to releases.
     pub policies: Policies,
     /// How much each cluster is asked to bear.
-    pub caps: Caps,
+    pub caps: LimitConfig,
     /// How failures are found that no alert announced.
     pub sweep: SweepMode,
     /// While this file exists, nothing is written.
@@ -202,7 +202,7 @@ impl Sources<'_> {
             }),
             classifier: rules::read(self),
             policies,
-            caps: Caps {
+            caps: LimitConfig {
                 rate: Rate {
                     per_minute: self.read(&s::RATE, |text| parse::number(text, 1..=6000)),
                     burst: self.read(&s::BURST, |text| parse::number(text, 1..=1000)),

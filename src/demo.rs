@@ -10,38 +10,37 @@ use jiff::SignedDuration;
 use tokio::{sync::mpsc, task::JoinHandle};
 
 use crate::{
-    app::{App, Entrance, Listeners, Options, address_of, bind},
+    app::{App, ClusterHandle, Listeners, Options, address_of, bind},
     clock::Clock,
-    cluster::Connection,
     config::{
-        clusters::{ClusterConfig, Reach},
+        clusters::{ClusterAccess, ClusterConfig},
         keys::KeySource,
     },
+    controller::Intervals,
     domain::{
         journal::Journal,
         policy::{Backoff, Mode, Policy},
         signature::{Key as SigningKey, Secret},
     },
-    server::webhook,
-    telemetry,
-    worker::Pace,
+    kubernetes::Connection,
+    telemetry, webhook,
 };
 
 pub mod fake_cluster;
 pub mod fake_flux;
+mod narrator;
 pub mod story;
-mod tell;
 
 use fake_cluster::FakeCluster;
-use fake_flux::{Era, FakeFlux, Notifier, Target, over_http};
-use tell::Teller;
+use fake_flux::{Era, FakeFlux, Notifier, Provider, over_http};
+use narrator::Narrator;
 
 /// How many times faster than life the story goes at `--speed 1`: Flux's own waits are up to 30 s.
 const HURRY: f64 = 4.0;
 
 /// How the demo was asked for.
 #[derive(Clone, Debug)]
-pub struct Wish {
+pub struct Args {
     /// 1 tells the story in about half a minute; more is faster.
     pub speed: f64,
     /// One JSON document at the end instead of a story.
@@ -63,7 +62,7 @@ pub(crate) struct Spoke {
 ///
 /// # Errors
 /// No port can be had on the loopback address.
-pub async fn run(wish: Wish) -> anyhow::Result<bool> {
+pub async fn run(wish: Args) -> anyhow::Result<bool> {
     let speed = wish.speed * HURRY;
     let clock = Clock::system();
     let listeners = Listeners {
@@ -80,21 +79,21 @@ pub async fn run(wish: Wish) -> anyhow::Result<bool> {
         let config = ClusterConfig {
             name: Arc::from(name),
             keys: vec![KeySource::value(secret.clone())],
-            reach: Reach::default(),
+            reach: ClusterAccess::default(),
             mode: Mode::Act,
             namespaces: Vec::new(),
             place: "demo".into(),
             reach_place: String::new(),
         };
         let keys = config.read_keys().map_err(anyhow::Error::msg)?;
-        entrances.push(Entrance {
+        entrances.push(ClusterHandle {
             config,
             keys,
             connection: Connection::to(cluster.client()),
         });
         let key = SigningKey::new(secret, None);
         let address = format!("{base}/{name}");
-        let target = Target {
+        let target = Provider {
             address: address.clone(),
             key: key.clone(),
             cluster: name.into(),
@@ -125,7 +124,7 @@ pub async fn run(wish: Wish) -> anyhow::Result<bool> {
         .map(|spoke| tokio::spawn(spoke.flux.clone().run()))
         .collect();
 
-    let mut teller = Teller::new(wish.json);
+    let mut teller = Narrator::new(wish.json);
     teller.say(&format!(
         "helmreboot takes alerts at {base}/{{cluster}} and serves {metrics}.\n\
          Two embedded clusters run Flux; time goes {speed:.0} times as fast as in life.\n"
@@ -162,7 +161,7 @@ fn options(speed: f64) -> Options {
     };
     Options {
         policies: policy.into(),
-        pace: Pace::default().faster(speed),
+        pace: Intervals::default().faster(speed),
         ..Options::default()
     }
 }

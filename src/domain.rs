@@ -4,7 +4,7 @@
 //! argument, and what should be done goes out as a value. `tests/it/architecture.rs` holds this.
 
 /// An enum whose every value has a word: one closed list for logs, metrics, answers and tests.
-macro_rules! words {
+macro_rules! string_enum {
     ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
         $(#[$meta])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -19,22 +19,23 @@ macro_rules! words {
         }
     };
 }
-pub(crate) use words;
+pub(crate) use string_enum;
 
 pub mod alert;
-pub mod answer;
+pub mod alert_result;
 pub mod classify;
 pub mod decide;
+pub mod evaluate;
+pub mod failing;
+pub mod failure_text;
 pub mod fingerprint;
 pub mod journal;
-pub mod judge;
 pub mod ledger;
+pub mod limits;
 pub mod mask;
 pub mod policy;
 pub mod release;
 pub mod rules;
-pub mod said;
 pub mod short_hash;
 pub mod signature;
-pub mod storm;
-pub mod subject;
+pub mod target;

@@ -23,20 +23,18 @@ use series::{
     decision_labels, failing_labels, found_labels, reconcile_labels, request_labels,
 };
 
-use crate::{
-    domain::{
-        alert::Ignored,
-        answer::Answer,
-        classify::{Class, Verdict},
-        decide::Decision,
-        ledger::{Action, Ended},
-    },
-    registry::Failing,
+use crate::domain::{
+    alert::Ignored,
+    alert_result::AlertResult,
+    classify::{Class, Verdict},
+    decide::Decision,
+    failing::Failing,
+    ledger::{Action, RestartOutcome},
 };
 
 /// How a cluster stands at a moment, for gauges.
 #[derive(Clone, Debug)]
-pub struct Standing {
+pub struct ClusterGauges {
     /// Releases that are waited for or worked on.
     pub queued: usize,
     /// Releases that fail, as the sweep sees them.
@@ -138,14 +136,14 @@ impl Default for Metrics {
 
 impl Metrics {
     /// A request at the webhook was answered, to a sender who is known.
-    pub fn answered(&self, cluster: &Arc<str>, answer: Answer) {
+    pub fn answered(&self, cluster: &Arc<str>, answer: AlertResult) {
         self.alerts
             .get_or_create(&alert_labels(Arc::clone(cluster), answer))
             .inc();
     }
 
     /// A request was refused before the sender was known.
-    pub fn turned_away(&self, answer: Answer) {
+    pub fn turned_away(&self, answer: AlertResult) {
         self.alerts
             .get_or_create(&alert_labels(Arc::default(), answer))
             .inc();
@@ -203,7 +201,7 @@ impl Metrics {
     }
 
     /// The end of an episode was seen.
-    pub fn ended(&self, cluster: &Arc<str>, rule: &'static str, end: Ended) {
+    pub fn ended(&self, cluster: &Arc<str>, rule: &'static str, end: RestartOutcome) {
         self.ends_by_rule
             .get_or_create(&RuleEndLabels {
                 rule,
@@ -233,7 +231,7 @@ impl Metrics {
     }
 
     /// How a cluster stands at this moment.
-    pub fn stands(&self, cluster: &Arc<str>, now: Standing) {
+    pub fn stands(&self, cluster: &Arc<str>, now: ClusterGauges) {
         let labels = cluster_labels(cluster);
         let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
         self.queue.get_or_create(&labels).set(count(now.queued));

@@ -14,14 +14,14 @@ use tokio::{sync::Notify, time::Instant};
 
 use crate::domain::alert::{Failure, ReleaseRef};
 
-mod pending;
 mod wake;
-pub use pending::{Episode, Pending, Source, Tried};
+mod work_item;
 pub use wake::wake_all;
+pub use work_item::{RunningRestart, Source, UnconfirmedPatch, WorkItem};
 
 /// Something about a release has changed.
 #[derive(Clone, Copy, Debug)]
-pub struct Hint<'a> {
+pub struct Wakeup<'a> {
     /// Look no later than then.
     pub due: Instant,
     /// It fails, as the object of this UID: a look that is under way may have come too early to see it.
@@ -45,7 +45,7 @@ struct Hints {
 
 /// What became of an offer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Admission {
+pub enum Enqueued {
     /// A new entry.
     Queued,
     /// The release was in the queue already.
@@ -80,12 +80,12 @@ struct Inner {
 #[derive(Debug)]
 enum Slot {
     Waiting {
-        pending: Pending,
+        item: WorkItem,
         at: (Instant, u64),
     },
     /// Being looked at; what arrives meanwhile waits here.
     Busy {
-        next: Option<(Pending, Instant)>,
+        next: Option<(WorkItem, Instant)>,
         hints: Hints,
     },
 }
@@ -101,23 +101,23 @@ impl Queue {
     }
 
     /// Offers a release, due at `due`. One that waits already comes due no later than before.
-    pub fn offer(&self, pending: Pending, due: Instant) -> Admission {
-        let admission = self.lock().offer(pending, due, self.capacity);
+    pub fn offer(&self, item: WorkItem, due: Instant) -> Enqueued {
+        let admission = self.lock().offer(item, due, self.capacity);
         self.wake.notify_one();
         admission
     }
 
     /// Waits for the next entry that is due and takes it. After [`Self::close`]: what is due within the
     /// grace, then `None`.
-    pub async fn next(&self) -> Option<Pending> {
+    pub async fn next(&self) -> Option<WorkItem> {
         loop {
             let wake = self.wake.notified();
             let next_due = {
                 let mut inner = self.lock();
                 let next_due = inner.due.first_key_value().map(|((due, _), _)| *due);
                 if next_due.is_some_and(|due| due <= Instant::now()) {
-                    if let Some(pending) = inner.take_first() {
-                        return Some(pending);
+                    if let Some(item) = inner.take_first() {
+                        return Some(item);
                     }
                 } else if let Some(end) = inner.closed
                     && next_due.is_none_or(|due| due > end)
@@ -138,18 +138,18 @@ impl Queue {
     }
 
     /// Takes a hint about a release that is in the queue. False if it is not.
-    pub fn hint(&self, release: &ReleaseRef, hint: Hint<'_>) -> bool {
+    pub fn hint(&self, release: &ReleaseRef, hint: Wakeup<'_>) -> bool {
         let known = self.lock().hint(release, hint);
         self.wake.notify_one();
         known
     }
 
     /// Brings everything forward, as when a pause is over.
-    pub fn hasten_all(&self, due: Instant) {
+    pub fn wake_all(&self, due: Instant) {
         let mut inner = self.lock();
         let mut all: Vec<_> = inner.entries.keys().cloned().collect();
         all.sort();
-        let hint = Hint {
+        let hint = Wakeup {
             due,
             failing: None,
             at_rest: true,
@@ -168,13 +168,13 @@ impl Queue {
         let mut all: Vec<_> = inner.entries.keys().cloned().collect();
         all.sort();
         for release in all {
-            let Some(Slot::Waiting { pending, at }) = inner.entries.get_mut(&release) else {
+            let Some(Slot::Waiting { item, at }) = inner.entries.get_mut(&release) else {
                 continue;
             };
-            if pending.errors == 0 || at.0 <= due {
+            if item.errors == 0 || at.0 <= due {
                 continue;
             }
-            pending.errors = 0;
+            item.errors = 0;
             let (old, new) = (*at, (due, at.1));
             *at = new;
             if let Some(release) = inner.due.remove(&old) {
@@ -186,32 +186,31 @@ impl Queue {
     }
 
     /// Puts back an entry taken with [`Self::next`].
-    pub fn again(&self, mut pending: Pending, mut due: Instant) {
+    pub fn again(&self, mut item: WorkItem, mut due: Instant) {
         let mut inner = self.lock();
-        let release = &pending.failure.release;
+        let release = &item.failure.release;
         if let Some(Slot::Busy { next, hints }) = inner.entries.remove(release) {
             let sooner = [hints.sooner, hints.again].into_iter().flatten().min();
             due = sooner.map_or(due, |sooner| due.min(sooner));
-            pending.released = pending.released.max(hints.released);
+            item.released = item.released.max(hints.released);
             if let Some((newer, at)) = next {
-                pending.renew(newer);
+                item.renew(newer);
                 due = due.min(at);
             }
         }
-        inner.insert(pending, due);
+        inner.insert(item, due);
         drop(inner);
         self.wake.notify_one();
     }
 
     /// Drops an entry taken with [`Self::next`], unless something was said about it meanwhile.
-    pub fn done(&self, pending: Pending) {
+    pub fn done(&self, item: WorkItem) {
         let mut inner = self.lock();
-        let Some(Slot::Busy { next, hints }) = inner.entries.remove(&pending.failure.release)
-        else {
+        let Some(Slot::Busy { next, hints }) = inner.entries.remove(&item.failure.release) else {
             return;
         };
         let again = hints.again.map(|due| {
-            let mut fresh = Pending::new(pending.failure, Source::Sweep);
+            let mut fresh = WorkItem::new(item.failure, Source::Watcher);
             fresh.failure.uid = None;
             (fresh, due)
         });
@@ -233,7 +232,7 @@ impl Queue {
             .collect();
         for release in lost {
             let failure = Failure { release, uid: None };
-            inner.insert(Pending::new(failure, Source::Sweep), due);
+            inner.insert(WorkItem::new(failure, Source::Watcher), due);
         }
     }
 
@@ -265,20 +264,17 @@ impl Queue {
 }
 
 impl Inner {
-    fn offer(&mut self, pending: Pending, due: Instant, capacity: usize) -> Admission {
+    fn offer(&mut self, item: WorkItem, due: Instant, capacity: usize) -> Enqueued {
         if self.closed.is_some() {
-            return Admission::Closed;
+            return Enqueued::Closed;
         }
         let full = self.unseen >= capacity;
-        match self.entries.entry(pending.failure.release.clone()) {
+        match self.entries.entry(item.failure.release.clone()) {
             hash_map::Entry::Occupied(mut slot) => {
                 match slot.get_mut() {
-                    Slot::Waiting {
-                        pending: waiting,
-                        at,
-                    } => {
+                    Slot::Waiting { item: waiting, at } => {
                         self.unseen += usize::from(waiting.looks > 0);
-                        waiting.renew(pending);
+                        waiting.renew(item);
                         if due < at.0
                             && waiting.errors == 0
                             && let Some(release) = self.due.remove(at)
@@ -289,46 +285,44 @@ impl Inner {
                     }
                     Slot::Busy { next, .. } => {
                         let due = next.as_ref().map_or(due, |(_, earlier)| due.min(*earlier));
-                        *next = Some((pending, due));
+                        *next = Some((item, due));
                     }
                 }
-                Admission::Merged
+                Enqueued::Merged
             }
-            hash_map::Entry::Vacant(_) if full => Admission::Full,
+            hash_map::Entry::Vacant(_) if full => Enqueued::Full,
             hash_map::Entry::Vacant(_) => {
-                self.insert(pending, due);
-                Admission::Queued
+                self.insert(item, due);
+                Enqueued::Queued
             }
         }
     }
 
-    fn insert(&mut self, pending: Pending, due: Instant) {
+    fn insert(&mut self, item: WorkItem, due: Instant) {
         let at = (due, self.arrivals);
         self.arrivals += 1;
-        self.unseen += usize::from(pending.looks == 0);
-        self.due.insert(at, pending.failure.release.clone());
-        self.entries.insert(
-            pending.failure.release.clone(),
-            Slot::Waiting { pending, at },
-        );
+        self.unseen += usize::from(item.looks == 0);
+        self.due.insert(at, item.failure.release.clone());
+        self.entries
+            .insert(item.failure.release.clone(), Slot::Waiting { item, at });
     }
 
-    fn take_first(&mut self) -> Option<Pending> {
+    fn take_first(&mut self) -> Option<WorkItem> {
         let (_, release) = self.due.pop_first()?;
         let busy = Slot::Busy {
             next: None,
             hints: Hints::default(),
         };
         match self.entries.insert(release, busy)? {
-            Slot::Waiting { pending, .. } => {
-                self.unseen -= usize::from(pending.looks == 0);
-                Some(pending)
+            Slot::Waiting { item, .. } => {
+                self.unseen -= usize::from(item.looks == 0);
+                Some(item)
             }
             Slot::Busy { .. } => None,
         }
     }
 
-    fn hint(&mut self, release: &ReleaseRef, hint: Hint<'_>) -> bool {
+    fn hint(&mut self, release: &ReleaseRef, hint: Wakeup<'_>) -> bool {
         match self.entries.get_mut(release) {
             None => return false,
             Some(Slot::Busy { hints, .. }) => {
@@ -342,21 +336,21 @@ impl Inner {
                 }
                 hints.released = hints.released.max(hint.released);
             }
-            Some(Slot::Waiting { pending, at }) => {
-                pending.released = pending.released.max(hint.released);
-                let uid = pending.failure.uid.as_deref();
+            Some(Slot::Waiting { item, at }) => {
+                item.released = item.released.max(hint.released);
+                let uid = item.failure.uid.as_deref();
                 if hint
                     .failing
                     .is_some_and(|now| uid.is_some_and(|uid| uid != now))
                 {
                     // Another object took the name, and fails in its own right.
-                    pending.failure.uid = None;
-                    pending.source = Source::Sweep;
+                    item.failure.uid = None;
+                    item.source = Source::Watcher;
                 }
                 // An API server in trouble is not asked more often for it.
                 if hint.at_rest
                     && hint.due < at.0
-                    && pending.errors == 0
+                    && item.errors == 0
                     && let Some(release) = self.due.remove(at)
                 {
                     at.0 = hint.due;

@@ -13,9 +13,7 @@ use connections::Connections;
 
 pub mod admin;
 pub mod connections;
-pub mod problem;
 pub mod tls;
-pub mod webhook;
 
 /// How long a client may take to send its request line and headers: port scanners and slow attackers
 /// hold a connection no longer than that.

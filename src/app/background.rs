@@ -13,17 +13,17 @@ use tokio::{
 
 use crate::{
     blocking::BlockingRead,
-    cluster::{
+    clusters::{ClusterEntry, Registry},
+    config::{clusters::ClusterConfig, keys::shared},
+    controller::{Leadership, Pause},
+    domain::signature::Keys,
+    isolation::{self, Part},
+    kubernetes::{
         Connection,
         lease::{Lease, RELEASE_LIMIT},
     },
-    config::{clusters::ClusterConfig, keys::shared},
-    domain::signature::Keys,
-    isolation::{self, Part},
     metrics::Metrics,
-    registry::{Member, Registry},
     server::tls::Tls,
-    worker::{Leads, Pause},
 };
 
 /// How often key files are read again. The kubelet brings a changed Secret within a minute or so.
@@ -95,7 +95,7 @@ impl PauseFile {
                 "no longer paused: {file} does not exist; the releases that waited are looked at again"
             );
             for member in self.registry.members() {
-                member.queue.hasten_all(Instant::now());
+                member.queue.wake_all(Instant::now());
             }
         }
     }
@@ -153,7 +153,7 @@ pub(super) async fn keep_lease_connection(lease: Lease, metrics: Metrics) {
 /// Takes part in leader election until `resigned` is true.
 pub(super) async fn run_election(
     lease: Lease,
-    leads: Leads,
+    leads: Leadership,
     resigned: watch::Receiver<bool>,
     metrics: Metrics,
 ) {
@@ -287,7 +287,7 @@ impl Keeper {
 }
 
 /// The keys of a cluster, if they differ from those in force.
-fn renewed(new: Keys, member: &Member, registry: &Registry) -> Result<Option<Keys>, String> {
+fn renewed(new: Keys, member: &ClusterEntry, registry: &Registry) -> Result<Option<Keys>, String> {
     let old = member.keys();
     let same = new.iter().count() == old.iter().count()
         && new

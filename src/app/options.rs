@@ -6,11 +6,11 @@ use jiff::SignedDuration;
 
 use super::random;
 use crate::{
-    cluster::lease::Lease,
     config::{Config, SweepMode},
-    domain::{classify::Classifier, policy::Policies, storm::Caps},
+    controller::Intervals,
+    domain::{classify::Classifier, limits::LimitConfig, policy::Policies},
+    kubernetes::lease::Lease,
     server::tls::Tls,
-    worker::Pace,
 };
 
 /// What the service is told beside its clusters.
@@ -21,7 +21,7 @@ pub struct Options {
     /// What may be done to releases.
     pub policies: Policies,
     /// How much each cluster is asked to bear.
-    pub caps: Caps,
+    pub caps: LimitConfig,
     /// How releases are looked at without an alert.
     pub sweep: SweepMode,
     /// The Lease by which replicas choose who sweeps; without one, each does.
@@ -45,7 +45,7 @@ pub struct Options {
     /// What tells this process from others that write in the same second.
     pub salt: u32,
     /// How long things take.
-    pub pace: Pace,
+    pub pace: Intervals,
 }
 
 impl Options {
@@ -66,7 +66,7 @@ impl Options {
             max_event_age: config.max_event_age,
             max_event_ahead: config.max_event_ahead,
             salt: random(),
-            pace: Pace::default(),
+            pace: Intervals::default(),
         }
     }
 }
@@ -76,7 +76,7 @@ impl Default for Options {
         Self {
             classifier: Classifier::built_in(),
             policies: Policies::default(),
-            caps: Caps::default(),
+            caps: LimitConfig::default(),
             sweep: SweepMode::Watch,
             lease: None,
             tls: None,
@@ -88,7 +88,7 @@ impl Default for Options {
             max_event_age: SignedDuration::from_mins(15),
             max_event_ahead: SignedDuration::from_mins(5),
             salt: 0,
-            pace: Pace::default(),
+            pace: Intervals::default(),
         }
     }
 }

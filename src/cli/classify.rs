@@ -14,7 +14,7 @@ use serde::Deserialize;
 use super::serve::Misconfigured;
 use crate::{
     config::{Config, Flags},
-    domain::{classify::Classifier, mask::mask, said::Said},
+    domain::{classify::Classifier, failure_text::FailureText, mask::mask},
     telemetry::coloured,
 };
 
@@ -52,7 +52,9 @@ pub fn classify(matches: &ArgMatches, flags: &Flags) -> anyhow::Result<ExitCode>
         out: BufWriter::new(io::stdout().lock()),
     };
     let printed = match text("message") {
-        Some(message) => printer.alone(Said::by_event(reason, message)).map(|()| 0),
+        Some(message) => printer
+            .alone(FailureText::by_event(reason, message))
+            .map(|()| 0),
         None => input(io::stdin().lock(), reason, &mut printer),
     };
     match printed.and_then(|bad| printer.out.flush().map(|()| bad)) {
@@ -91,7 +93,7 @@ fn input(
         let mut message = Vec::new();
         (&mut input).take(LINE_LIMIT).read_to_end(&mut message)?;
         let message = String::from_utf8_lossy(&message);
-        printer.alone(Said::by_event(reason, &message))?;
+        printer.alone(FailureText::by_event(reason, &message))?;
         return Ok(0);
     }
     let (mut line, mut number, mut bad) = (Vec::new(), 0, 0);
@@ -122,7 +124,7 @@ fn input(
                 reason: own,
             }) => {
                 let own = own.as_deref().unwrap_or(reason);
-                printer.row(Said::by_event(own, &message))?;
+                printer.row(FailureText::by_event(own, &message))?;
             }
             Err(problem) => {
                 bad += 1;

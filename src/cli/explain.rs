@@ -14,14 +14,14 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{choose, serve::Misconfigured, usage};
 use crate::{
-    cluster::{AnswerMemory, Cluster, Connection, Error, connect::connect},
     config::{Config, Flags, clusters::ClusterConfig},
     domain::{
         alert::{ReleaseRef, is_dns_name},
         decide::Trigger,
-        judge::Judge,
+        evaluate::Evaluator,
         release::Release,
     },
+    kubernetes::{AnswerMemory, Cluster, Connection, Error, connect::connect},
     metrics::Metrics,
     telemetry::coloured,
 };
@@ -34,7 +34,7 @@ mod print;
 const SETTLE: SignedDuration = SignedDuration::from_secs(7);
 
 /// What was asked for.
-struct Wish {
+struct Args {
     release: Option<(String, String)>,
     file: Option<String>,
     cluster: Option<String>,
@@ -95,7 +95,7 @@ struct Explainer {
 impl Explainer {
     fn explain(&self, release: &Release, now: Timestamp) -> anyhow::Result<String> {
         let classifier = &self.config.classifier;
-        let judge = Judge {
+        let judge = Evaluator {
             classifier,
             policies: &self.config.policies,
             cluster: &self.cluster,
@@ -104,11 +104,17 @@ impl Explainer {
             settled: settled(release, now),
             ..Trigger::default()
         };
-        let judgement = judge.judge(Some(release), &trigger, None, now);
+        let evaluation = judge.judge(Some(release), &trigger, None, now);
         Ok(if self.json {
-            print::json(release, &judgement)?
+            print::json(release, &evaluation)?
         } else {
-            print::text(&self.cluster, release, &judgement, classifier, self.colours)
+            print::text(
+                &self.cluster,
+                release,
+                &evaluation,
+                classifier,
+                self.colours,
+            )
         })
     }
 }
@@ -123,7 +129,7 @@ fn print(text: &str) -> anyhow::Result<bool> {
     }
 }
 
-fn wish(matches: &ArgMatches) -> anyhow::Result<Wish> {
+fn wish(matches: &ArgMatches) -> anyhow::Result<Args> {
     let text = |name: &str| matches.get_one::<String>(name).cloned();
     let release = text("release").map(|release| {
         let named = release.split_once('/');
@@ -132,7 +138,7 @@ fn wish(matches: &ArgMatches) -> anyhow::Result<Wish> {
         let named = named.map(|(namespace, name)| (namespace.to_owned(), name.to_owned()));
         named.ok_or_else(|| usage(&release, "is no release; write NAMESPACE/NAME"))
     });
-    Ok(Wish {
+    Ok(Args {
         release: release.transpose()?,
         file: text("file"),
         cluster: text("cluster"),

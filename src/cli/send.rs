@@ -22,14 +22,14 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::{choose, serve::Misconfigured, usage};
 use crate::{
-    cluster::tls,
     config::{Config, Flags},
     domain::signature::{Key, SIGNATURE_HEADER},
-    server::webhook,
+    kubernetes::tls,
+    webhook,
 };
 
 /// notification-controller gives up after as long by default.
-const PATIENCE: Duration = Duration::from_secs(15);
+const LONGEST_WAIT: Duration = Duration::from_secs(15);
 
 /// How long it is tried again where nobody listens, and how often.
 const DEAF: Duration = Duration::from_secs(5);
@@ -143,11 +143,11 @@ async fn send_until_heard(
     let begun = Instant::now();
     let mut told = false;
     loop {
-        let posted = timeout(PATIENCE, post(request()?, connector)).await;
+        let posted = timeout(LONGEST_WAIT, post(request()?, connector)).await;
         let error = match posted {
             Ok(Err(error)) if is_refused(&error) && begun.elapsed() < DEAF => error,
             Ok(answer) => return answer,
-            Err(_) => bail!("no answer within {} s", PATIENCE.as_secs()),
+            Err(_) => bail!("no answer within {} s", LONGEST_WAIT.as_secs()),
         };
         if !told {
             eprintln!(

@@ -5,11 +5,13 @@ use std::{fmt, process::ExitCode, sync::Arc};
 use anyhow::Context;
 
 use crate::{
-    app::{App, Entrance, Listeners, Options, address_of, bind, descriptors, first_keys, random},
+    app::{
+        App, ClusterHandle, Listeners, Options, address_of, bind, descriptors, first_keys, random,
+    },
     clock::Clock,
-    cluster::{Connection, lease::Lease},
     config::{Config, Fault, Flags, SweepMode, clusters::ClusterConfig, settings},
     domain::signature::Keys,
+    kubernetes::{Connection, lease::Lease},
     server::tls::{self, Tls},
     telemetry,
 };
@@ -136,10 +138,10 @@ fn not_unicode() -> impl Iterator<Item = Fault> {
 }
 
 /// What each cluster begins with. What is wrong with one of them is its own affair.
-async fn entrances(config: &Config) -> Vec<Entrance> {
+async fn entrances(config: &Config) -> Vec<ClusterHandle> {
     let keys = first_keys(&config.clusters).await;
     let clusters = config.clusters.iter().zip(keys);
-    let entrance = |(cluster, keys): (&ClusterConfig, Keys)| Entrance {
+    let entrance = |(cluster, keys): (&ClusterConfig, Keys)| ClusterHandle {
         config: cluster.clone(),
         keys,
         connection: Connection::pending(Arc::default()),

@@ -23,7 +23,7 @@ pub struct ClusterConfig {
     /// Where its keys come from, at least one.
     pub keys: Vec<KeySource>,
     /// The way to its API server.
-    pub reach: Reach,
+    pub reach: ClusterAccess,
     /// Whether anything is written there.
     pub mode: Mode,
     /// The namespaces that are swept; none for all at once.
@@ -36,7 +36,7 @@ pub struct ClusterConfig {
 
 /// The way to an API server.
 #[derive(Clone, Debug, Default)]
-pub struct Reach {
+pub struct ClusterAccess {
     /// A kubeconfig; without one, what the environment offers.
     pub kubeconfig: Option<PathBuf>,
     /// A context in it, instead of the current one.
@@ -145,10 +145,10 @@ fn single(sources: &mut Sources<'_>, only: bool) -> Option<ClusterConfig> {
         .or(context.as_ref())
         .map_or("KUBECONFIG", |(_, place)| place)
         .to_owned();
-    let reach = Reach {
+    let reach = ClusterAccess {
         kubeconfig: kubeconfig.map(|(path, _)| path.into()),
         context: context.map(|(context, _)| context),
-        ..Reach::default()
+        ..ClusterAccess::default()
     };
     let place = file
         .or(token)
@@ -233,11 +233,11 @@ fn listed(sources: &mut Sources<'_>, place: String, value: Value) -> Option<Clus
             problem: known.into(),
             ..fault
         }));
-    let reach = Reach {
+    let reach = ClusterAccess {
         kubeconfig: kubeconfig.map(PathBuf::from),
         context,
         in_cluster,
-        ..Reach::default()
+        ..ClusterAccess::default()
     };
     Some(ClusterConfig {
         name: name?,

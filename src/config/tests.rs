@@ -38,7 +38,7 @@ const TOKEN: (&str, &str) = ("HELMREBOOT_TOKEN", "s3cr3t");
 fn a_token_is_all_that_is_needed() {
     let config = load(&[], &[TOKEN], "").expect("a configuration");
     assert_eq!(config.policies.base, Policy::default());
-    assert_eq!(config.caps, Caps::default());
+    assert_eq!(config.caps, LimitConfig::default());
     assert_eq!(config.sweep, SweepMode::Watch);
     assert_eq!(config.webhook_address, ":9292");
     assert_eq!(&*config.clusters[0].name, "default");

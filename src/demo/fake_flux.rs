@@ -25,7 +25,7 @@ mod reconcile;
 
 pub use chart::Era;
 use chart::Helm;
-pub use notify::{Alert, Notifier, Target, Transport, over_http};
+pub use notify::{Alert, Notifier, Provider, Transport, over_http};
 
 /// The controllers of one cluster. Clones share them.
 #[derive(Clone)]

@@ -13,7 +13,7 @@ use super::{
     fake_cluster::Key,
     fake_flux::{Alert, over_http},
     last_word,
-    tell::{End, Teller, Who},
+    narrator::{End, Narrator, Who},
     words,
 };
 use crate::domain::{
@@ -41,7 +41,7 @@ struct Progress {
 pub(super) async fn play(
     spokes: &[Spoke],
     journal: &Journal,
-    teller: &mut Teller,
+    teller: &mut Narrator,
     speed: f64,
 ) -> Vec<End> {
     let spoke = |role: &Role| {
@@ -107,7 +107,7 @@ pub(super) async fn play(
     ends
 }
 
-fn tell_alerts(spokes: &[Spoke], sent: &mut [usize], teller: &Teller) {
+fn tell_alerts(spokes: &[Spoke], sent: &mut [usize], teller: &Narrator) {
     for (spoke, sent) in spokes.iter().zip(sent) {
         let alerts = spoke.flux.alerts();
         for alert in &alerts[*sent..] {
@@ -134,7 +134,7 @@ fn tell_alerts(spokes: &[Spoke], sent: &mut [usize], teller: &Teller) {
 }
 
 /// The world does its part, once.
-fn turn(role: &Role, progress: &mut Progress, spoke: &Spoke, teller: &Teller) {
+fn turn(role: &Role, progress: &mut Progress, spoke: &Spoke, teller: &Narrator) {
     let key = role.key();
     let Some(object) = spoke.cluster.get(&key) else {
         return;
@@ -205,7 +205,7 @@ fn turn(role: &Role, progress: &mut Progress, spoke: &Spoke, teller: &Teller) {
 }
 
 /// Somebody without the key sends an alert, and somebody with a recorder sends an old one again.
-async fn forge(spoke: &Spoke, alert: &Alert, teller: &Teller) -> (StatusCode, StatusCode) {
+async fn forge(spoke: &Spoke, alert: &Alert, teller: &Narrator) -> (StatusCode, StatusCode) {
     let stranger = SigningKey::new(Secret::new("a guess").expect("not empty"), None);
     let forged = post(spoke, &alert.body, &stranger.sign(alert.body.as_bytes())).await;
     teller.tell(

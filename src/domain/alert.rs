@@ -88,7 +88,7 @@ pub struct Failure {
     pub uid: Option<Box<str>>,
 }
 
-words! {
+string_enum! {
     /// Why a good event asks for nothing.
     Ignored {
         /// About another kind of object.

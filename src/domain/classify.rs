@@ -16,11 +16,11 @@ use smallvec::SmallVec;
 
 pub use super::rules::{Class, GAVE_UP, Rule};
 use super::{
+    failure_text::FailureText,
     fingerprint::Fingerprint,
     ledger::Action,
     release::Release,
     rules::{Rank, built_in},
-    said::Said,
 };
 
 mod form;
@@ -154,12 +154,12 @@ impl Classifier {
     }
 
     /// The verdict on one message.
-    pub fn verdict(&self, said: Said<'_>) -> Verdict {
+    pub fn verdict(&self, said: FailureText<'_>) -> Verdict {
         self.judge(said).0
     }
 
     /// Every rule that fires on a message, the one that names the verdict first, and where.
-    pub fn fired(&self, said: Said<'_>) -> Explained {
+    pub fn fired(&self, said: FailureText<'_>) -> Explained {
         let (_, text) = self.judge(said);
         let lower = text::without_names(text::bounded(&text));
         let fired = self.read(&lower, said.reason).all();
@@ -171,7 +171,7 @@ impl Classifier {
 
     /// The verdict on one message, and the form of the message that it was read in. Where a message can be read in
     /// two ways, the worst counts: permanent, then what a rule names.
-    fn judge<'a>(&self, said: Said<'a>) -> (Verdict, Cow<'a, str>) {
+    fn judge<'a>(&self, said: FailureText<'a>) -> (Verdict, Cow<'a, str>) {
         let readings = form::readings(said.message);
         let mut judged: SmallVec<[_; 2]> = readings
             .into_iter()

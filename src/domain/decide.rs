@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     classify::{Class, Verdict},
-    ledger::{self, Action, Order, SENDS},
+    ledger::{self, Action, RestartRequest, SENDS},
     policy::Policy,
     release::{Release, Truth, is_remediation},
 };
@@ -31,7 +31,7 @@ pub struct Trigger {
 
 /// Everything a decision rests on.
 #[derive(Clone, Copy, Debug)]
-pub struct Case<'a> {
+pub struct Inputs<'a> {
     /// What made us look.
     pub trigger: &'a Trigger,
     /// What the failure text of the live conditions is worth.
@@ -49,8 +49,8 @@ pub struct Case<'a> {
 /// A restart has to wait for other releases.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hold {
-    /// [`Why::Storm`] or [`Why::RateLimited`].
-    pub why: Why,
+    /// [`Reason::LimitState`] or [`Reason::RateLimited`].
+    pub why: Reason,
     /// When to ask again.
     pub until: Timestamp,
 }
@@ -63,9 +63,9 @@ pub struct Row {
     /// What is done about it, for people.
     pub done: &'static str,
     /// The words it decides with.
-    pub words: &'static [Why],
+    pub words: &'static [Reason],
     /// The decision, where the row holds.
-    holds: fn(&Case<'_>, &Release) -> Option<Decision>,
+    holds: fn(&Inputs<'_>, &Release) -> Option<Decision>,
 }
 
 /// What to do.
@@ -74,29 +74,29 @@ pub enum Decision {
     /// Ask Flux to try again.
     Restart {
         /// How to ask, and what is charged.
-        order: Order,
+        order: RestartRequest,
         /// Which row.
-        why: Why,
+        why: Reason,
     },
     /// Look again, at a known time or after the usual growing wait.
     Wait {
         /// Not before, where that is known.
         until: Option<Timestamp>,
         /// Which row.
-        why: Why,
+        why: Reason,
     },
     /// Nothing to do here any more.
     Leave {
         /// When it may come back, where time brings it back.
         again: Option<Timestamp>,
         /// Which row.
-        why: Why,
+        why: Reason,
     },
 }
 
-words! {
+string_enum! {
     /// Why: the closed list of words, one for each row.
-    Why {
+    Reason {
         /// The object does not exist.
         Gone = "gone",
         /// Another object took its name.
@@ -140,7 +140,7 @@ words! {
         /// The wait after the last restart, or after a rollback or uninstall, is not over.
         Backoff = "backoff",
         /// Many fail for the same cause: one is tried, the others wait for how it ends.
-        Storm = "storm",
+        LimitState = "storm",
         /// The cluster has had as many restarts as it may, or has as many running.
         RateLimited = "rate-limited",
         /// Flux has given up: stuck until somebody asks.
@@ -150,7 +150,7 @@ words! {
     }
 }
 
-impl Why {
+impl Reason {
     /// The only decision this row ever comes with: `restart`, `wait` or `leave`.
     pub fn decides(self) -> &'static str {
         match self {
@@ -160,7 +160,7 @@ impl Why {
             | Self::Settling
             | Self::NotAttempted
             | Self::Backoff
-            | Self::Storm
+            | Self::LimitState
             | Self::RateLimited => "wait",
             _ => "leave",
         }
@@ -169,7 +169,7 @@ impl Why {
 
 impl Decision {
     /// Which row.
-    pub fn why(&self) -> Why {
+    pub fn why(&self) -> Reason {
         match self {
             Self::Restart { why, .. } | Self::Wait { why, .. } | Self::Leave { why, .. } => *why,
         }
@@ -191,26 +191,26 @@ impl Decision {
 }
 
 /// Decides.
-pub fn decide(case: &Case<'_>) -> Decision {
-    explain(case).0
+pub fn decide(inputs: &Inputs<'_>) -> Decision {
+    explain(inputs).0
 }
 
 /// Decides, and says which row of [`TABLE`] held.
-pub fn explain(case: &Case<'_>) -> (Decision, usize) {
-    let Some(release) = case.release else {
-        return (leave(Why::Gone), 0);
+pub fn explain(inputs: &Inputs<'_>) -> (Decision, usize) {
+    let Some(release) = inputs.release else {
+        return (leave(Reason::Gone), 0);
     };
     let mut rows = TABLE.iter().enumerate();
-    let held = rows.find_map(|(index, row)| Some(((row.holds)(case, release)?, index)));
+    let held = rows.find_map(|(index, row)| Some(((row.holds)(inputs, release)?, index)));
     // The last row but one leaves only what failed to the rows after it.
-    held.unwrap_or_else(|| (wait(Why::Settling), TABLE.len() - 1))
+    held.unwrap_or_else(|| (wait(Reason::Settling), TABLE.len() - 1))
 }
 
-fn leave(why: Why) -> Decision {
+fn leave(why: Reason) -> Decision {
     Decision::Leave { again: None, why }
 }
 
-fn wait(why: Why) -> Decision {
+fn wait(why: Reason) -> Decision {
     Decision::Wait { until: None, why }
 }
 

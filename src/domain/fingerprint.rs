@@ -2,17 +2,17 @@
 
 use std::{fmt, sync::Arc};
 
-use super::subject::Subject;
+use super::target::Target;
 
 /// Releases with the same fingerprint are likely to fail, and to heal, together.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Fingerprint(Arc<str>);
 
 impl Fingerprint {
-    /// The fingerprint of a message that `rule` fired on. As long as a rule's name and a bounded subject.
+    /// The fingerprint of a message that `rule` fired on. As long as a rule's name and a bounded target.
     pub fn of(rule: &str, message: &str) -> Self {
-        match Subject::of(message) {
-            Some(subject) => Self(format!("{rule} {subject}").into()),
+        match Target::of(message) {
+            Some(target) => Self(format!("{rule} {target}").into()),
             None => Self(rule.into()),
         }
     }

@@ -11,7 +11,7 @@ use super::{
 };
 
 mod state;
-use state::{Before, Read, State};
+use state::{ProgressBefore, Read, State};
 pub use state::{time_of, token_of};
 
 /// For people: time of the last restart.
@@ -32,7 +32,7 @@ pub const LEGACY_RECONCILE_AT: &str = "fluxcd.io/reconcileAt";
 /// Annotations to set, or with `None` to remove.
 pub type Changes = BTreeMap<&'static str, Option<String>>;
 
-words! {
+string_enum! {
     /// How Flux is asked to try again.
     Action {
         /// `requestedAt`: reconcile now.
@@ -44,9 +44,9 @@ words! {
     }
 }
 
-words! {
+string_enum! {
     /// How an episode, which begins with a restart, came to its end.
-    Ended {
+    RestartOutcome {
         /// The release is ready.
         Recovered = "recovered",
         /// Flux tried, and it failed.
@@ -60,7 +60,7 @@ words! {
 
 /// What the ledger says about the configuration Flux last tried.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Standing {
+pub struct AttemptState {
     /// Restarts charged to it so far.
     pub attempts: u32,
     /// Restarts since the last success or renewal, whatever the configuration: the wait between two
@@ -85,29 +85,29 @@ pub const SENDS: u32 = 3;
 /// config key starts a count of its own; time alone does nothing. A state that cannot be read counts as
 /// spent. Removing the whole ledger removes the budget with it, which is why a worker also keeps what it
 /// wrote itself.
-pub fn standing(release: &Release) -> Standing {
+pub fn attempt_state(release: &Release) -> AttemptState {
     let state = match State::of(release) {
         Read::State(state) => state,
-        Read::Nothing => return Standing::default(),
-        Read::Unreadable if renewal(release).is_some() => return Standing::default(),
+        Read::Nothing => return AttemptState::default(),
+        Read::Unreadable if renewal(release).is_some() => return AttemptState::default(),
         Read::Unreadable => {
-            return Standing {
+            return AttemptState {
                 attempts: u32::MAX,
                 total: u32::MAX,
                 gave_up: release.annotation(GAVE_UP).is_some(),
-                ..Standing::default()
+                ..AttemptState::default()
             };
         }
     };
     if state.succeeded(release) {
-        return Standing::default();
+        return AttemptState::default();
     }
     let last = state.last().map(|at| (at, state.token.clone()));
     if is_renewed(&state, release) {
         // A renewal that comes anew at every sync must not lead to a restart at every sync.
-        return Standing {
+        return AttemptState {
             last,
-            ..Standing::default()
+            ..AttemptState::default()
         };
     }
     let token = state.token.as_str();
@@ -115,7 +115,7 @@ pub fn standing(release: &Release) -> Standing {
     let contested = release
         .annotation(REQUESTED_AT)
         .is_some_and(|value| value != token && state.was == Some(short_hash(value)));
-    Standing {
+    AttemptState {
         attempts,
         total: state.total,
         last,
@@ -124,15 +124,15 @@ pub fn standing(release: &Release) -> Standing {
         // A plain request may rightly lead to nothing; a reset or force may not.
         swallowed: (release.annotation(RESET_AT) == Some(token)
             || release.annotation(FORCE_AT) == Some(token))
-            && outcome(&state, release) == Some(Ended::Swallowed),
+            && outcome(&state, release) == Some(RestartOutcome::Swallowed),
         contested,
     }
 }
 
 /// As [`standing`], and a new configuration shares the budget of those before it where too many were restarted
 /// lately for this limit.
-pub fn standing_with_limit(release: &Release, limit: u32, now: Timestamp) -> Standing {
-    let mut standing = standing(release);
+pub fn attempt_state_with_limit(release: &Release, limit: u32, now: Timestamp) -> AttemptState {
+    let mut standing = attempt_state(release);
     let Read::State(state) = State::of(release) else {
         return standing;
     };
@@ -147,7 +147,7 @@ pub fn standing_with_limit(release: &Release, limit: u32, now: Timestamp) -> Sta
 
 /// A restart that was decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Order {
+pub struct RestartRequest {
     /// How Flux is asked.
     pub action: Action,
     /// Its number for this configuration, from 1.
@@ -169,7 +169,7 @@ pub struct Stamp {
 /// What a restart writes: one fresh token under every request key, and the ledger.
 pub fn restart(
     release: &Release,
-    order: Order,
+    order: RestartRequest,
     cause: &str,
     legacy: bool,
     stamp: Stamp,
@@ -188,7 +188,7 @@ pub fn restart(
     }
     state.token.clone_from(&token);
     state.sends = order.sends;
-    state.before = Before::from(&release.progress());
+    state.before = ProgressBefore::from(&release.progress());
     let replaced = release
         .annotation(REQUESTED_AT)
         .filter(|value| !value.is_empty());
@@ -273,35 +273,35 @@ pub fn counted(attempts: u32) -> String {
 }
 
 /// Whether, and how, the restart with `token` has ended.
-pub fn ended(release: &Release, token: &str) -> Option<Ended> {
+pub fn ended(release: &Release, token: &str) -> Option<RestartOutcome> {
     match State::of(release) {
         Read::State(state) if state.token == token => outcome(&state, release),
-        _ => Some(Ended::Superseded),
+        _ => Some(RestartOutcome::Superseded),
     }
 }
 
 /// Whether, and how, the last restart has ended.
-fn outcome(state: &State, release: &Release) -> Option<Ended> {
+fn outcome(state: &State, release: &Release) -> Option<RestartOutcome> {
     let same = state.is_for(&release.config_key()) && !is_renewed(state, release);
     let foreign = release.annotation(REQUESTED_AT) != Some(state.token.as_str()) || !same;
     if release.metadata.deletion_timestamp.is_some() || release.spec.suspend || foreign {
-        return Some(Ended::Superseded);
+        return Some(RestartOutcome::Superseded);
     }
     if release.token_pending() {
         return None;
     }
     if release.recovered() {
-        return Some(Ended::Recovered);
+        return Some(RestartOutcome::Recovered);
     }
     let working = release.is("Reconciling", Truth::True);
     if working || !release.failing() {
         return None;
     }
-    let moved = state.before != Before::from(&release.progress());
+    let moved = state.before != ProgressBefore::from(&release.progress());
     Some(if moved {
-        Ended::FailedAgain
+        RestartOutcome::FailedAgain
     } else {
-        Ended::Swallowed
+        RestartOutcome::Swallowed
     })
 }
 

@@ -126,7 +126,7 @@ pub struct Policies {
 
 /// An annotation that says nothing that can be heeded, and why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Odd {
+pub struct InvalidAnnotation {
     /// The annotation.
     pub annotation: &'static str,
     /// What is wrong with it, and what to write instead.
@@ -165,7 +165,11 @@ impl Default for Policy {
 impl Policies {
     /// The policy for a release, with what its annotations make of it, and the annotations that could
     /// not be heeded.
-    pub fn for_release(&self, cluster: &str, release: &Release) -> (Policy, Vec<Odd>) {
+    pub fn for_release(
+        &self,
+        cluster: &str,
+        release: &Release,
+    ) -> (Policy, Vec<InvalidAnnotation>) {
         let matching = self
             .listed
             .iter()
@@ -184,13 +188,13 @@ impl Policies {
                         ..narrowed.clone()
                     }) != *chosen
                     {
-                        odd.push(Odd { annotation: POLICY, problem: "the matching policy's allow.policies does not list this policy, so it only narrows" });
+                        odd.push(InvalidAnnotation { annotation: POLICY, problem: "the matching policy's allow.policies does not list this policy, so it only narrows" });
                     }
                     policy = narrowed;
                 }
                 None => {
                     policy.mode = Mode::Observe;
-                    odd.push(Odd {
+                    odd.push(InvalidAnnotation {
                         annotation: POLICY,
                         problem: "there is no policy of that name; nothing is written on this release until there is",
                     });
@@ -256,11 +260,11 @@ fn stands_for(pattern: &str, name: &str) -> bool {
 
 impl Policy {
     /// What the annotations of a release make of its policy.
-    fn annotated(&mut self, release: &Release, odd: &mut Vec<Odd>) {
+    fn annotated(&mut self, release: &Release, odd: &mut Vec<InvalidAnnotation>) {
         let mut read = |annotation, heed: &mut dyn FnMut(&str) -> Result<(), &'static str>| {
             let value = release.annotation(annotation).map(str::trim);
             if let Some(Err(problem)) = value.map(heed) {
-                odd.push(Odd {
+                odd.push(InvalidAnnotation {
                     annotation,
                     problem,
                 });

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 
-use super::{said::Said, short_hash::short_hash};
+use super::{failure_text::FailureText, short_hash::short_hash};
 
 mod action;
 pub use action::{ActionSpec, is_remediation};
@@ -147,8 +147,8 @@ pub struct Condition {
 }
 
 impl Condition {
-    fn said(&self) -> Said<'_> {
-        Said {
+    fn said(&self) -> FailureText<'_> {
+        FailureText {
             reason: &self.reason,
             message: &self.message,
         }
@@ -236,7 +236,7 @@ impl Release {
 
     /// What the conditions say that tell of a failure. Stalled only says that Flux stopped, not
     /// why, so it speaks only where nothing else does.
-    pub fn failures(&self) -> impl Iterator<Item = Said<'_>> {
+    pub fn failures(&self) -> impl Iterator<Item = FailureText<'_>> {
         let failed = ["Released", "Ready", "TestSuccess", "Remediated"]
             .into_iter()
             .filter_map(|kind| self.condition(kind))

@@ -49,7 +49,7 @@ mod rendering;
 mod source;
 mod waiting;
 
-words! {
+string_enum! {
     /// What a failure is worth.
     Class {
         /// No failed release, or Flux retries by itself.
@@ -63,7 +63,7 @@ words! {
     }
 }
 
-words! {
+string_enum! {
     /// How a rule stands to the others.
     Rank {
         /// What lies inside its match counts for no ordinary rule: `is forbidden: status unknown for

@@ -1,8 +1,8 @@
 //! The words that stand in labels.
 
-use crate::domain::words;
+use crate::domain::string_enum;
 
-words! {
+string_enum! {
     /// A call to an API server.
     Verb {
         /// Which versions of HelmRelease are served.
@@ -18,7 +18,7 @@ words! {
     }
 }
 
-words! {
+string_enum! {
     /// How a call to an API server came out.
     CallResult {
         /// As asked.
@@ -61,7 +61,7 @@ impl CallResult {
     }
 }
 
-words! {
+string_enum! {
     /// The result of one look, in controller-runtime's words.
     Reconciled {
         /// Nothing left to do.
@@ -73,7 +73,7 @@ words! {
     }
 }
 
-words! {
+string_enum! {
     /// When the sweep found what no alert had announced.
     Found {
         /// In its first look at everything: it may have been announced to a predecessor.
@@ -83,7 +83,7 @@ words! {
     }
 }
 
-words! {
+string_enum! {
     /// What panicked.
     Part {
         /// The reconcile of one release.

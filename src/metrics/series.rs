@@ -15,10 +15,10 @@ use prometheus_client::{
 use super::{CONTROLLER, CallResult, Found, Metrics, Part, Reconciled, Verb};
 use crate::domain::{
     alert::Ignored,
-    answer::Answer,
+    alert_result::AlertResult,
     classify::{Class, Classifier, Verdict},
-    decide::Why,
-    ledger::{Action, Ended},
+    decide::Reason,
+    ledger::{Action, RestartOutcome},
 };
 
 macro_rules! labels {
@@ -213,13 +213,13 @@ impl Metrics {
                     continue;
                 }
                 appear(&self.restarts_by_rule, &RuleLabels { rule });
-                for end in Ended::ALL {
+                for end in RestartOutcome::ALL {
                     let result = end.as_str();
                     appear(&self.ends_by_rule, &RuleEndLabels { rule, result });
                 }
             }
         }
-        for answer in Answer::ALL {
+        for answer in AlertResult::ALL {
             appear(&self.alerts, &alert_labels(Arc::default(), *answer));
         }
         for part in Part::ALL {
@@ -247,7 +247,10 @@ impl Metrics {
     }
 
     fn touch_cluster(&self, cluster: &Arc<str>) {
-        for answer in Answer::ALL.iter().filter(|answer| answer.knows_cluster()) {
+        for answer in AlertResult::ALL
+            .iter()
+            .filter(|answer| answer.knows_cluster())
+        {
             appear(&self.alerts, &alert_labels(Arc::clone(cluster), *answer));
         }
         for why in Ignored::ALL {
@@ -259,7 +262,7 @@ impl Metrics {
                 },
             );
         }
-        for why in Why::ALL {
+        for why in Reason::ALL {
             let decision = why.decides();
             appear(&self.decisions, &decision_labels(cluster, decision, *why));
         }
@@ -272,7 +275,7 @@ impl Metrics {
                 },
             );
         }
-        for end in Ended::ALL {
+        for end in RestartOutcome::ALL {
             appear(
                 &self.ends,
                 &EndLabels {
@@ -341,7 +344,7 @@ pub(super) fn found_labels(cluster: &Arc<str>, when: Found) -> FoundLabels {
 }
 
 /// An empty cluster is one that was not known yet.
-pub(super) fn alert_labels(cluster: Arc<str>, answer: Answer) -> AlertLabels {
+pub(super) fn alert_labels(cluster: Arc<str>, answer: AlertResult) -> AlertLabels {
     AlertLabels {
         cluster,
         result: answer.as_str(),
@@ -366,7 +369,7 @@ pub(super) fn request_labels(cluster: &Arc<str>, verb: Verb, result: CallResult)
 pub(super) fn decision_labels(
     cluster: &Arc<str>,
     decision: &'static str,
-    why: Why,
+    why: Reason,
 ) -> DecisionLabels {
     DecisionLabels {
         cluster: Arc::clone(cluster),

@@ -1,13 +1,13 @@
 use super::*;
 use crate::domain::alert::Failure;
 
-fn pending(name: &str) -> Pending {
+fn item(name: &str) -> WorkItem {
     let release = ReleaseRef {
         cluster: "a".into(),
         namespace: "apps".into(),
         name: name.into(),
     };
-    Pending::new(Failure { release, uid: None }, Source::Alert)
+    WorkItem::new(Failure { release, uid: None }, Source::Alert)
 }
 
 fn soon(seconds: u64) -> Instant {
@@ -18,7 +18,7 @@ fn soon(seconds: u64) -> Instant {
 async fn entries_come_in_the_order_they_are_due() {
     let queue = Queue::new(9);
     for (name, due) in [("late", 9), ("first", 1), ("second", 1)] {
-        assert_eq!(queue.offer(pending(name), soon(due)), Admission::Queued);
+        assert_eq!(queue.offer(item(name), soon(due)), Enqueued::Queued);
     }
     for name in ["first", "second", "late"] {
         assert_eq!(
@@ -31,10 +31,10 @@ async fn entries_come_in_the_order_they_are_due() {
 #[tokio::test(start_paused = true)]
 async fn a_release_has_one_entry_and_a_second_alert_only_brings_it_forward() {
     let queue = Queue::new(1);
-    queue.offer(pending("web"), soon(60));
-    assert_eq!(queue.offer(pending("web"), soon(2)), Admission::Merged);
-    assert_eq!(queue.offer(pending("web"), soon(600)), Admission::Merged);
-    assert_eq!(queue.offer(pending("other"), soon(2)), Admission::Full);
+    queue.offer(item("web"), soon(60));
+    assert_eq!(queue.offer(item("web"), soon(2)), Enqueued::Merged);
+    assert_eq!(queue.offer(item("web"), soon(600)), Enqueued::Merged);
+    assert_eq!(queue.offer(item("other"), soon(2)), Enqueued::Full);
     let start = Instant::now();
     let mut seen = queue.next().await.expect("an entry");
     assert_eq!(start.elapsed().as_secs(), 2);
@@ -42,8 +42,8 @@ async fn a_release_has_one_entry_and_a_second_alert_only_brings_it_forward() {
     seen.looks = 1;
     queue.again(seen, soon(3600));
     assert_eq!(
-        queue.offer(pending("other"), soon(2)),
-        Admission::Queued,
+        queue.offer(item("other"), soon(2)),
+        Enqueued::Queued,
         "what was seen to exist keeps nobody out"
     );
 }
@@ -51,15 +51,15 @@ async fn a_release_has_one_entry_and_a_second_alert_only_brings_it_forward() {
 #[tokio::test(start_paused = true)]
 async fn a_change_ends_a_wait_early_also_during_a_look() {
     let queue = Queue::new(9);
-    let name = pending("web").failure.release;
-    let hint = |at_rest, failing| Hint {
+    let name = item("web").failure.release;
+    let hint = |at_rest, failing| Wakeup {
         due: soon(1),
         failing,
         at_rest,
         released: None,
     };
     assert!(!queue.hint(&name, hint(true, None)));
-    queue.offer(pending("web"), soon(60));
+    queue.offer(item("web"), soon(60));
     assert!(queue.hint(&name, hint(true, None)));
     let start = Instant::now();
     let taken = queue.next().await.expect("an entry");
@@ -80,9 +80,9 @@ async fn a_change_ends_a_wait_early_also_during_a_look() {
 #[tokio::test(start_paused = true)]
 async fn an_alert_during_a_look_leads_to_another_look() {
     let queue = Queue::new(9);
-    queue.offer(pending("web"), soon(0));
+    queue.offer(item("web"), soon(0));
     let taken = queue.next().await.expect("an entry");
-    queue.offer(pending("web"), soon(2));
+    queue.offer(item("web"), soon(2));
     queue.done(taken);
     let taken = queue.next().await.expect("the second entry");
     queue.done(taken);
@@ -93,9 +93,9 @@ async fn an_alert_during_a_look_leads_to_another_look() {
 async fn of_two_objects_of_one_name_neither_alert_decides_which_lives() {
     let queue = Queue::new(9);
     for uid in ["new", "old"] {
-        let mut pending = pending("web");
-        pending.failure.uid = Some(uid.into());
-        queue.offer(pending, soon(1));
+        let mut item = item("web");
+        item.failure.uid = Some(uid.into());
+        queue.offer(item, soon(1));
     }
     assert_eq!(queue.next().await.expect("an entry").failure.uid, None);
 }
@@ -103,13 +103,13 @@ async fn of_two_objects_of_one_name_neither_alert_decides_which_lives() {
 #[tokio::test(start_paused = true)]
 async fn another_object_of_the_name_that_fails_is_looked_at_in_its_own_right() {
     let queue = Queue::new(9);
-    let mut old = pending("web");
+    let mut old = item("web");
     old.failure.uid = Some("old".into());
     let name = old.failure.release.clone();
     queue.offer(old, soon(60));
     queue.hint(
         &name,
-        Hint {
+        Wakeup {
             due: soon(1),
             failing: Some("new"),
             at_rest: true,
@@ -117,17 +117,17 @@ async fn another_object_of_the_name_that_fails_is_looked_at_in_its_own_right() {
         },
     );
     let taken = queue.next().await.expect("an entry");
-    assert_eq!((taken.failure.uid, taken.source), (None, Source::Sweep));
+    assert_eq!((taken.failure.uid, taken.source), (None, Source::Watcher));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_closed_queue_gives_out_what_is_due_and_takes_nothing() {
     let queue = Queue::new(9);
-    queue.offer(pending("due"), soon(0));
-    queue.offer(pending("later"), soon(60));
-    queue.offer(pending("soon"), soon(2));
+    queue.offer(item("due"), soon(0));
+    queue.offer(item("later"), soon(60));
+    queue.offer(item("soon"), soon(2));
     queue.close(Duration::from_secs(3));
-    assert_eq!(queue.offer(pending("new"), soon(0)), Admission::Closed);
+    assert_eq!(queue.offer(item("new"), soon(0)), Enqueued::Closed);
     assert_eq!(
         &*queue.next().await.expect("an entry").failure.release.name,
         "due"

@@ -4,25 +4,25 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Hint, Queue};
+use super::{Queue, Wakeup};
 use crate::{
     clock::Clock,
-    domain::storm::{StormControl, Wake},
+    domain::limits::{Limits, Wake},
 };
 
 /// Wakes releases in the queue. One that is no longer in it does not need its place, and passes it on.
-pub fn wake_all(queue: &Queue, storm: &StormControl, clock: &Clock, mut wakes: Vec<Wake>) {
+pub fn wake_all(queue: &Queue, limits: &Limits, clock: &Clock, mut wakes: Vec<Wake>) {
     while let Some(wake) = wakes.pop() {
         let now = clock.now();
         let ahead = wake.at.duration_since(now);
-        let hint = Hint {
+        let hint = Wakeup {
             due: Instant::now() + Duration::try_from(ahead).unwrap_or_default(),
             failing: None,
             at_rest: true,
             released: wake.released,
         };
         if !queue.hint(&wake.release, hint) {
-            wakes.extend(storm.lock().forget(&wake.release, now));
+            wakes.extend(limits.lock().forget(&wake.release, now));
         }
     }
 }

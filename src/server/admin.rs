@@ -12,8 +12,8 @@ use tower_http::compression::CompressionLayer;
 
 use crate::{
     clock::Clock,
+    clusters::Registry,
     metrics::{Exposition, Metrics},
-    registry::Registry,
 };
 
 /// Whether alerts are taken. It does not depend on remote clusters: one that is gone must not take

@@ -1,6 +1,10 @@
 //! Imports go one way, and the domain is free of I/O.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+};
 
 /// All files of `src`, by their path in it.
 fn sources() -> BTreeMap<String, String> {
@@ -64,125 +68,130 @@ fn the_domain_awaits_nothing_reads_no_clock_and_opens_nothing() {
     }
 }
 
-#[test]
-fn rooms_know_only_those_behind_them() {
-    let forbidden: [(&str, &[&str]); 8] = [
-        (
-            "domain",
-            &[
-                "crate::app",
-                "crate::cluster",
-                "crate::server",
-                "crate::worker",
-                "crate::metrics",
-                "crate::config",
-                "crate::queue",
-            ],
-        ),
-        (
-            "server",
-            &[
-                "kube",
-                "crate::cluster",
-                "crate::worker",
-                "crate::app",
-                "crate::config",
-                "crate::cli",
-            ],
-        ),
-        (
-            "cluster",
-            &[
-                "axum",
-                "crate::server",
-                "crate::worker",
-                "crate::app",
-                "crate::queue",
-            ],
-        ),
-        (
-            "worker",
-            &[
-                "kube",
-                "axum",
-                "crate::server",
-                "crate::app",
-                "crate::config",
-                "crate::registry",
-            ],
-        ),
-        (
-            "metrics",
-            &[
-                "kube::",
-                "axum",
-                "crate::server",
-                "crate::cluster",
-                "crate::worker",
-                "crate::app",
-            ],
-        ),
-        (
-            "queue",
-            &[
-                "kube::",
-                "axum",
-                "crate::server",
-                "crate::cluster",
-                "crate::worker",
-                "crate::app",
-            ],
-        ),
-        (
-            "registry",
-            &[
-                "kube",
-                "axum",
-                "crate::server",
-                "crate::cluster",
-                "crate::worker",
-                "crate::app",
-            ],
-        ),
-        (
+/// The modules that each module may import. What is not listed here may import all of them.
+const IMPORTS: [(&str, &[&str]); 10] = [
+    ("domain", &["domain"]),
+    ("clock", &[]),
+    ("metrics", &["domain", "metrics"]),
+    ("isolation", &["metrics"]),
+    ("queue", &["clock", "domain", "queue"]),
+    (
+        "kubernetes",
+        &[
+            "blocking",
+            "clock",
             "config",
-            &[
-                "kube::",
-                "axum",
-                "tokio",
-                "crate::server",
-                "crate::cluster",
-                "crate::worker",
-                "crate::app",
-            ],
-        ),
-    ];
-    for (name, text) in sources() {
-        let room = name.split(['/', '.']).next().expect("a room");
-        for (_, words) in forbidden.iter().filter(|(forbidden, _)| *forbidden == room) {
-            for word in *words {
-                let used = code(&text).lines().any(|line| {
-                    line.contains(word)
-                        && !line.contains("kubernetes")
-                        && !line.contains("kubeconfig")
-                });
-                assert!(!used, "{name} uses {word}");
+            "domain",
+            "isolation",
+            "kubernetes",
+            "metrics",
+        ],
+    ),
+    ("clusters", &["clock", "domain", "metrics", "queue"]),
+    (
+        "config",
+        &["blocking", "clock", "config", "domain", "server", "webhook"],
+    ),
+    (
+        "webhook",
+        &[
+            "clock",
+            "clusters",
+            "domain",
+            "isolation",
+            "metrics",
+            "queue",
+            "server",
+        ],
+    ),
+    (
+        "controller",
+        &[
+            "clock",
+            "clusters",
+            "config",
+            "controller",
+            "domain",
+            "isolation",
+            "kubernetes",
+            "metrics",
+            "queue",
+        ],
+    ),
+];
+
+/// The modules that a file imports: `crate::a`, and each `a` of `use crate::{a, ...}`.
+fn imports(code: &str) -> BTreeSet<String> {
+    let name = |text: &str| -> String {
+        text.chars()
+            .take_while(|at| at.is_alphanumeric() || *at == '_')
+            .collect()
+    };
+    let mut modules = BTreeSet::new();
+    for after in code.split("crate::").skip(1) {
+        let Some(group) = after.strip_prefix('{') else {
+            modules.insert(name(after));
+            continue;
+        };
+        let mut depth = 0;
+        let mut begins = true;
+        for (at, character) in group.char_indices() {
+            match character {
+                '{' => depth += 1,
+                '}' if depth == 0 => break,
+                '}' => depth -= 1,
+                ',' if depth == 0 => begins = true,
+                _ if begins && character.is_alphabetic() => {
+                    modules.insert(name(&group[at..]));
+                    begins = false;
+                }
+                _ => {}
             }
         }
-        let production = room != "demo" && room != "cli" && name != "main.rs" && name != "lib.rs";
-        assert!(
-            !production || !code(&text).contains("crate::demo"),
-            "{name} uses the demo"
-        );
+    }
+    modules
+}
+
+/// The top module of a file.
+fn module(name: &str) -> &str {
+    name.split(['/', '.']).next().expect("a module")
+}
+
+#[test]
+fn modules_import_only_those_that_they_are_built_on() {
+    let mut wrong = Vec::new();
+    for (name, text) in sources() {
+        let imported = imports(&code(&text));
+        let own = module(&name);
+        if let Some((_, allowed)) = IMPORTS.iter().find(|(module, _)| *module == own) {
+            let other = imported
+                .iter()
+                .filter(|import| !allowed.contains(&import.as_str()));
+            wrong.extend(other.map(|import| format!("{name} imports {import}")));
+        }
+        if !["demo", "cli", "main", "lib"].contains(&own) && imported.contains("demo") {
+            wrong.push(format!("{name} imports the demo"));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn only_the_modules_that_serve_http_use_axum() {
+    for (name, text) in sources() {
+        let serves = ["webhook", "server", "app", "cli", "demo"].contains(&module(&name));
+        assert!(serves || !code(&text).contains("axum"), "{name} uses axum");
     }
 }
 
 #[test]
-fn only_cluster_calls_kube() {
+fn only_the_module_kubernetes_calls_kube() {
     for (name, text) in sources() {
-        let allowed = name.starts_with("cluster") || name.starts_with("demo") || name == "app.rs";
+        let allowed = ["kubernetes", "demo"]
+            .iter()
+            .any(|module| name.starts_with(module));
         assert!(
-            allowed || !code(&text).contains("kube::"),
+            allowed || name == "app.rs" || !code(&text).contains("kube::"),
             "{name} uses kube"
         );
     }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use axum_server::tls_rustls::RustlsConfig;
-use helmreboot::{cluster::tls, server::connections::Connections};
+use helmreboot::{kubernetes::tls, server::connections::Connections};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, PKCS_ECDSA_P521_SHA512};
 use rustls::{
     DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureScheme,

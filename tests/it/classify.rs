@@ -33,7 +33,7 @@ fn each_line_of_json_gets_a_verdict_in_its_place() {
     for (verdict, line) in verdicts.iter().zip(labelled) {
         assert_eq!(verdict["class"], line.class, "{}", line.id);
         let fields: Vec<_> = verdict.as_object().expect("an object").keys().collect();
-        assert_eq!(fields, ["class", "rule", "subject", "why"]);
+        assert_eq!(fields, ["class", "rule", "target", "why"]);
     }
 }
 
@@ -76,7 +76,7 @@ fn a_message_alone_shows_what_decided_and_what_also_fired() {
     for part in [
         "class    permanent\n",
         "rule     immutable-field: Kubernetes never changes this field in place\n",
-        "subject  kind Job\n",
+        "target   kind Job\n",
         "»field is immutable«",
         "invalid-object (permanent)",
         "deadline (transient): ",

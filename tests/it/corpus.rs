@@ -1,7 +1,7 @@
 //! Every failure message that people have labelled gets their class: the corpus, and messages out of
 //! public threads.
 
-use helmreboot::domain::{classify::Classifier, said::Said};
+use helmreboot::domain::{classify::Classifier, failure_text::FailureText};
 use serde::Deserialize;
 
 /// A message with the class that people gave it.
@@ -136,7 +136,7 @@ pub(crate) fn expect_none(wrong: &[String]) {
 fn wrong(lines: Vec<Line>) -> Vec<String> {
     let classifier = Classifier::default();
     let judged = lines.into_iter().filter_map(|line| {
-        let verdict = classifier.verdict(Said::by_event(&line.reason, &line.message));
+        let verdict = classifier.verdict(FailureText::by_event(&line.reason, &line.message));
         let class = verdict.class.as_str();
         let explained = EXPLAINED.iter().any(|(id, _)| *id == line.id);
         // What is explained is wrong: an explanation that is no longer needed is one too.

@@ -3,7 +3,7 @@
 
 use helmreboot::domain::{
     classify::{Class, Classifier},
-    said::{Said, head},
+    failure_text::{FailureText, head},
 };
 
 use crate::corpus::{Line, composed, corpus, expect_none, own, third};
@@ -15,7 +15,7 @@ fn all() -> Vec<Line> {
 
 fn class(classifier: &Classifier, line: &Line, message: &str) -> Class {
     let reason = &line.reason;
-    classifier.verdict(Said { reason, message }).class
+    classifier.verdict(FailureText { reason, message }).class
 }
 
 /// Each word in a colour of its own.
@@ -364,7 +364,7 @@ fn a_lasting_failure_that_is_cut_anywhere_does_not_pass() {
             ] {
                 if class(&classifier, &line, &cut) == Class::Transient {
                     let rule = classifier
-                        .verdict(Said {
+                        .verdict(FailureText {
                             reason: &line.reason,
                             message: &cut,
                         })

@@ -14,7 +14,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::any,
 };
-use helmreboot::cluster::{Connection, lease::Lease};
+use helmreboot::kubernetes::{Connection, lease::Lease};
 use kube::Client;
 use serde_json::{Value, json};
 use tokio::{sync::oneshot, task::JoinHandle};

@@ -8,7 +8,7 @@ use std::{
 
 use helmreboot::{
     config::{Config, settings},
-    server::webhook,
+    webhook,
 };
 use serde_json::{Value, json};
 
@@ -115,7 +115,7 @@ fn the_pod_may_do_nothing_it_does_not_need() {
         "allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true, "capabilities": {"drop": ["ALL"]}})
     );
     assert!(pod["containers"][0]["resources"]["limits"]["memory"].is_string());
-    // GET and merge PATCH are all that `src/cluster.rs` sends (and discovery, which everybody may).
+    // GET and merge PATCH are all that `src/kubernetes.rs` sends (and discovery, which every account may).
     assert_eq!(
         base["ClusterRole helmreboot"]["rules"],
         json!([

@@ -5,7 +5,7 @@ use helmreboot::{
     config::settings,
     domain::{
         classify::Class,
-        decide::{Row, TABLE, Why},
+        decide::{Reason, Row, TABLE},
         ledger,
         rules::{FAMILIES, Family, OWN},
     },
@@ -72,14 +72,14 @@ fn the_decision_table_is_the_one_decisions_are_made_by() {
 
 #[test]
 fn every_word_of_the_decision_table_is_explained() {
-    for why in Why::ALL {
+    for why in Reason::ALL {
         assert!(
             README.contains(&format!("`{}`", why.as_str())),
             "{}",
             why.as_str()
         );
     }
-    for end in ledger::Ended::ALL {
+    for end in ledger::RestartOutcome::ALL {
         assert!(
             README.contains(&format!("`{}`", end.as_str())),
             "{}",

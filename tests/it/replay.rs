@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use helmreboot::domain::{
     classify::{Classifier, Verdict},
-    decide::{Case, Decision, Trigger, decide},
+    decide::{Decision, Inputs, Trigger, decide},
     policy::Policy,
     release::Release,
 };
@@ -109,7 +109,7 @@ fn step(classifier: &Classifier, release: Option<&Release>, trigger: &Trigger) -
     let verdict = release
         .and_then(|release| classifier.release(release))
         .unwrap_or(Verdict::UNKNOWN);
-    let decision = decide(&Case {
+    let decision = decide(&Inputs {
         trigger,
         verdict,
         release,

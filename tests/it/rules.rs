@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use helmreboot::domain::{
     classify::{Class, Classifier, Entry, check},
+    failure_text::{FailureText, head},
     rules::{FAMILIES, OWN, Rank, Rule, built_in},
-    said::{Said, head},
 };
 use proptest::prelude::*;
 
@@ -47,7 +47,7 @@ fn every_rule_names_the_verdict_on_its_lines_and_does_not_fire_on_near_misses() 
             wrong.push(format!("{} needs two lines and a near miss", rule.name));
         }
         for (own, reason, message) in lines {
-            let said = Said::by_event(reason, message);
+            let said = FailureText::by_event(reason, message);
             let verdict = classifier.verdict(said);
             let fired = classifier.fired(said).fired;
             let fires = fired
@@ -88,7 +88,7 @@ fn no_stranger_s_words_make_a_lasting_failure_pass() {
     for line in include_str!("../fixtures/strangers.jsonl").lines() {
         let line: serde_json::Value = serde_json::from_str(line).expect("a line");
         let text = |field: &str| line[field].as_str().expect("a text");
-        let verdict = classifier.verdict(Said::by_event(text("reason"), text("message")));
+        let verdict = classifier.verdict(FailureText::by_event(text("reason"), text("message")));
         let passing = [Class::Transient, Class::Benign].contains(&verdict.class);
         assert!(!passing, "{} by {}", text("message"), verdict.rule);
     }
@@ -170,7 +170,7 @@ proptest! {
     #[test]
     fn any_bytes_get_a_verdict(bytes in proptest::collection::vec(any::<u8>(), 0..4000), reason in "\\PC{0,30}") {
         let message = String::from_utf8_lossy(&bytes);
-        let said = Said::by_event(&reason, &message);
+        let said = FailureText::by_event(&reason, &message);
         let classifier = Classifier::built_in();
         let verdict = classifier.verdict(said);
         let fired = classifier.fired(said).fired;
@@ -203,7 +203,7 @@ proptest! {
         let all = lasting_lines();
         let classifier = Classifier::built_in();
         let head = head(&line.message);
-        let said = |message| Said::by_event(&line.reason, message);
+        let said = |message| FailureText::by_event(&line.reason, message);
         let before = classifier.verdict(said(head));
         let after = format!("{head}\n\nLast Helm logs:\n\n{tail}{}", lasting.get(&all));
         prop_assert_eq!(classifier.verdict(said(&after)), before);

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use helmreboot::{
     app::Options,
     demo::{fake_cluster::Key, fake_flux::FakeFlux},
-    domain::storm::{Caps, Rate},
+    domain::limits::{LimitConfig, Rate},
 };
 use serde_json::json;
 
@@ -17,10 +17,10 @@ fn caps() -> Options {
         per_minute: 600,
         burst: 100,
     };
-    let caps = Caps {
+    let caps = LimitConfig {
         rate,
         in_flight: 200,
-        ..Caps::default()
+        ..LimitConfig::default()
     };
     Options {
         caps,
@@ -98,9 +98,9 @@ async fn of_a_thousand_that_fail_on_one_cause_one_is_tried_and_when_it_helps_the
 #[tokio::test(start_paused = true)]
 async fn no_more_than_the_rate_allows_are_restarted() {
     let options = Options {
-        caps: Caps {
+        caps: LimitConfig {
             threshold: 10_000,
-            ..Caps::default()
+            ..LimitConfig::default()
         },
         ..Options::default()
     };

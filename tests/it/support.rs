@@ -4,30 +4,30 @@ use std::{cell::Cell, collections::BTreeMap, sync::Arc, time::Duration};
 
 use axum::{Router, body::Body};
 use helmreboot::{
-    app::{App, Entrance, Options},
+    app::{App, ClusterHandle, Options},
     clock::Clock,
-    cluster::Connection,
+    clusters::Registry,
     config::{
         SweepMode,
-        clusters::{ClusterConfig, Reach},
+        clusters::{ClusterAccess, ClusterConfig},
         keys::KeySource,
     },
+    controller::{Leadership, Pause},
     demo::{
         fake_cluster::{Call, FakeCluster, Fault, FaultKind, Key, Rights},
-        fake_flux::{Era, FakeFlux, Notifier, Target},
+        fake_flux::{Era, FakeFlux, Notifier, Provider},
     },
     domain::{
         alert::ReleaseRef,
         journal::Journal,
         ledger,
+        limits::{LimitConfig, Rate},
         policy::Mode,
         release,
         short_hash::short_hash,
         signature::{Key as SigningKey, Keys, Secret},
-        storm::{Caps, Rate},
     },
-    registry::Registry,
-    worker::{Leads, Pause},
+    kubernetes::Connection,
 };
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::BodyExt;
@@ -57,7 +57,7 @@ pub(crate) struct TestApp {
     pub(crate) journal: Arc<Journal>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) pause: Pause,
-    pub(crate) leads: Leads,
+    pub(crate) leads: Leadership,
     webhook: Router,
     metrics: Router,
     clusters: BTreeMap<String, FakeCluster>,
@@ -138,11 +138,11 @@ impl TestApp {
         keys: BTreeMap<String, SigningKey>,
         namespaces: &[&str],
     ) -> Self {
-        let entrance = |(name, cluster): (&String, &FakeCluster)| Entrance {
+        let entrance = |(name, cluster): (&String, &FakeCluster)| ClusterHandle {
             config: ClusterConfig {
                 name: Arc::from(name.as_str()),
                 keys: Vec::<KeySource>::new(),
-                reach: Reach::default(),
+                reach: ClusterAccess::default(),
                 mode: Mode::Act,
                 namespaces: namespaces.iter().copied().map(Arc::from).collect(),
                 place: "test".into(),
@@ -213,7 +213,7 @@ impl TestApp {
             self.router(),
             BoxError::from,
         ));
-        let target = Target {
+        let target = Provider {
             address: "http://helmreboot/webhook/a".into(),
             key: self.keys["a"].clone(),
             cluster: "a".into(),
@@ -430,11 +430,11 @@ pub(crate) fn unlimited() -> Options {
         per_minute: 6000,
         burst: 1000,
     };
-    let caps = Caps {
+    let caps = LimitConfig {
         rate,
         in_flight: 1000,
         threshold: 10_000,
-        ..Caps::default()
+        ..LimitConfig::default()
     };
     Options {
         caps,

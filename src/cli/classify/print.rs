@@ -9,9 +9,9 @@ use serde::Serialize;
 
 use crate::domain::{
     classify::{Class, Classifier, Explained, Fired, Rule, Verdict},
+    failure_text::FailureText,
     mask::mask,
-    said::Said,
-    subject::Subject,
+    target::Target,
 };
 
 /// Where verdicts go.
@@ -28,7 +28,7 @@ struct Line<'a> {
     class: &'static str,
     rule: &'static str,
     why: &'a str,
-    subject: Option<Shown<'a>>,
+    target: Option<Shown<'a>>,
 }
 
 /// The most of a message that is shown around what decided, in characters on each side.
@@ -36,7 +36,7 @@ const AROUND: usize = 60;
 
 impl<W: Write> Printer<'_, W> {
     /// A message that came alone: all there is to say about it.
-    pub(super) fn alone(&mut self, said: Said<'_>) -> io::Result<()> {
+    pub(super) fn alone(&mut self, said: FailureText<'_>) -> io::Result<()> {
         if self.json {
             return self.row(said);
         }
@@ -53,9 +53,9 @@ impl<W: Write> Printer<'_, W> {
         writeln!(out, "class    {bold}{}{plain}", verdict.class.as_str())?;
         writeln!(out, "rule     {}: {}", rule.name, rule.why)?;
         writeln!(out, "source   {}", rule.source)?;
-        let subject =
-            Subject::of(head).map_or("names nobody".into(), |subject| Shown(subject).to_string());
-        writeln!(out, "subject  {subject}")?;
+        let target =
+            Target::of(head).map_or("names nobody".into(), |target| Shown(target).to_string());
+        writeln!(out, "target   {target}")?;
         let decided = fired.iter().find(|fired| fired.rule.name == verdict.rule);
         if let Some(decided) = decided {
             writeln!(out, "because  {}", quote(&text, decided, bold, plain))?;
@@ -87,28 +87,28 @@ impl<W: Write> Printer<'_, W> {
     }
 
     /// A message among many: one line.
-    pub(super) fn row(&mut self, said: Said<'_>) -> io::Result<()> {
+    pub(super) fn row(&mut self, said: FailureText<'_>) -> io::Result<()> {
         let verdict = self.classifier.verdict(said);
         let rule = self.rule(verdict);
         let head = said.message;
-        let subject = Subject::of(head).map(Shown);
+        let target = Target::of(head).map(Shown);
         if self.json {
             let line = Line {
                 class: verdict.class.as_str(),
                 rule: verdict.rule,
                 why: rule.why,
-                subject,
+                target,
             };
             serde_json::to_writer(&mut self.out, &line)?;
             return writeln!(self.out);
         }
-        let subject = subject.map_or("-".into(), |subject| subject.to_string());
+        let target = target.map_or("-".into(), |target| target.to_string());
         let masked = mask(head, usize::MAX);
         let start = masked.char_indices().rev().nth(2 * AROUND - 1);
         let end = &masked[start.map_or(0, |(at, _)| at)..];
         writeln!(
             self.out,
-            "{:<9}  {:<23}  {subject:<40}  {end}",
+            "{:<9}  {:<23}  {target:<40}  {end}",
             verdict.class.as_str(),
             verdict.rule
         )
@@ -153,8 +153,8 @@ fn quote(head: &str, fired: &Fired, bold: &str, plain: &str) -> String {
     )
 }
 
-/// A subject for people's eyes.
-struct Shown<'a>(Subject<'a>);
+/// A target for people's eyes.
+struct Shown<'a>(Target<'a>);
 
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::domain::{
     classify::{Class, Classifier, Verdict},
     decide::{Decision, TABLE},
-    judge::Judgement,
+    evaluate::Evaluation,
     ledger,
     mask::mask,
     release::Release,
@@ -32,14 +32,14 @@ struct Line<'a> {
 }
 
 /// One JSON object in one line.
-pub(super) fn json(release: &Release, judgement: &Judgement) -> serde_json::Result<String> {
-    let Judgement {
+pub(super) fn json(release: &Release, evaluation: &Evaluation) -> serde_json::Result<String> {
+    let Evaluation {
         policy,
         verdict,
         attempts,
         decision,
         ..
-    } = judgement;
+    } = evaluation;
     serde_json::to_string(&Line {
         decision: decision.as_str(),
         why: decision.why().as_str(),
@@ -67,7 +67,7 @@ fn action(decision: &Decision) -> Option<&'static str> {
 pub(super) fn text(
     cluster: &str,
     release: &Release,
-    judgement: &Judgement,
+    evaluation: &Evaluation,
     classifier: &Classifier,
     colours: bool,
 ) -> String {
@@ -76,14 +76,14 @@ pub(super) fn text(
     } else {
         ("", "", "")
     };
-    let Judgement {
+    let Evaluation {
         policy,
         odd,
         verdict,
         decision,
         row,
         ..
-    } = judgement;
+    } = evaluation;
     let metadata = &release.metadata;
     let mut text = String::new();
     let _ = writeln!(
@@ -113,7 +113,7 @@ pub(super) fn text(
         let _ = write!(text, "\n{name:<8}  {value}");
     };
     fact("cause", cause(release, *verdict, classifier));
-    fact("budget", budget(release, judgement));
+    fact("budget", budget(release, evaluation));
     if let Some(next) = decision.next() {
         fact("next try", format!("{next:.0}"));
     }
@@ -154,10 +154,10 @@ fn cause(release: &Release, verdict: Verdict, classifier: &Classifier) -> String
     }
 }
 
-fn budget(release: &Release, judgement: &Judgement) -> String {
-    let standing = ledger::standing(release);
-    let limit = judgement.policy.limit;
-    match (&standing.last, judgement.attempts) {
+fn budget(release: &Release, evaluation: &Evaluation) -> String {
+    let standing = ledger::attempt_state(release);
+    let limit = evaluation.policy.limit;
+    match (&standing.last, evaluation.attempts) {
         (_, u32::MAX) => format!("unreadable, so it counts as spent; the limit is {limit}"),
         (Some((last, _)), attempts) => {
             format!("{attempts} of {limit} restarts, the last {last:.0}")

@@ -28,7 +28,7 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The Provider and the Alert.
 #[derive(Clone)]
-pub struct Target {
+pub struct Provider {
     /// `Provider.spec.address`.
     pub address: String,
     /// The key `token` of the Provider's Secret.
@@ -61,7 +61,7 @@ pub struct Alert {
 /// notification-controller. Clones share it.
 #[derive(Clone)]
 pub struct Notifier {
-    target: Option<Arc<Target>>,
+    target: Option<Arc<Provider>>,
     speed: f64,
     state: Arc<Mutex<State>>,
 }
@@ -84,7 +84,7 @@ pub(super) struct Event<'a> {
 
 impl Notifier {
     /// Without a target, events are only noted.
-    pub fn new(target: Option<Target>, speed: f64) -> Self {
+    pub fn new(target: Option<Provider>, speed: f64) -> Self {
         Self {
             target: target.map(Arc::new),
             speed,
@@ -154,7 +154,7 @@ impl Notifier {
 }
 
 /// Posts until it is answered for good: connection errors, 429 and 5xx except 501 are tried again.
-async fn deliver(target: Arc<Target>, body: String, signature: String, speed: f64) {
+async fn deliver(target: Arc<Provider>, body: String, signature: String, speed: f64) {
     for wait in RETRIES.into_iter().map(Some).chain([None]) {
         let Ok(request) = request(&target.address, &body, &signature) else {
             return;

@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Case, Class, Decision, Release, SENDS, Truth, Why, leave, ledger, rows::is_sane};
+use super::{Class, Decision, Inputs, Reason, Release, SENDS, Truth, leave, ledger, rows::is_sane};
 use crate::domain::policy::{AfterRemediation, Policy};
 
 /// The least time between the remediation and the restart. An upgrade fails again while the infrastructure is still
@@ -11,42 +11,42 @@ const PAUSE: SignedDuration = SignedDuration::from_mins(10);
 
 /// Leaves the release alone, unless the policy allows one restart for the configuration, and the pause is over
 /// (stories wh-breaks-upgrade-rolled-back-then-reset-heals and rolled-back-then-reset-breaks-again).
-pub(super) fn remediated(case: &Case<'_>, release: &Release) -> Option<Decision> {
-    let (why, policy) = safe_state(release, case.policy)?;
+pub(super) fn remediated(inputs: &Inputs<'_>, release: &Release) -> Option<Decision> {
+    let (why, policy) = safe_state(release, inputs.policy)?;
     let allowed = match policy {
         AfterRemediation::Never => false,
         AfterRemediation::Infrastructure => {
-            case.verdict.infrastructure && case.verdict.class == Class::Transient
+            inputs.verdict.infrastructure && inputs.verdict.class == Class::Transient
         }
         AfterRemediation::Always => true,
     };
-    let standing = ledger::standing(release);
+    let standing = ledger::attempt_state(release);
     let resend = standing.attempts == 1 && standing.swallowed && standing.sends < SENDS;
-    let since = since(release).filter(|since| is_sane(*since, case));
+    let since = since(release).filter(|since| is_sane(*since, inputs));
     let (true, Some(since)) = (allowed && (standing.attempts == 0 || resend), since) else {
         return Some(leave(why));
     };
     let until = since.saturating_add(PAUSE).unwrap_or(Timestamp::MAX);
-    (case.now < until).then_some(Decision::Wait {
+    (inputs.now < until).then_some(Decision::Wait {
         until: Some(until),
-        why: Why::Backoff,
+        why: Reason::Backoff,
     })
 }
 
 /// Whether Flux has remediated the release, and what the policy says about a restart after that.
-fn safe_state(release: &Release, policy: &Policy) -> Option<(Why, AfterRemediation)> {
+fn safe_state(release: &Release, policy: &Policy) -> Option<(Reason, AfterRemediation)> {
     let done = release
         .condition("Remediated")
         .filter(|condition| condition.status == Truth::True);
     match done.map(|condition| condition.reason.as_str()) {
-        Some("UninstallSucceeded") => return Some((Why::Uninstalled, policy.after_uninstall)),
-        Some(_) => return Some((Why::RolledBack, policy.after_rollback)),
+        Some("UninstallSucceeded") => return Some((Reason::Uninstalled, policy.after_uninstall)),
+        Some(_) => return Some((Reason::RolledBack, policy.after_rollback)),
         None => {}
     }
     let gone = release
         .newest()
         .is_some_and(|newest| newest.status.starts_with("uninstall"));
-    gone.then_some((Why::Uninstalled, policy.after_uninstall))
+    gone.then_some((Reason::Uninstalled, policy.after_uninstall))
 }
 
 /// When Flux remediated the release, if that is known.

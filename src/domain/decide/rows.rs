@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 
 use super::{
-    Action, CLOCK_SKEW, Case, Class, Decision, Order, Release, Row, SENDS, Truth, Why,
-    is_remediation, leave, ledger, remediation::remediated, wait,
+    Action, CLOCK_SKEW, Class, Decision, Inputs, Reason, Release, RestartRequest, Row, SENDS,
+    Truth, is_remediation, leave, ledger, remediation::remediated, wait,
 };
 
 /// The table of decisions.
@@ -12,121 +12,121 @@ pub const TABLE: &[Row] = &[
     Row {
         live: "gone; re-created under the same name; being deleted",
         done: "leave",
-        words: &[Why::Gone, Why::Replaced, Why::Deleting],
+        words: &[Reason::Gone, Reason::Replaced, Reason::Deleting],
         holds: gone,
     },
     Row {
         live: "suspended; annotated `helmreboot.io/enabled: \"false\"`, or switched off by its policy",
         done: "leave, never unsuspend",
-        words: &[Why::Suspended, Why::OptedOut],
+        words: &[Reason::Suspended, Reason::OptedOut],
         holds: hands_off,
     },
     Row {
         live: "Ready, for the generation that is wanted",
         done: "leave",
-        words: &[Why::Recovered],
+        words: &[Reason::Recovered],
         holds: recovered,
     },
     Row {
         live: "a reconcile request waits for Flux, ours or somebody's",
         done: "wait",
-        words: &[Why::TokenPending],
+        words: &[Reason::TokenPending],
         holds: token_pending,
     },
     Row {
         live: "not stalled: Flux says that it tries again by itself",
         done: "leave to Flux",
-        words: &[Why::FluxRetries],
+        words: &[Reason::FluxRetries],
         holds: flux_retries,
     },
     Row {
         live: "not stalled: Flux waits for a dependency, a source or values",
         done: "leave to Flux",
-        words: &[Why::Prerequisites],
+        words: &[Reason::Prerequisites],
         holds: prerequisites,
     },
     Row {
         live: "not stalled: an action runs",
         done: "wait",
-        words: &[Why::Working],
+        words: &[Reason::Working],
         holds: working,
     },
     Row {
         live: "not stalled: an action runs for longer than its timeouts allow; helm-controller hangs, or was killed",
         done: "leave, say so once",
-        words: &[Why::Overdue],
+        words: &[Reason::Overdue],
         holds: overdue,
     },
     Row {
         live: "not stalled: failed a moment ago, the status is about to change; after that Flux is in a back-off of its own",
         done: "wait once, then leave to Flux",
-        words: &[Why::Settling, Why::FluxRetries],
+        words: &[Reason::Settling, Reason::FluxRetries],
         holds: settling,
     },
     Row {
         live: "the wanted configuration was not tried yet; no status yet, whatever an alert says",
         done: "wait",
-        words: &[Why::NotAttempted, Why::Settling],
+        words: &[Reason::NotAttempted, Reason::Settling],
         holds: not_attempted,
     },
     Row {
         live: "the cause lasts, and yet the newest Helm revision is a good one of the version and values that Flux tried: Ready may tell of an earlier attempt",
         done: "leave, say so once",
-        words: &[Why::ReadyOutdated],
+        words: &[Reason::ReadyOutdated],
         holds: ready_outdated,
     },
     Row {
         live: "the cause lasts (invalid object, denied, schema, rendering ...); no rule knows it; no failure at all",
         done: "leave, say so once",
-        words: &[Why::Permanent, Why::UnknownCause, Why::FluxRetries],
+        words: &[Reason::Permanent, Reason::UnknownCause, Reason::FluxRetries],
         holds: lasting,
     },
     Row {
         live: "Flux rolled back or uninstalled",
         done: "leave; where infrastructure is to blame (or as the policy says), restart once, 10 min later",
-        words: &[Why::RolledBack, Why::Uninstalled, Why::Backoff],
+        words: &[Reason::RolledBack, Reason::Uninstalled, Reason::Backoff],
         holds: remediated,
     },
     Row {
         live: "our last request was overwritten with the one before it, as Git does",
         done: "leave, say so once",
-        words: &[Why::Contested],
+        words: &[Reason::Contested],
         holds: contested,
     },
     Row {
         live: "**Flux swallowed our token and did nothing**",
         done: "**send a fresh one**, at most twice, uncharged",
-        words: &[Why::Stalled],
+        words: &[Reason::Stalled],
         holds: swallowed,
     },
     Row {
         live: "all restarts for this configuration are spent",
         done: "give up, note it on the release; the slow lane tries again",
-        words: &[Why::BudgetSpent],
+        words: &[Reason::BudgetSpent],
         holds: budget_spent,
     },
     Row {
         live: "the wait after the last restart is not over",
         done: "wait until then",
-        words: &[Why::Backoff],
+        words: &[Reason::Backoff],
         holds: backoff,
     },
     Row {
         live: "many fail for this cause; the cluster's restarts are used up, or enough are running",
         done: "wait for the others",
-        words: &[Why::Storm, Why::RateLimited],
+        words: &[Reason::LimitState, Reason::RateLimited],
         holds: held,
     },
     Row {
         live: "**Stalled, for a passing reason**",
         done: "**restart** with `resetAt`",
-        words: &[Why::Stalled],
+        words: &[Reason::Stalled],
         holds: stalled,
     },
     Row {
         live: "failed, and Flux idle without saying that it gave up",
         done: "**restart** with `requestedAt`",
-        words: &[Why::IdleFailed],
+        words: &[Reason::IdleFailed],
         holds: idle_failed,
     },
 ];
@@ -144,28 +144,28 @@ const ACTION_REASONS: [&str; 8] = [
     "HealthCheckCanceled",
 ];
 
-fn gone(case: &Case<'_>, release: &Release) -> Option<Decision> {
-    let uid = case.trigger.uid.as_deref();
+fn gone(inputs: &Inputs<'_>, release: &Release) -> Option<Decision> {
+    let uid = inputs.trigger.uid.as_deref();
     if uid.is_some_and(|uid| uid != release.metadata.uid) {
-        return Some(leave(Why::Replaced));
+        return Some(leave(Reason::Replaced));
     }
     let deleting = release.metadata.deletion_timestamp.is_some();
-    deleting.then(|| leave(Why::Deleting))
+    deleting.then(|| leave(Reason::Deleting))
 }
 
-fn hands_off(case: &Case<'_>, release: &Release) -> Option<Decision> {
+fn hands_off(inputs: &Inputs<'_>, release: &Release) -> Option<Decision> {
     if release.spec.suspend {
-        return Some(leave(Why::Suspended));
+        return Some(leave(Reason::Suspended));
     }
-    (!case.policy.enabled).then(|| leave(Why::OptedOut))
+    (!inputs.policy.enabled).then(|| leave(Reason::OptedOut))
 }
 
-fn recovered(_: &Case<'_>, release: &Release) -> Option<Decision> {
-    release.recovered().then(|| leave(Why::Recovered))
+fn recovered(_: &Inputs<'_>, release: &Release) -> Option<Decision> {
+    release.recovered().then(|| leave(Reason::Recovered))
 }
 
-fn token_pending(_: &Case<'_>, release: &Release) -> Option<Decision> {
-    release.token_pending().then(|| wait(Why::TokenPending))
+fn token_pending(_: &Inputs<'_>, release: &Release) -> Option<Decision> {
+    release.token_pending().then(|| wait(Reason::TokenPending))
 }
 
 /// Stalled outranks everything Ready and Reconciling say: after a swallowed reset it stands beside
@@ -187,40 +187,40 @@ fn reconciling(release: &Release) -> Option<(&str, &str)> {
         .then_some((condition.reason.as_str(), condition.message.as_str()))
 }
 
-fn flux_retries(_: &Case<'_>, release: &Release) -> Option<Decision> {
+fn flux_retries(_: &Inputs<'_>, release: &Release) -> Option<Decision> {
     let says_so = reconciling(release).is_some_and(|(reason, _)| reason == "ProgressingWithRetry");
     let waits = !is_stalled(release) && failure(release) == Some("RetryAfterInterval");
-    (says_so || waits).then(|| leave(Why::FluxRetries))
+    (says_so || waits).then(|| leave(Reason::FluxRetries))
 }
 
-fn prerequisites(_: &Case<'_>, release: &Release) -> Option<Decision> {
+fn prerequisites(_: &Inputs<'_>, release: &Release) -> Option<Decision> {
     let (_, message) = reconciling(release)?;
     let reason = failure(release)?;
     (!ACTION_REASONS.contains(&reason) && !is_remediation(message))
-        .then(|| leave(Why::Prerequisites))
+        .then(|| leave(Reason::Prerequisites))
 }
 
-fn working(case: &Case<'_>, release: &Release) -> Option<Decision> {
-    let late = release.action_deadline().is_some_and(|at| at <= case.now);
-    (release.at_work() && !late).then(|| wait(Why::Working))
+fn working(inputs: &Inputs<'_>, release: &Release) -> Option<Decision> {
+    let late = release.action_deadline().is_some_and(|at| at <= inputs.now);
+    (release.at_work() && !late).then(|| wait(Reason::Working))
 }
 
-fn overdue(_: &Case<'_>, release: &Release) -> Option<Decision> {
-    release.at_work().then(|| leave(Why::Overdue))
+fn overdue(_: &Inputs<'_>, release: &Release) -> Option<Decision> {
+    release.at_work().then(|| leave(Reason::Overdue))
 }
 
 /// The alert comes before the status: a look later this is Stalled, or Flux sits in a back-off of its
 /// own (story render-error-backs-off).
-fn settling(case: &Case<'_>, release: &Release) -> Option<Decision> {
+fn settling(inputs: &Inputs<'_>, release: &Release) -> Option<Decision> {
     reconciling(release)?;
-    Some(if case.trigger.settled {
-        leave(Why::FluxRetries)
+    Some(if inputs.trigger.settled {
+        leave(Reason::FluxRetries)
     } else {
-        wait(Why::Settling)
+        wait(Reason::Settling)
     })
 }
 
-fn not_attempted(_: &Case<'_>, release: &Release) -> Option<Decision> {
+fn not_attempted(_: &Inputs<'_>, release: &Release) -> Option<Decision> {
     let (status, wanted) = (&release.status, release.metadata.generation);
     let tried = status.last_attempted_generation;
     // An object without a generation is compared with nothing.
@@ -228,7 +228,7 @@ fn not_attempted(_: &Case<'_>, release: &Release) -> Option<Decision> {
         .zip(wanted)
         .is_some_and(|(tried, wanted)| tried != wanted);
     if other {
-        return Some(wait(Why::NotAttempted));
+        return Some(wait(Reason::NotAttempted));
     }
     let blank = status.conditions.is_empty();
     if release.failing() {
@@ -236,58 +236,60 @@ fn not_attempted(_: &Case<'_>, release: &Release) -> Option<Decision> {
     }
     // Ready=True for an older generation, or no condition yet: a patch is on its way.
     Some(wait(if blank {
-        Why::NotAttempted
+        Reason::NotAttempted
     } else {
-        Why::Settling
+        Reason::Settling
     }))
 }
 
-fn ready_outdated(case: &Case<'_>, release: &Release) -> Option<Decision> {
-    let lasts = case.verdict.class == Class::Permanent;
-    (lasts && release.deploys_what_was_tried()).then(|| leave(Why::ReadyOutdated))
+fn ready_outdated(inputs: &Inputs<'_>, release: &Release) -> Option<Decision> {
+    let lasts = inputs.verdict.class == Class::Permanent;
+    (lasts && release.deploys_what_was_tried()).then(|| leave(Reason::ReadyOutdated))
 }
 
-fn lasting(case: &Case<'_>, release: &Release) -> Option<Decision> {
-    match case.verdict.class {
-        Class::Permanent => Some(leave(Why::Permanent)),
-        Class::Unknown if case.policy.unknown != Class::Transient => Some(leave(Why::UnknownCause)),
+fn lasting(inputs: &Inputs<'_>, release: &Release) -> Option<Decision> {
+    match inputs.verdict.class {
+        Class::Permanent => Some(leave(Reason::Permanent)),
+        Class::Unknown if inputs.policy.unknown != Class::Transient => {
+            Some(leave(Reason::UnknownCause))
+        }
         // Flux itself says that it goes on; only a stall proves it wrong.
-        Class::Benign if !is_stalled(release) => Some(leave(Why::FluxRetries)),
+        Class::Benign if !is_stalled(release) => Some(leave(Reason::FluxRetries)),
         Class::Unknown | Class::Transient | Class::Benign => None,
     }
 }
 
-fn contested(_: &Case<'_>, release: &Release) -> Option<Decision> {
-    ledger::standing(release)
+fn contested(_: &Inputs<'_>, release: &Release) -> Option<Decision> {
+    ledger::attempt_state(release)
         .contested
-        .then(|| leave(Why::Contested))
+        .then(|| leave(Reason::Contested))
 }
 
 /// Not charged: nothing was tried. In place of an order that was itself within the budget.
-fn swallowed(case: &Case<'_>, release: &Release) -> Option<Decision> {
-    let standing = ledger::standing(release);
+fn swallowed(inputs: &Inputs<'_>, release: &Release) -> Option<Decision> {
+    let standing = ledger::attempt_state(release);
     let again = is_stalled(release) && standing.swallowed && standing.sends < SENDS;
-    let counted = standing.attempts != u32::MAX && case.policy.limit > 0;
+    let counted = standing.attempts != u32::MAX && inputs.policy.limit > 0;
     (again && counted).then(|| Decision::Restart {
-        order: Order {
-            action: stalled_action(case),
+        order: RestartRequest {
+            action: stalled_action(inputs),
             attempt: standing.attempts,
             sends: standing.sends + 1,
         },
-        why: Why::Stalled,
+        why: Reason::Stalled,
     })
 }
 
-fn budget_spent(case: &Case<'_>, release: &Release) -> Option<Decision> {
-    let policy = case.policy;
-    let standing = ledger::standing_with_limit(release, policy.limit, case.now);
+fn budget_spent(inputs: &Inputs<'_>, release: &Release) -> Option<Decision> {
+    let policy = inputs.policy;
+    let standing = ledger::attempt_state_with_limit(release, policy.limit, inputs.now);
     if standing.attempts < policy.limit {
         return None;
     }
     let spent = |again| {
         Some(Decision::Leave {
             again,
-            why: Why::BudgetSpent,
+            why: Reason::BudgetSpent,
         })
     };
     // A count nobody can read, and a limit of none at all, are no way back.
@@ -300,11 +302,11 @@ fn budget_spent(case: &Case<'_>, release: &Release) -> Option<Decision> {
     let again = policy
         .slow_lane
         .map(|lane| policy.backoff.slow(lane, *last, token));
-    let released = case
+    let released = inputs
         .trigger
         .released
         .is_some_and(|at| at.duration_since(*last) > SAME_TIME);
-    let due = released || again.is_some_and(|again| case.now >= again || !is_sane(*last, case));
+    let due = released || again.is_some_and(|again| inputs.now >= again || !is_sane(*last, inputs));
     if due && standing.gave_up {
         return None;
     }
@@ -316,51 +318,57 @@ fn budget_spent(case: &Case<'_>, release: &Release) -> Option<Decision> {
 const SAME_TIME: jiff::SignedDuration = jiff::SignedDuration::from_secs(10);
 
 /// A time that lies further ahead than clocks differ was not written by a sane one.
-pub(super) fn is_sane(last: Timestamp, case: &Case<'_>) -> bool {
-    let ahead = case.now.saturating_add(CLOCK_SKEW);
+pub(super) fn is_sane(last: Timestamp, inputs: &Inputs<'_>) -> bool {
+    let ahead = inputs.now.saturating_add(CLOCK_SKEW);
     last <= ahead.unwrap_or(Timestamp::MAX)
 }
 
-fn backoff(case: &Case<'_>, release: &Release) -> Option<Decision> {
-    let standing = ledger::standing(release);
+fn backoff(inputs: &Inputs<'_>, release: &Release) -> Option<Decision> {
+    let standing = ledger::attempt_state(release);
     let (last, token) = standing.last.as_ref()?;
-    let until = case.policy.backoff.until(standing.total, *last, token);
-    (is_sane(*last, case) && case.now < until).then_some(Decision::Wait {
+    let until = inputs.policy.backoff.until(standing.total, *last, token);
+    (is_sane(*last, inputs) && inputs.now < until).then_some(Decision::Wait {
         until: Some(until),
-        why: Why::Backoff,
+        why: Reason::Backoff,
     })
 }
 
-fn held(case: &Case<'_>, _: &Release) -> Option<Decision> {
-    case.hold.map(|hold| Decision::Wait {
+fn held(inputs: &Inputs<'_>, _: &Release) -> Option<Decision> {
+    inputs.hold.map(|hold| Decision::Wait {
         until: Some(hold.until),
         why: hold.why,
     })
 }
 
-fn stalled(case: &Case<'_>, release: &Release) -> Option<Decision> {
-    is_stalled(release).then(|| first_token(stalled_action(case), case, release, Why::Stalled))
+fn stalled(inputs: &Inputs<'_>, release: &Release) -> Option<Decision> {
+    is_stalled(release)
+        .then(|| first_token(stalled_action(inputs), inputs, release, Reason::Stalled))
 }
 
-fn idle_failed(case: &Case<'_>, release: &Release) -> Option<Decision> {
-    Some(first_token(Action::Request, case, release, Why::IdleFailed))
+fn idle_failed(inputs: &Inputs<'_>, release: &Release) -> Option<Decision> {
+    Some(first_token(
+        Action::Request,
+        inputs,
+        release,
+        Reason::IdleFailed,
+    ))
 }
 
 /// What a rule asks for comes before what the policy does by itself.
-fn stalled_action(case: &Case<'_>) -> Action {
-    let usual = if case.policy.force {
+fn stalled_action(inputs: &Inputs<'_>) -> Action {
+    let usual = if inputs.policy.force {
         Action::Force
     } else {
         Action::Reset
     };
-    case.verdict.action.unwrap_or(usual)
+    inputs.verdict.action.unwrap_or(usual)
 }
 
-fn first_token(action: Action, case: &Case<'_>, release: &Release, why: Why) -> Decision {
-    let standing = ledger::standing_with_limit(release, case.policy.limit, case.now);
+fn first_token(action: Action, inputs: &Inputs<'_>, release: &Release, why: Reason) -> Decision {
+    let standing = ledger::attempt_state_with_limit(release, inputs.policy.limit, inputs.now);
     let attempt = standing.attempts.saturating_add(1);
     Decision::Restart {
-        order: Order {
+        order: RestartRequest {
             action,
             attempt,
             sends: 1,

@@ -68,10 +68,10 @@ proptest! {
         let trigger = Trigger { settled, ..Trigger::default() };
         let policy = Policy::default();
         let now = Timestamp::UNIX_EPOCH;
-        let case = Case { trigger: &trigger, verdict, release: Some(&release), policy: &policy, hold: None, now };
+        let case = Inputs { trigger: &trigger, verdict, release: Some(&release), policy: &policy, hold: None, now };
         let decision = decide(&case);
         prop_assert!(TABLE[explain(&case).1].words.contains(&decision.why()));
-        if let Decision::Restart { order: Order { action, attempt, sends }, why } = decision {
+        if let Decision::Restart { order: RestartRequest { action, attempt, sends }, why } = decision {
             prop_assert_eq!(sends, 1);
             let stalled = release.is("Stalled", Truth::True);
             prop_assert!(!release.spec.suspend && release.metadata.deletion_timestamp.is_none());

@@ -33,7 +33,7 @@ pub(super) struct State {
     /// The configurations that were restarted, the one of the last restart at the end.
     keys: Vec<Key>,
     /// Flux's progress before the last restart.
-    pub(super) before: Before,
+    pub(super) before: ProgressBefore,
     /// A hash of the request that the last restart replaced.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) was: Option<String>,
@@ -58,14 +58,14 @@ struct Key {
 
 /// Flux's progress, in short.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Before {
+pub(super) struct ProgressBefore {
     /// The newest Helm revision.
     pub(super) revision: i64,
     /// A hash of all of it.
     pub(super) hash: String,
 }
 
-impl From<&Progress> for Before {
+impl From<&Progress> for ProgressBefore {
     fn from(progress: &Progress) -> Self {
         Self {
             revision: progress.revision(),
@@ -110,7 +110,7 @@ impl State {
             sends: 0,
             total: 0,
             keys: Vec::new(),
-            before: Before::from(&release.progress()),
+            before: ProgressBefore::from(&release.progress()),
             was: None,
             renewed,
         }

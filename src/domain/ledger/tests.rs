@@ -11,8 +11,8 @@ fn release(annotations: serde_json::Value) -> Release {
     .expect("a release")
 }
 
-fn order(action: Action, attempt: u32) -> Order {
-    Order {
+fn order(action: Action, attempt: u32) -> RestartRequest {
+    RestartRequest {
         action,
         attempt,
         sends: 1,
@@ -58,7 +58,7 @@ fn a_restart_is_read_back_as_it_was_written() {
         Some("2026-01-01T00:00:00.000000001Z")
     );
     assert_eq!(changes[RESTARTS].as_deref(), Some("2"));
-    let standing = standing(&after(restarted, changes));
+    let standing = attempt_state(&after(restarted, changes));
     assert_eq!(standing.attempts, 2);
     assert_eq!(
         standing.last,
@@ -94,7 +94,7 @@ fn restarted(release: &Release) -> Release {
 }
 
 fn restarted_at(release: &Release, at: Timestamp) -> Release {
-    let attempt = standing_with_limit(release, 5, at).attempts + 1;
+    let attempt = attempt_state_with_limit(release, 5, at).attempts + 1;
     let stamp = Stamp { now: at, ..stamp() };
     let changes = restart(release, order(Action::Reset, attempt), "c", false, stamp);
     after(release.clone(), changes)
@@ -108,15 +108,24 @@ fn with_digest(mut release: Release, digest: &str) -> Release {
 #[test]
 fn each_configuration_has_a_count_of_its_own_and_the_wait_grows_over_all() {
     let first = restarted(&restarted(&release(serde_json::json!({}))));
-    assert_eq!((standing(&first).attempts, standing(&first).total), (2, 2));
+    assert_eq!(
+        (attempt_state(&first).attempts, attempt_state(&first).total),
+        (2, 2)
+    );
     let other = with_digest(first, "other");
-    assert_eq!((standing(&other).attempts, standing(&other).total), (0, 2));
+    assert_eq!(
+        (attempt_state(&other).attempts, attempt_state(&other).total),
+        (0, 2)
+    );
     assert!(
-        standing(&other).last.is_some(),
+        attempt_state(&other).last.is_some(),
         "the last restart still counts"
     );
     let other = restarted(&other);
-    assert_eq!((standing(&other).attempts, standing(&other).total), (1, 3));
+    assert_eq!(
+        (attempt_state(&other).attempts, attempt_state(&other).total),
+        (1, 3)
+    );
 }
 
 #[test]
@@ -126,11 +135,15 @@ fn what_alternates_has_one_budget_for_all_configurations() {
         release = with_digest(release, digest);
         let charged = u32::try_from(restarts).expect("small");
         let expected = if restarts == 1 { 0 } else { charged };
-        assert_eq!(standing(&release).attempts, expected, "restart {restarts}");
+        assert_eq!(
+            attempt_state(&release).attempts,
+            expected,
+            "restart {restarts}"
+        );
         release = restarted(&release);
     }
     for digest in ["a", "b"] {
-        let standing = standing(&with_digest(release.clone(), digest));
+        let standing = attempt_state(&with_digest(release.clone(), digest));
         assert_eq!((standing.attempts, standing.total), (5, 5), "{digest}");
     }
 }
@@ -142,7 +155,7 @@ fn the_last_four_configurations_keep_their_counts() {
         release = restarted(&with_digest(release, digest));
     }
     for digest in ["a", "b", "c", "d"] {
-        let standing = standing(&with_digest(release.clone(), digest));
+        let standing = attempt_state(&with_digest(release.clone(), digest));
         assert_eq!(standing.attempts, 5, "{digest}");
     }
 }
@@ -153,12 +166,12 @@ fn a_configuration_that_never_stops_changing_gains_nothing() {
     for number in 0..5 {
         release = with_digest(release, &format!("d{number}"));
         let expected = if number < 4 { 0 } else { 4 };
-        let attempts = standing_with_limit(&release, 5, now()).attempts;
+        let attempts = attempt_state_with_limit(&release, 5, now()).attempts;
         assert_eq!(attempts, expected, "{number}");
         release = restarted(&release);
     }
     let next = with_digest(release, "next");
-    assert_eq!(standing_with_limit(&next, 5, now()).attempts, 5);
+    assert_eq!(attempt_state_with_limit(&next, 5, now()).attempts, 5);
 }
 
 #[test]
@@ -177,7 +190,7 @@ fn a_day_after_the_others_a_new_configuration_has_a_budget_of_its_own() {
         let tried = restarted_at(&first, later(23));
         for release in [first, tried] {
             let next = with_digest(release, "next");
-            let attempts = |at| standing_with_limit(&next, limit, at).attempts;
+            let attempts = |at| attempt_state_with_limit(&next, limit, at).attempts;
             assert!(attempts(later(23)) >= limit.min(4), "limit {limit}");
             assert_eq!(attempts(later(25)), 0, "limit {limit}");
         }
@@ -200,35 +213,38 @@ fn a_success_starts_afresh_also_where_another_configuration_followed_it() {
         release
     };
     assert_eq!(
-        standing(&with(&spent, snapshot("abc", "deployed"))).total,
+        attempt_state(&with(&spent, snapshot("abc", "deployed"))).total,
         0
     );
-    assert_eq!(standing(&with(&spent, snapshot("abc", "failed"))).total, 2);
     assert_eq!(
-        standing(&with(&spent, snapshot("old", "deployed"))).total,
+        attempt_state(&with(&spent, snapshot("abc", "failed"))).total,
+        2
+    );
+    assert_eq!(
+        attempt_state(&with(&spent, snapshot("old", "deployed"))).total,
         2
     );
     let followed = with_digest(with(&spent, snapshot("abc", "superseded")), "other");
-    assert_eq!(standing(&followed), Standing::default());
+    assert_eq!(attempt_state(&followed), AttemptState::default());
 }
 
 #[test]
 fn a_state_that_cannot_be_read_counts_as_spent_until_a_person_renews() {
     let written = restarted(&release(serde_json::json!({})));
     let readable = written.annotation(STATE).expect("a state");
-    assert_eq!(standing(&written).attempts, 1);
+    assert_eq!(attempt_state(&written).attempts, 1);
     // A time that no calendar has.
     let seconds = readable.split("\"at\":").nth(1).expect("a time");
     let seconds = seconds.split('}').next().expect("its end");
     let never = readable.replace(seconds, &i64::MAX.to_string());
     for text in ["", "lots", "{}", "{\"v\":2}", "[]", &never] {
         let damaged = release(serde_json::json!({STATE: text}));
-        assert_eq!(standing(&damaged).attempts, u32::MAX, "{text}");
+        assert_eq!(attempt_state(&damaged).attempts, u32::MAX, "{text}");
         let renewed = release(serde_json::json!({STATE: text, RENEW: "now"}));
-        assert_eq!(standing(&renewed).attempts, 0, "{text}");
+        assert_eq!(attempt_state(&renewed).attempts, 0, "{text}");
     }
     let taken = release(serde_json::json!({LAST_RESTART: "2026-01-01T00:00:00Z"}));
-    assert_eq!(standing(&taken).attempts, u32::MAX);
+    assert_eq!(attempt_state(&taken).attempts, u32::MAX);
 }
 
 #[test]
@@ -255,22 +271,29 @@ fn a_new_value_of_renew_starts_afresh_and_taking_it_away_does_not() {
         )
     };
     let renewed = renew(&spent, "monday");
-    assert_eq!(standing(&renewed).attempts, 0);
-    assert!(standing(&renewed).last.is_some(), "the first wait stays");
-    assert_eq!(standing(&renew(&spent, " ")).attempts, 5);
+    assert_eq!(attempt_state(&renewed).attempts, 0);
+    assert!(
+        attempt_state(&renewed).last.is_some(),
+        "the first wait stays"
+    );
+    assert_eq!(attempt_state(&renew(&spent, " ")).attempts, 5);
     let again = after(
         renewed.clone(),
         restart(&renewed, order(Action::Reset, 1), "c", false, stamp()),
     );
-    assert_eq!(standing(&again).attempts, 1);
+    assert_eq!(attempt_state(&again).attempts, 1);
     let taken_away = after(again.clone(), Changes::from([(RENEW, None)]));
-    assert_eq!(standing(&taken_away).attempts, 1);
+    assert_eq!(attempt_state(&taken_away).attempts, 1);
     let third = after(
         taken_away.clone(),
         restart(&taken_away, order(Action::Reset, 2), "c", false, stamp()),
     );
-    assert_eq!(standing(&renew(&third, "monday")).attempts, 2, "not twice");
-    assert_eq!(standing(&renew(&again, "tuesday")).attempts, 0);
+    assert_eq!(
+        attempt_state(&renew(&third, "monday")).attempts,
+        2,
+        "not twice"
+    );
+    assert_eq!(attempt_state(&renew(&again, "tuesday")).attempts, 0);
 }
 
 #[test]
@@ -286,9 +309,9 @@ fn a_value_that_is_put_back_is_noticed_and_a_person_s_new_one_is_none() {
             Changes::from([(REQUESTED_AT, Some(value.into()))]),
         )
     };
-    assert!(!standing(&restarted).contested);
-    assert!(standing(&requested("from git")).contested);
-    assert!(!standing(&requested("by hand")).contested);
+    assert!(!attempt_state(&restarted).contested);
+    assert!(attempt_state(&requested("from git")).contested);
+    assert!(!attempt_state(&requested("by hand")).contested);
 }
 
 #[test]
@@ -307,7 +330,7 @@ fn giving_up_is_noted_once_and_forgotten_by_the_next_restart() {
         base,
         give_up(5, "wait-timeout (a slow start)", Some(now()), now()),
     );
-    assert!(standing(&gave_up).gave_up);
+    assert!(attempt_state(&gave_up).gave_up);
     assert_eq!(
         gave_up.annotation(GAVE_UP),
         Some(

@@ -2,7 +2,7 @@
 
 use super::{Policy, truth};
 
-words! {
+string_enum! {
     /// Whether a release is restarted once after Flux rolled it back or uninstalled it.
     AfterRemediation {
         /// Not at all.

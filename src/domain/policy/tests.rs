@@ -10,7 +10,7 @@ fn annotated(key: &str, value: &str) -> Release {
     .expect("a release")
 }
 
-fn with(policy: Policy, key: &str, value: &str) -> (Policy, Vec<Odd>) {
+fn with(policy: Policy, key: &str, value: &str) -> (Policy, Vec<InvalidAnnotation>) {
     Policies::from(policy).for_release("a", &annotated(key, value))
 }
 

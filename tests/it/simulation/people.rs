@@ -11,9 +11,9 @@ pub(super) fn dependency() -> Key {
 }
 
 /// Puts a release into a cluster.
-pub(super) fn create(land: &mut Land, number: u64, storm: bool, fate: &Fate) {
+pub(super) fn create(land: &mut Land, number: u64, limits: bool, fate: &Fate) {
     let key = Key::new("apps", &format!("r{number}"));
-    let mode = if storm {
+    let mode = if limits {
         "webhook"
     } else {
         fate.one_of(&[

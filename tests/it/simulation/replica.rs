@@ -10,10 +10,10 @@ use std::{
 
 use axum::{Router, body::Body};
 use helmreboot::{
-    app::{App, Entrance, Options},
+    app::{App, ClusterHandle, Options},
     clock::Clock,
-    cluster::Connection,
-    config::clusters::{ClusterConfig, Reach},
+    clusters::Registry,
+    config::clusters::{ClusterAccess, ClusterConfig},
     demo::fake_cluster::Key as ReleaseKey,
     domain::{
         alert::ReleaseRef,
@@ -21,7 +21,7 @@ use helmreboot::{
         policy::Mode,
         signature::{Key, Keys},
     },
-    registry::Registry,
+    kubernetes::Connection,
 };
 use http::Request;
 use http_body_util::BodyExt;
@@ -67,11 +67,11 @@ impl Replica {
         fate: &Fate,
         ahead: SignedDuration,
     ) -> Self {
-        let entrance = |(name, client, key): &(&str, Client, Key)| Entrance {
+        let entrance = |(name, client, key): &(&str, Client, Key)| ClusterHandle {
             config: ClusterConfig {
                 name: Arc::from(*name),
                 keys: Vec::new(),
-                reach: Reach::default(),
+                reach: ClusterAccess::default(),
                 mode: Mode::Act,
                 namespaces: Vec::new(),
                 place: String::new(),

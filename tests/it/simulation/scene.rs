@@ -8,12 +8,12 @@ use helmreboot::{
     config::SweepMode,
     demo::{
         fake_cluster::{FakeCluster, Key},
-        fake_flux::{Era, FakeFlux, Notifier, Target},
+        fake_flux::{Era, FakeFlux, Notifier, Provider},
     },
     domain::{
+        limits::{LimitConfig, Rate},
         policy::{AfterRemediation, Policies, Policy},
         signature::{Key as SigningKey, SIGNATURE_HEADER, Secret},
-        storm::{Caps, Rate},
     },
 };
 use http::{Request, StatusCode};
@@ -243,7 +243,7 @@ impl Land {
     fn new(name: &'static str, doors: &Doors, fate: &Fate) -> Self {
         let cluster = FakeCluster::new(fate.clock.clone());
         let secret = key(&format!("key of {name}"));
-        let target = Target {
+        let target = Provider {
             address: format!("http://helmreboot/webhook/{name}"),
             key: secret.clone(),
             cluster: name.into(),
@@ -267,10 +267,10 @@ impl Land {
             key: secret,
             running,
         };
-        // Now and then many that share a cause: a storm.
-        let storm = fate.chance(0.15);
-        for number in 0..fate.number(if storm { 5..9 } else { 1..5 }) {
-            people::create(&mut land, number, storm, fate);
+        // Now and then many that share a cause: a limits.
+        let limits = fate.chance(0.15);
+        for number in 0..fate.number(if limits { 5..9 } else { 1..5 }) {
+            people::create(&mut land, number, limits, fate);
         }
         land
     }
@@ -326,14 +326,14 @@ fn options(fate: &Fate) -> Options {
     } else {
         Vec::new()
     };
-    let caps = Caps {
+    let caps = LimitConfig {
         in_flight: fate.one_of(&[2, 20]),
         threshold: fate.one_of(&[3, 5]),
         rate: Rate {
             per_minute: 30,
             burst: 3,
         },
-        ..Caps::default()
+        ..LimitConfig::default()
     };
     let every = SweepMode::Every(Duration::from_secs(300));
     Options {

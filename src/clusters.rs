@@ -1,0 +1,183 @@
+//! The clusters that may speak here: each with its keys and its queue.
+
+use std::{
+    collections::{BTreeMap, HashSet, VecDeque},
+    sync::{Arc, Mutex, PoisonError, RwLock},
+    time::Duration,
+};
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::{
+    domain::{
+        failing::Failing,
+        limits::Limits,
+        signature::{Key, Keys, Secret, Tag},
+    },
+    metrics::{ClusterGauges, Health},
+    queue::Queue,
+};
+
+mod status;
+pub use status::ClusterStatus;
+
+/// All clusters, by name.
+#[derive(Debug)]
+pub struct Registry {
+    members: BTreeMap<Arc<str>, Arc<ClusterEntry>>,
+    decoy: Keys,
+}
+
+/// One cluster as the webhook sees it.
+#[derive(Debug)]
+pub struct ClusterEntry {
+    /// The configured name.
+    pub name: Arc<str>,
+    /// Where its failures go.
+    pub queue: Arc<Queue>,
+    /// How its releases are seen to stand, by each of its sweeps.
+    pub statuses: Vec<Arc<ClusterStatus>>,
+    limits: Limits,
+    health: Arc<Health>,
+    keys: RwLock<Arc<Keys>>,
+    seen: Mutex<Seen>,
+}
+
+/// Bodies accepted lately, by their signature: bounded in number and in time.
+#[derive(Debug, Default)]
+struct Seen {
+    known: HashSet<Tag>,
+    order: VecDeque<(Timestamp, Tag)>,
+}
+
+/// How many accepted bodies are remembered for each cluster (32 bytes each, twice).
+const REMEMBERED_BODIES: usize = 8192;
+
+impl Registry {
+    /// The clusters, their keys and queues.
+    pub fn new(members: impl IntoIterator<Item = ClusterEntry>) -> Self {
+        let members = members
+            .into_iter()
+            .map(|member| (Arc::clone(&member.name), Arc::new(member)));
+        let decoy =
+            Secret::new("an unknown cluster costs as much time as a known one").expect("not empty");
+        Self {
+            members: members.collect(),
+            decoy: Keys::new(vec![Key::new(decoy, None)]),
+        }
+    }
+
+    /// The cluster of that name.
+    pub fn get(&self, name: &str) -> Option<&Arc<ClusterEntry>> {
+        self.members.get(name)
+    }
+
+    /// All clusters, in order of name.
+    pub fn members(&self) -> impl Iterator<Item = &Arc<ClusterEntry>> {
+        self.members.values()
+    }
+
+    /// Keys that nothing was ever signed with, to check against where there is no cluster.
+    pub fn decoy(&self) -> &Keys {
+        &self.decoy
+    }
+
+    /// Takes no more failures; those that come due within `grace` are still looked at.
+    pub fn close(&self, grace: Duration) {
+        self.members().for_each(|member| member.queue.close(grace));
+    }
+}
+
+impl ClusterEntry {
+    /// A cluster with its keys and queue, looked at by so many sweeps.
+    pub fn new(
+        name: Arc<str>,
+        keys: Keys,
+        queue: Arc<Queue>,
+        limits: Limits,
+        health: Arc<Health>,
+        sweeps: usize,
+    ) -> Self {
+        health.keys(!keys.is_empty());
+        Self {
+            name,
+            queue,
+            statuses: std::iter::repeat_with(Arc::default).take(sweeps).collect(),
+            limits,
+            health,
+            keys: RwLock::new(Arc::new(keys)),
+            seen: Mutex::default(),
+        }
+    }
+
+    /// What keeps its restarts apart.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// How it stands now.
+    pub fn standing(&self, now: Timestamp) -> ClusterGauges {
+        let mut limits = self.limits.lock();
+        ClusterGauges {
+            queued: self.queue.len(),
+            failing: Failing::sum(self.statuses.iter().map(|status| status.failing())),
+            in_flight: limits.in_flight(),
+            breakers: limits.open(now),
+            looked: self
+                .statuses
+                .iter()
+                .map(|it| it.looked_at(now))
+                .min()
+                .flatten(),
+            up: self.health.is_up(),
+        }
+    }
+
+    /// Whether its API server cannot be reached for want of a kubeconfig that can be used.
+    pub fn has_no_access(&self) -> bool {
+        self.health.has_no_access()
+    }
+
+    /// The keys in force.
+    pub fn keys(&self) -> Arc<Keys> {
+        Arc::clone(&self.keys.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Puts other keys in force.
+    pub fn set_keys(&self, keys: Keys) {
+        self.health.keys(!keys.is_empty());
+        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
+    }
+
+    /// Whether a body with this signature was accepted within `window`.
+    pub fn seen(&self, tag: &Tag, now: Timestamp, window: SignedDuration) -> bool {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        while seen
+            .order
+            .front()
+            .is_some_and(|(at, _)| now.duration_since(*at) > window)
+        {
+            seen.forget_oldest();
+        }
+        seen.known.contains(tag)
+    }
+
+    /// Remembers that a body with this signature was accepted.
+    pub fn remember(&self, tag: Tag, now: Timestamp) {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen.known.insert(tag) {
+            seen.order.push_back((now, tag));
+        }
+        if seen.order.len() > REMEMBERED_BODIES {
+            seen.forget_oldest();
+        }
+    }
+}
+
+impl Seen {
+    fn forget_oldest(&mut self) {
+        if let Some((_, tag)) = self.order.pop_front() {
+            self.known.remove(&tag);
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! What a worker logs about its cluster as a whole: breakers, limits that are used up, and a summary if restarts were
+//! held back or lines about single releases were omitted.
+
+use std::sync::{
+    Mutex, PoisonError,
+    atomic::{AtomicU32, Ordering},
+};
+
+use jiff::Timestamp;
+
+use super::Reconciler;
+use crate::{
+    clock::spoken,
+    domain::{
+        failing::Failing,
+        fingerprint::Fingerprint,
+        ledger::RestartOutcome,
+        limits::{Admits, BreakerChange, HeldBack, Limits},
+    },
+};
+
+/// Ticks between two summaries.
+const EVERY: u32 = 5;
+
+/// What happened to releases since the last summary.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    pub(super) restarted: AtomicU32,
+    pub(super) recovered: AtomicU32,
+    pub(super) failed_again: AtomicU32,
+    pub(super) gave_up: AtomicU32,
+}
+
+/// What was logged about the cluster as a whole.
+#[derive(Debug, Default)]
+pub(super) struct Told(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    ticks: u32,
+    /// Restarts had to wait for a slot or for the rate at the last tick.
+    limited: bool,
+    /// Whether `limited` was logged.
+    limited_told: bool,
+    /// The last summary told of releases that are held back.
+    held: bool,
+}
+
+impl Tally {
+    pub(super) fn ended(&self, end: RestartOutcome) {
+        match end {
+            RestartOutcome::Recovered => self.recovered.fetch_add(1, Ordering::Relaxed),
+            RestartOutcome::FailedAgain => self.failed_again.fetch_add(1, Ordering::Relaxed),
+            RestartOutcome::Swallowed | RestartOutcome::Superseded => 0,
+        };
+    }
+
+    /// For the summary; counts begin at 0 again.
+    fn take_text(&self) -> String {
+        let take = |count: &AtomicU32| count.swap(0, Ordering::Relaxed);
+        format!(
+            "{} restarts, {} recovered, {} failed again, {} given up",
+            take(&self.restarted),
+            take(&self.recovered),
+            take(&self.failed_again),
+            take(&self.gave_up),
+        )
+    }
+}
+
+/// Tells of breakers that opened or closed.
+pub fn tell_breakers(cluster: &str, limits: &Limits) {
+    let (changes, caps) = {
+        let mut limits = limits.lock();
+        (limits.take_changes(), limits.caps())
+    };
+    for change in changes {
+        match change {
+            BreakerChange::Opened { cause, releases } => {
+                let (window, cause) = (caps.window.as_mins(), readable(&cause));
+                tracing::warn!(%cluster, cause, releases, "the breaker for {cause} of cluster {cluster} is open: {releases} releases failed for this cause within {window} min; one release is restarted at a time until a restart helps");
+            }
+            BreakerChange::Closed {
+                cause,
+                after,
+                helped,
+            } => {
+                let (after, cause) = (spoken(after.unsigned_abs()), readable(&cause));
+                let reason = if helped {
+                    "restarts helped, and no release waits for it any more"
+                } else {
+                    "no release waits for it any more, and no restart helped"
+                };
+                tracing::info!(%cluster, cause, helped, "the breaker for {cause} of cluster {cluster} is closed after {after}: {reason}");
+            }
+        }
+    }
+}
+
+impl Reconciler {
+    /// Once a minute: says what holds restarts back for long, and now and then a summary.
+    pub(super) fn tell_of_all(&self) {
+        let now = self.shared.clock.now();
+        let (held, caps, in_flight) = {
+            let mut limits = self.limits.lock();
+            limits.open(now);
+            (limits.held_back(now), limits.caps(), limits.in_flight())
+        };
+        let cluster = &*self.cluster.name;
+        tell_breakers(cluster, &self.limits);
+        let mut state = self.told.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let limited = held.by_slots + held.by_rate > 0;
+        if limited && state.limited && !state.limited_told {
+            state.limited_told = true;
+            let waiting = held.by_slots + held.by_rate;
+            let (slots, rate) = (caps.in_flight, caps.rate.per_minute);
+            let limit = if held.by_slots > 0 {
+                format!("{slots} running restarts (limits.inFlight)")
+            } else {
+                format!("{rate} restarts per minute (limits.ratePerMinute)")
+            };
+            tracing::warn!(%cluster, waiting, in_flight, "cluster {cluster} has been at its limit of {limit} for a minute; {waiting} releases wait for their restart");
+        } else if !limited && !state.limited && state.limited_told {
+            state.limited_told = false;
+            tracing::info!(%cluster, "no release of cluster {cluster} waits for a limit any more");
+        }
+        state.limited = limited;
+        state.ticks += 1;
+        if state.ticks.is_multiple_of(EVERY) {
+            self.summarize(&mut state, &held, now);
+        }
+    }
+
+    fn summarize(&self, state: &mut State, held: &HeldBack, now: Timestamp) {
+        let lines = self.reports.take_omitted();
+        let happened = self.reports.tally.take_text();
+        let was_held = std::mem::replace(&mut state.held, held.total() > 0);
+        if !state.held && !was_held && lines == 0 {
+            return;
+        }
+        let cluster = &*self.cluster.name;
+        let failing = Failing::sum(self.statuses.iter().map(|status| status.failing()));
+        let (total, waiting) = (failing.total(), held.total());
+        let failing =
+            if self.statuses.is_empty() || !self.statuses.iter().all(|status| status.counts()) {
+                "this replica does not count the releases that fail".to_owned()
+            } else if total == 0 {
+                "no HelmRelease fails".to_owned()
+            } else {
+                format!("{} fail: {}", releases(total), failing.text())
+            };
+        let held = text_of(held, now);
+        let hidden = if lines == 0 {
+            String::new()
+        } else {
+            format!("; lines about single releases that were omitted at this log level: {lines}")
+        };
+        tracing::info!(%cluster, failing = total, held_back = waiting, "summary of cluster {cluster}: {failing}; {held}; in the last 5 min: {happened}{hidden}");
+    }
+}
+
+/// The breakers that a summary names.
+const BREAKERS: usize = 4;
+
+/// The reasons for which restarts are held back.
+fn text_of(held: &HeldBack, now: Timestamp) -> String {
+    if held.total() == 0 {
+        return "no restart is held back".to_owned();
+    }
+    let mut parts = Vec::new();
+    for breaker in held.breakers.iter().take(BREAKERS) {
+        let lets = match breaker.lets {
+            Admits::ProbeAt(at) if at > now => {
+                let wait = spoken(at.duration_since(now).unsigned_abs());
+                format!("the next restart is in {wait}")
+            }
+            Admits::ProbeAt(_) => "the next restart may begin".to_owned(),
+            Admits::Probe => "one is being restarted".to_owned(),
+            Admits::AtOnce(many) => format!("restarts help, {many} at once"),
+        };
+        let (count, cause) = (breaker.releases, readable(&breaker.cause));
+        parts.push(format!("{count} by the breaker for {cause}: {lets}"));
+    }
+    let others = held
+        .breakers
+        .iter()
+        .skip(BREAKERS)
+        .map(|breaker| breaker.releases);
+    for (count, reason) in [
+        (others.sum(), "by other breakers"),
+        (held.by_slots, "by the limit of running restarts"),
+        (held.by_rate, "by the limit of restarts per minute"),
+    ] {
+        if count > 0 {
+            parts.push(format!("{count} {reason}"));
+        }
+    }
+    format!(
+        "restarts held back: {} ({})",
+        held.total(),
+        parts.join("; ")
+    )
+}
+
+/// A cause as a rule, and in parentheses what it is about.
+fn readable(cause: &Fingerprint) -> String {
+    let text = cause.to_string();
+    match text.split_once(' ') {
+        Some((rule, subject)) => format!("{rule} ({subject})"),
+        None => text,
+    }
+}
+
+/// So many releases.
+pub fn releases(many: usize) -> String {
+    match many {
+        1 => "1 HelmRelease".to_owned(),
+        _ => format!("{many} HelmReleases"),
+    }
+}

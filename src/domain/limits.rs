@@ -1,0 +1,388 @@
+//! What keeps many restarts apart: how fast, how many at once, and one at first where many fail for the
+//! same cause. One value for each cluster; plain state machines that are fed with `now`.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{
+    alert::ReleaseRef,
+    decide::{Hold, Reason},
+    fingerprint::Fingerprint,
+};
+
+mod breaker;
+mod changes;
+mod inspect;
+mod kinds;
+mod rate;
+mod slots;
+use breaker::Breaker;
+pub use changes::BreakerChange;
+use changes::Changes;
+pub use inspect::{Admits, HeldBack, OpenBreaker};
+pub use kinds::{LimitConfig, Outcome, Wake};
+pub use rate::Rate;
+use slots::Slots;
+
+/// The state of one cluster, shared between those who see failures and those who act on them.
+#[derive(Clone, Debug)]
+pub struct Limits(Arc<Mutex<LimitState>>);
+
+impl Limits {
+    /// A quiet cluster.
+    pub fn new(caps: LimitConfig) -> Self {
+        Self(Arc::new(Mutex::new(LimitState::new(caps))))
+    }
+
+    /// For one step, and never longer.
+    pub fn lock(&self) -> MutexGuard<'_, LimitState> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The state of one cluster.
+#[derive(Debug)]
+pub struct LimitState {
+    caps: LimitConfig,
+    rate: rate::Meter,
+    /// Running restarts.
+    flying: BTreeMap<ReleaseRef, Running>,
+    slots: Slots,
+    breakers: BTreeMap<Fingerprint, Breaker>,
+    /// The cause each release last failed for.
+    causes: BTreeMap<ReleaseRef, Fingerprint>,
+    /// When breakers that are over were last looked for.
+    swept: Option<Timestamp>,
+    /// Breakers that opened or closed.
+    changes: Changes,
+}
+
+#[derive(Clone, Debug)]
+struct Running {
+    since: Timestamp,
+    cause: Fingerprint,
+    /// Its share of the rate was taken here, and the write is not confirmed yet.
+    refundable: bool,
+}
+
+/// How long a restart without an end takes up a slot: longer than almost all of Helm's timeouts.
+const LONGEST_RESTART: SignedDuration = SignedDuration::from_hours(2);
+
+/// How long those that wait for others sleep at most; they are woken when their turn comes.
+const LONGEST_WAIT: SignedDuration = SignedDuration::from_mins(10);
+
+/// How often breakers that are over are looked for.
+const SWEEP_INTERVAL: SignedDuration = SignedDuration::from_secs(10);
+
+impl LimitState {
+    /// A quiet cluster.
+    pub fn new(caps: LimitConfig) -> Self {
+        Self {
+            caps,
+            rate: rate::Meter::default(),
+            flying: BTreeMap::new(),
+            slots: Slots::default(),
+            breakers: BTreeMap::new(),
+            causes: BTreeMap::new(),
+            swept: None,
+            changes: Changes::default(),
+        }
+    }
+
+    /// A release was seen failing for that cause. Says which releases may be looked at now.
+    pub fn failed(
+        &mut self,
+        release: &ReleaseRef,
+        cause: &Fingerprint,
+        now: Timestamp,
+    ) -> Vec<Wake> {
+        self.forget_the_old(now);
+        let mut wakes = Vec::new();
+        let known = self.causes.insert(release.clone(), cause.clone());
+        if let Some(other) = known.filter(|known| known != cause) {
+            wakes.extend(self.leave(release, &other, now));
+        }
+        let breaker = self.breakers.entry(cause.clone()).or_default();
+        breaker.failed(release, &self.caps, now);
+        wakes.extend(self.settle(cause, now));
+        wakes
+    }
+
+    /// Gives a restart its slot, or says what it has to wait for; and which others may be looked at now.
+    ///
+    /// # Errors
+    /// The reason, and when to ask again.
+    pub fn admit(
+        &mut self,
+        release: &ReleaseRef,
+        cause: &Fingerprint,
+        now: Timestamp,
+    ) -> (Result<(), Hold>, Vec<Wake>) {
+        let mut wakes = self.expire(now);
+        let admitted = self.ask(release, cause, now);
+        // A slot that was kept for this release and not taken goes to the next that can take it.
+        self.slots.withdraw_offer(release);
+        wakes.extend(self.settle(cause, now));
+        (admitted, wakes)
+    }
+
+    fn ask(
+        &mut self,
+        release: &ReleaseRef,
+        cause: &Fingerprint,
+        now: Timestamp,
+    ) -> Result<(), Hold> {
+        let patience = now.saturating_add(LONGEST_WAIT).unwrap_or(Timestamp::MAX);
+        let others = self.taken_for(cause, release);
+        if let Some(breaker) = self.breakers.get_mut(cause) {
+            let flies = |probe: &ReleaseRef| {
+                let flight = self.flying.get(probe);
+                flight.is_some_and(|flight| flight.cause == *cause)
+            };
+            if let Err(until) = breaker.ask(release, others, flies, now) {
+                self.slots.leave(release);
+                return Err(Hold {
+                    why: Reason::LimitState,
+                    until: until.unwrap_or(patience),
+                });
+            }
+        }
+        let limited = |until| {
+            Err(Hold {
+                why: Reason::RateLimited,
+                until,
+            })
+        };
+        let flies = self.flying.contains_key(release);
+        if !flies && !self.slots.is_offered(release) && self.free() == 0 {
+            self.slots.wait(release, cause);
+            return limited(patience);
+        }
+        if let Err(until) = self.rate.take(self.caps.rate, release, now) {
+            self.slots.leave(release);
+            return limited(until);
+        }
+        if let Some(breaker) = self.breakers.get_mut(cause) {
+            breaker.take(release);
+        }
+        self.start(release, cause, now, true);
+        Ok(())
+    }
+
+    /// A restart runs that was not admitted here: another process began it, its answer was lost, or it is
+    /// the second token of one.
+    pub fn fly(&mut self, release: &ReleaseRef, cause: &Fingerprint, now: Timestamp) {
+        self.start(release, cause, now, false);
+    }
+
+    fn start(
+        &mut self,
+        release: &ReleaseRef,
+        cause: &Fingerprint,
+        now: Timestamp,
+        refundable: bool,
+    ) {
+        self.slots.leave(release);
+        let flight = Running {
+            since: now,
+            cause: cause.clone(),
+            refundable,
+        };
+        self.flying.insert(release.clone(), flight);
+    }
+
+    /// A restart ended. Says which releases may be looked at now.
+    pub fn ended(&mut self, release: &ReleaseRef, outcome: Outcome, now: Timestamp) -> Vec<Wake> {
+        let Some(flight) = self.flying.remove(release) else {
+            return Vec::new();
+        };
+        if outcome == Outcome::Helped {
+            self.changes.helped(&flight.cause);
+        }
+        let others = self.taken_for(&flight.cause, release);
+        let breaker = self.breakers.get_mut(&flight.cause);
+        let mut wakes = breaker.map_or_else(Vec::new, |breaker| {
+            breaker.ended((release, flight.since), outcome, others, &self.caps, now)
+        });
+        wakes.extend(self.settle(&flight.cause, now));
+        wakes
+    }
+
+    /// A restart that was admitted was not written: it gives back its slot and its share of the rate.
+    pub fn refund(&mut self, release: &ReleaseRef, now: Timestamp) -> Vec<Wake> {
+        if self
+            .flying
+            .get(release)
+            .is_some_and(|flight| flight.refundable)
+        {
+            self.rate.refund(self.caps.rate);
+        }
+        self.ended(release, Outcome::Unknown, now)
+    }
+
+    /// A restart that was admitted was written: its share of the rate is not given back any more.
+    pub fn confirm_written(&mut self, release: &ReleaseRef) {
+        if let Some(flight) = self.flying.get_mut(release) {
+            flight.refundable = false;
+        }
+    }
+
+    /// A restart whose answer was lost turns out to have been written: it takes a slot and its share of
+    /// the rate after all.
+    pub fn charge(&mut self, release: &ReleaseRef, cause: &Fingerprint, now: Timestamp) {
+        if !self.flying.contains_key(release) {
+            self.rate.charge(self.caps.rate, now);
+        }
+        self.fly(release, cause, now);
+    }
+
+    /// A release was given up; it may come back when the breaker of its cause closes. False if that is
+    /// not open.
+    pub fn gave_up(&mut self, release: &ReleaseRef, cause: &Fingerprint) -> bool {
+        let breaker = self.breakers.get_mut(cause);
+        breaker.is_some_and(|breaker| breaker.park(release))
+    }
+
+    /// A release needs nothing any more. Says which others may be looked at now.
+    pub fn forget(&mut self, release: &ReleaseRef, now: Timestamp) -> Vec<Wake> {
+        self.rate.forget(release);
+        self.slots.leave(release);
+        let Some(cause) = self.causes.remove(release) else {
+            return self.offer(now);
+        };
+        self.leave(release, &cause, now)
+    }
+
+    /// A release left a cause for good.
+    fn leave(&mut self, release: &ReleaseRef, cause: &Fingerprint, now: Timestamp) -> Vec<Wake> {
+        let others = self.taken_for(cause, release);
+        let breaker = self.breakers.get_mut(cause);
+        let mut wakes =
+            breaker.map_or_else(Vec::new, |breaker| breaker.forget(release, others, now));
+        wakes.extend(self.settle(cause, now));
+        wakes
+    }
+
+    /// A release does not ask for a slot at the moment: it has to wait for something else. Says which
+    /// others may be looked at now.
+    pub fn stand_down(&mut self, release: &ReleaseRef, now: Timestamp) -> Vec<Wake> {
+        self.slots.leave(release);
+        let Some(cause) = self.causes.get(release).cloned() else {
+            return self.offer(now);
+        };
+        if let Some(breaker) = self.breakers.get_mut(&cause) {
+            breaker.withdraw(release);
+        }
+        self.settle(&cause, now)
+    }
+
+    /// After a change of one cause: its breaker names the next probe, and free slots go to those that can
+    /// take them.
+    fn settle(&mut self, cause: &Fingerprint, now: Timestamp) -> Vec<Wake> {
+        let mut wakes = Vec::new();
+        if let Some(breaker) = self.breakers.get_mut(cause) {
+            if breaker.pauses() {
+                // While the breaker is open, only its probe waits for a slot.
+                for release in self
+                    .slots
+                    .leave_for(cause, |release| breaker.is_next(release))
+                {
+                    breaker.wait(&release);
+                }
+            }
+            wakes.extend(breaker.name_next());
+        }
+        self.changes.note(cause, self.breakers.get(cause), now);
+        wakes.extend(self.offer(now));
+        wakes
+    }
+
+    /// Offers free slots to those that wait and can take them, the longest first.
+    fn offer(&mut self, now: Timestamp) -> Vec<Wake> {
+        let mut wakes = Vec::new();
+        while self.free() > 0 {
+            let next = self
+                .slots
+                .next(|release, cause| self.lets(release, cause, now));
+            let Some(release) = next.cloned() else { break };
+            self.slots.offer(&release);
+            wakes.push(Wake {
+                release,
+                at: now,
+                released: None,
+            });
+        }
+        wakes
+    }
+
+    /// Releases that a slot is kept for. They are woken again after a panic, which may have lost the first wake.
+    pub fn offers(&self, now: Timestamp) -> Vec<Wake> {
+        let offered = self.slots.all_offered().map(|release| Wake {
+            release: release.clone(),
+            at: now,
+            released: None,
+        });
+        offered.collect()
+    }
+
+    /// Whether the breaker of a cause would let a release through now.
+    fn lets(&self, release: &ReleaseRef, cause: &Fingerprint, now: Timestamp) -> bool {
+        let others = self.taken_for(cause, release);
+        let breaker = self.breakers.get(cause);
+        breaker.is_none_or(|breaker| breaker.lets(release, others, now))
+    }
+
+    /// Slots that are free and not offered to a waiting release.
+    fn free(&self) -> usize {
+        let kept = self
+            .slots
+            .offered(|release, _| !self.flying.contains_key(release));
+        self.caps.in_flight.saturating_sub(self.flying.len() + kept)
+    }
+
+    /// Slots that others hold, or that are kept for others, for that cause.
+    fn taken_for(&self, cause: &Fingerprint, but: &ReleaseRef) -> usize {
+        let flying = self
+            .flying
+            .iter()
+            .filter(|(release, flight)| flight.cause == *cause && *release != but);
+        let kept = self.slots.offered(|release, offered| {
+            offered == cause && release != but && !self.flying.contains_key(release)
+        });
+        flying.count() + kept
+    }
+
+    fn forget_the_old(&mut self, now: Timestamp) {
+        let lately = |swept: Timestamp| now.duration_since(swept).abs() < SWEEP_INTERVAL;
+        if self.swept.is_some_and(lately) {
+            return;
+        }
+        self.swept = Some(now);
+        let (caps, flying) = (self.caps, &self.flying);
+        self.breakers.retain(|cause, breaker| {
+            let running = flying.values().any(|flight| flight.cause == *cause);
+            !breaker.is_over(running, &caps, now)
+        });
+        self.changes.forget(&self.breakers, now);
+        let breakers = &self.breakers;
+        self.causes.retain(|_, cause| breakers.contains_key(cause));
+    }
+
+    /// Restarts that run for ever give their slots back.
+    fn expire(&mut self, now: Timestamp) -> Vec<Wake> {
+        let is_lost = |flight: &Running| now.duration_since(flight.since) >= LONGEST_RESTART;
+        let flying = self.flying.iter().filter(|(_, flight)| is_lost(flight));
+        let lost: Vec<_> = flying.map(|(release, _)| release.clone()).collect();
+        let ended = lost
+            .into_iter()
+            .map(|release| self.ended(&release, Outcome::Unknown, now));
+        ended.collect::<Vec<_>>().concat()
+    }
+}
+
+#[cfg(test)]
+mod tests;

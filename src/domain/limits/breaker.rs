@@ -1,0 +1,370 @@
+//! The breaker of one cause: closed, open (one probe at a time), releasing (more and more at once).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{Admits, LimitConfig, Outcome, Wake};
+use crate::domain::alert::ReleaseRef;
+
+/// How long the one that is to be tried next may be late before another takes its place.
+const OVERDUE: SignedDuration = SignedDuration::from_mins(1);
+
+#[derive(Debug, Default)]
+pub(super) struct Breaker {
+    /// Who failed lately, and when last.
+    failing: BTreeMap<ReleaseRef, Timestamp>,
+    /// The same, the oldest first.
+    by_time: BTreeSet<(Timestamp, ReleaseRef)>,
+    /// Who is to be looked at when there is room.
+    waiting: BTreeSet<ReleaseRef>,
+    /// Who was given up, and may come back when the cause is gone.
+    parked: BTreeSet<ReleaseRef>,
+    phase: Phase,
+    touched: Option<Timestamp>,
+}
+
+#[derive(Debug, Default)]
+enum Phase {
+    #[default]
+    Closed,
+    /// One is tried, not before `until`; after one that failed, `wait` more than before.
+    Open {
+        until: Timestamp,
+        wait: SignedDuration,
+        probe: Option<ReleaseRef>,
+        /// Who was told to come at `until`.
+        next: Option<ReleaseRef>,
+    },
+    /// So many at once; twice as many once so many have been helped, the last of them by a restart that
+    /// began at `since`.
+    Releasing {
+        step: usize,
+        helped: usize,
+        since: Timestamp,
+    },
+}
+
+impl Breaker {
+    /// Releases that failed for its cause lately.
+    pub(super) fn failing(&self) -> usize {
+        self.failing.len()
+    }
+
+    /// Releases that wait for it, those that were given up included, but for those that wait `elsewhere`.
+    pub(super) fn held(&self, elsewhere: impl Fn(&ReleaseRef) -> bool) -> usize {
+        let next = match &self.phase {
+            Phase::Open { next, .. } => next.as_ref(),
+            Phase::Closed | Phase::Releasing { .. } => None,
+        };
+        let all = self.waiting.iter().chain(&self.parked).chain(next);
+        let all: BTreeSet<_> = all.filter(|release| !elsewhere(release)).collect();
+        all.len()
+    }
+
+    /// What it lets through; `None` while it is closed.
+    pub(super) fn lets_through(&self) -> Option<Admits> {
+        match &self.phase {
+            Phase::Closed => None,
+            Phase::Open {
+                until, probe: None, ..
+            } => Some(Admits::ProbeAt(*until)),
+            Phase::Open { .. } => Some(Admits::Probe),
+            Phase::Releasing { step, .. } => Some(Admits::AtOnce(*step)),
+        }
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        !matches!(self.phase, Phase::Closed)
+    }
+
+    /// Whether nothing is left to remember.
+    pub(super) fn is_over(&self, running: bool, caps: &LimitConfig, now: Timestamp) -> bool {
+        let holds = self.is_open() && (!self.is_idle() || running);
+        let longest = if holds {
+            caps.max_wait * 2
+        } else {
+            caps.window
+        };
+        let quiet = self
+            .touched
+            .is_none_or(|touched| now.duration_since(touched) > longest);
+        quiet && (holds || self.is_idle())
+    }
+
+    /// Nobody waits for it, nobody was given up for it, and nobody is or will be tried.
+    fn is_idle(&self) -> bool {
+        let tried = match &self.phase {
+            Phase::Open { probe, next, .. } => probe.is_some() || next.is_some(),
+            Phase::Closed | Phase::Releasing { .. } => false,
+        };
+        self.waiting.is_empty() && self.parked.is_empty() && !tried
+    }
+
+    pub(super) fn failed(&mut self, release: &ReleaseRef, caps: &LimitConfig, now: Timestamp) {
+        self.touched = Some(now);
+        if let Some(before) = self.failing.insert(release.clone(), now) {
+            self.by_time.remove(&(before, release.clone()));
+        }
+        self.by_time.insert((now, release.clone()));
+        while let Some((at, oldest)) = self.by_time.first()
+            && now.duration_since(*at) > caps.window
+        {
+            self.failing.remove(oldest);
+            self.by_time.pop_first();
+        }
+        if matches!(self.phase, Phase::Closed) && self.failing.len() >= caps.threshold {
+            self.phase = Phase::Open {
+                until: now,
+                wait: caps.wait,
+                probe: None,
+                next: None,
+            };
+        }
+    }
+
+    /// Whether this release may be restarted now; otherwise when to ask again, where that is known.
+    pub(super) fn ask(
+        &mut self,
+        release: &ReleaseRef,
+        others: usize,
+        flies: impl Fn(&ReleaseRef) -> bool,
+        now: Timestamp,
+    ) -> Result<(), Option<Timestamp>> {
+        if let Phase::Open {
+            probe, next, until, ..
+        } = &mut self.phase
+        {
+            // A probe that turned out to fail for something else says nothing about this cause.
+            probe.take_if(|probe| !flies(probe));
+            // One that was to be tried next and did not come must not keep the others waiting.
+            let late = now.duration_since(*until) > OVERDUE;
+            next.take_if(|next| late && next != release);
+            if probe.is_none() {
+                next.get_or_insert_with(|| release.clone());
+            }
+        }
+        if self.lets(release, others, now) {
+            return Ok(());
+        }
+        if let Phase::Open {
+            until,
+            next: Some(next),
+            ..
+        } = &self.phase
+            && next == release
+        {
+            return Err(Some(*until));
+        }
+        self.waiting.insert(release.clone());
+        Err(None)
+    }
+
+    /// Whether this release may be restarted now, while `others` with the same cause are.
+    pub(super) fn lets(&self, release: &ReleaseRef, others: usize, now: Timestamp) -> bool {
+        match &self.phase {
+            Phase::Closed => true,
+            Phase::Open {
+                probe: Some(probe), ..
+            } => probe == release,
+            Phase::Open { until, next, .. } => {
+                now >= *until && next.as_ref().is_none_or(|next| next == release)
+            }
+            Phase::Releasing { step, .. } => others < *step,
+        }
+    }
+
+    /// Whether one is tried at a time.
+    pub(super) fn pauses(&self) -> bool {
+        matches!(self.phase, Phase::Open { .. })
+    }
+
+    /// Whether this release is the one that is tried, or that is to be tried next.
+    pub(super) fn is_next(&self, release: &ReleaseRef) -> bool {
+        let Phase::Open { probe, next, .. } = &self.phase else {
+            return false;
+        };
+        [probe, next]
+            .into_iter()
+            .flatten()
+            .any(|known| known == release)
+    }
+
+    /// A release waits for this breaker.
+    pub(super) fn wait(&mut self, release: &ReleaseRef) {
+        self.waiting.insert(release.clone());
+    }
+
+    /// A release does not ask at the moment: another one is to be tried in its place.
+    pub(super) fn withdraw(&mut self, release: &ReleaseRef) {
+        self.waiting.remove(release);
+        if let Phase::Open { next, .. } = &mut self.phase {
+            next.take_if(|next| next == release);
+        }
+    }
+
+    /// Names the one that is to be tried next, if none is, and tells it when to come.
+    pub(super) fn name_next(&mut self) -> Vec<Wake> {
+        match &mut self.phase {
+            Phase::Open {
+                until,
+                probe: None,
+                next: next @ None,
+                ..
+            } => {
+                *next = self.waiting.pop_first();
+                turn(next, *until)
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// This release is restarted.
+    pub(super) fn take(&mut self, release: &ReleaseRef) {
+        self.waiting.remove(release);
+        self.parked.remove(release);
+        if let Phase::Open { probe, next, .. } = &mut self.phase {
+            // Who was told to come next goes on waiting.
+            let other = next.take().filter(|next| next != release);
+            self.waiting.extend(other);
+            *probe = Some(release.clone());
+        }
+    }
+
+    /// A restart for this cause that began at `since` ended while `flying` others run.
+    pub(super) fn ended(
+        &mut self,
+        (release, began): (&ReleaseRef, Timestamp),
+        outcome: Outcome,
+        flying: usize,
+        caps: &LimitConfig,
+        now: Timestamp,
+    ) -> Vec<Wake> {
+        self.touched = Some(now);
+        let probed = |probe: &Option<ReleaseRef>| probe.as_ref() == Some(release);
+        match (&mut self.phase, outcome) {
+            (Phase::Closed, _) => Vec::new(),
+            (Phase::Open { .. }, Outcome::Helped) => {
+                self.phase = Phase::Releasing {
+                    step: 2,
+                    helped: 0,
+                    since: began,
+                };
+                self.release(flying, now)
+            }
+            (Phase::Open { wait, probe, .. }, Outcome::Failed) if probed(probe) => {
+                let wait = *wait;
+                self.reopen(wait, (wait * 2).min(caps.max_wait), now)
+            }
+            (Phase::Open { wait, probe, .. }, Outcome::Unknown) if probed(probe) => {
+                let wait = *wait;
+                self.reopen(SignedDuration::ZERO, wait, now)
+            }
+            (Phase::Open { .. }, _) => Vec::new(),
+            (
+                Phase::Releasing {
+                    step,
+                    helped,
+                    since,
+                },
+                Outcome::Helped,
+            ) => {
+                *since = began.max(*since);
+                *helped += 1;
+                if *helped >= *step {
+                    (*step, *helped) = (*step * 2, 0);
+                }
+                self.release(flying, now)
+            }
+            (Phase::Releasing { .. }, Outcome::Unknown) => self.release(flying, now),
+            (Phase::Releasing { .. }, Outcome::Failed) => {
+                self.reopen(caps.wait, (caps.wait * 2).min(caps.max_wait), now)
+            }
+        }
+    }
+
+    /// A release waits for the breaker to close.
+    pub(super) fn park(&mut self, release: &ReleaseRef) -> bool {
+        if self.is_open() {
+            self.parked.insert(release.clone());
+        }
+        self.is_open()
+    }
+
+    /// Whoever was let go and needs it no more makes room for the next.
+    pub(super) fn forget(
+        &mut self,
+        release: &ReleaseRef,
+        flying: usize,
+        now: Timestamp,
+    ) -> Vec<Wake> {
+        if let Some(at) = self.failing.remove(release) {
+            self.by_time.remove(&(at, release.clone()));
+        }
+        self.withdraw(release);
+        self.parked.remove(release);
+        let Phase::Open { probe, .. } = &mut self.phase else {
+            return self.release(flying, now);
+        };
+        probe.take_if(|probe| probe == release);
+        let handed_on = self.name_next();
+        if !handed_on.is_empty() {
+            return handed_on;
+        }
+        if self.failing.is_empty() && self.is_idle() && flying == 0 {
+            self.phase = Phase::Closed;
+        }
+        Vec::new()
+    }
+
+    /// Lets as many go as there is room for, those that were given up last, and closes when nobody is
+    /// left.
+    fn release(&mut self, flying: usize, now: Timestamp) -> Vec<Wake> {
+        let Phase::Releasing { step, since, .. } = self.phase else {
+            return Vec::new();
+        };
+        if self.waiting.is_empty() && self.parked.is_empty() && flying == 0 {
+            self.phase = Phase::Closed;
+            self.failing.clear();
+            self.by_time.clear();
+        }
+        let mut wakes = Vec::new();
+        while flying + wakes.len() < step {
+            let next = self.waiting.pop_first().map(|next| (next, None));
+            let Some((release, released)) =
+                next.or_else(|| Some((self.parked.pop_first()?, Some(since))))
+            else {
+                break;
+            };
+            wakes.push(Wake {
+                release,
+                at: now,
+                released,
+            });
+        }
+        wakes
+    }
+
+    fn reopen(&mut self, pause: SignedDuration, wait: SignedDuration, now: Timestamp) -> Vec<Wake> {
+        let until = now.saturating_add(pause).unwrap_or(Timestamp::MAX);
+        let next = self.waiting.pop_first();
+        let wakes = turn(&next, until);
+        self.phase = Phase::Open {
+            until,
+            wait,
+            probe: None,
+            next,
+        };
+        wakes
+    }
+}
+
+/// Tells whoever is to be tried next when to come.
+fn turn(next: &Option<ReleaseRef>, at: Timestamp) -> Vec<Wake> {
+    let wake = |release: &ReleaseRef| Wake {
+        release: release.clone(),
+        at,
+        released: None,
+    };
+    next.iter().map(wake).collect()
+}

@@ -1,0 +1,59 @@
+//! What limits are made of, and what they tell.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::Rate;
+use crate::domain::alert::ReleaseRef;
+
+/// How much one cluster is asked to bear.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LimitConfig {
+    /// Restarts in the long run, and at once after a quiet time.
+    pub rate: Rate,
+    /// Restarts whose end has not been seen.
+    pub in_flight: usize,
+    /// So many releases failing for the same cause ...
+    pub threshold: usize,
+    /// ... within this time open the breaker.
+    pub window: SignedDuration,
+    /// After a probe that failed, until the next.
+    pub wait: SignedDuration,
+    /// The longest that wait becomes by doubling.
+    pub max_wait: SignedDuration,
+}
+
+impl Default for LimitConfig {
+    fn default() -> Self {
+        Self {
+            rate: Rate::default(),
+            in_flight: 20,
+            threshold: 5,
+            window: SignedDuration::from_mins(5),
+            wait: SignedDuration::from_mins(1),
+            max_wait: SignedDuration::from_hours(1),
+        }
+    }
+}
+
+/// How a restart ended, for the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The cause is gone.
+    Helped,
+    /// It is still there.
+    Failed,
+    /// Not known: Flux ignored the token, another change followed the restart, or the release was deleted.
+    Unknown,
+}
+
+/// A release to look at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wake {
+    /// Which.
+    pub release: ReleaseRef,
+    /// Not before.
+    pub at: Timestamp,
+    /// A restart that began then helped another: if this one was given up before, it may come back
+    /// before its time.
+    pub released: Option<Timestamp>,
+}

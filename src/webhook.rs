@@ -1,0 +1,396 @@
+//! `POST /webhook` and `POST /webhook/{cluster}`: verify the raw bytes, then parse, then queue, then
+//! answer. No Kubernetes call happens inside a request.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Json, Router,
+    body::Body,
+    extract::{FromRequest, State},
+    response::{IntoResponse, Response},
+};
+use bytes::Bytes;
+use http::{Method, Request, StatusCode, header};
+use jiff::SignedDuration;
+use serde::Serialize;
+use tokio::{sync::Semaphore, time::Instant};
+use tower_http::catch_panic::CatchPanicLayer;
+
+use crate::{
+    clock::Clock,
+    clusters::{ClusterEntry, Registry},
+    domain::{
+        alert::{BadField, Event, Failure, Ignored, Meaning},
+        alert_result::AlertResult,
+        signature::{self, SIGNATURE_HEADER, Tag},
+    },
+    isolation::Part,
+    metrics::Metrics,
+    queue::{Enqueued, Source, WorkItem},
+    server::connections::Sender,
+};
+
+mod body;
+mod claimed_cluster;
+mod log_limit;
+mod problem;
+pub use log_limit::LogLimit;
+use problem::Problem;
+
+/// The path of the webhook.
+pub const PATH: &str = "/webhook";
+/// The header that names the cluster where the path does not.
+pub const CLUSTER_HEADER: &str = "X-Helmreboot-Cluster";
+/// The cluster of an alert that names none.
+pub const DEFAULT_CLUSTER: &str = "default";
+
+/// What the webhook needs.
+#[derive(Clone, Debug)]
+pub struct Webhook {
+    /// Who may speak.
+    pub clusters: Arc<Registry>,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// What time it is.
+    pub clock: Clock,
+    /// From the alert to the first look.
+    pub settle: Duration,
+    /// The oldest event that is taken.
+    pub max_age: SignedDuration,
+    /// How far an event may be in the future.
+    pub max_ahead: SignedDuration,
+    /// Keeps refusals from filling the log.
+    pub quiet: Arc<LogLimit>,
+    /// Room for bodies that are being read, in KiB, so that memory is bounded before anybody is known.
+    pub room: Arc<Semaphore>,
+}
+
+/// The room for bodies that are being read, in KiB: 128 of the largest, some 10,000 usual ones.
+pub const ROOM: usize = 32 * 1024;
+
+/// An event whose sender is known, with the cluster it speaks for.
+struct SignedAlert {
+    member: Arc<ClusterEntry>,
+    event: Event,
+    tag: Tag,
+}
+
+/// A refusal, before or after the sender is known.
+struct Rejection {
+    answer: AlertResult,
+    cluster: Option<Arc<str>>,
+    detail: String,
+}
+
+/// The webhook's routes.
+pub fn router(webhook: Webhook) -> Router {
+    let metrics = webhook.metrics.clone();
+    Router::new()
+        // Paths are read by the claim, which takes every spelling of them.
+        .fallback(receive)
+        .layer(CatchPanicLayer::custom(move |_| {
+            metrics.panicked(Part::Webhook);
+            Problem::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "an error in helmreboot; please report it",
+            )
+            .into_response()
+        }))
+        .with_state(webhook)
+}
+
+async fn receive(State(webhook): State<Webhook>, request: Request<Body>) -> Response {
+    match SignedAlert::from_request(request, &webhook)
+        .await
+        .and_then(|alert| webhook.take(alert))
+    {
+        Ok(response) => response,
+        Err(rejection) => {
+            match &rejection.cluster {
+                Some(cluster) => webhook.metrics.answered(cluster, rejection.answer),
+                None => webhook.metrics.turned_away(rejection.answer),
+            }
+            let cluster = rejection.cluster.as_deref().unwrap_or_default();
+            webhook.quiet.log(&rejection, cluster, webhook.clock.now());
+            rejection.into_response()
+        }
+    }
+}
+
+impl FromRequest<Webhook> for SignedAlert {
+    type Rejection = Rejection;
+
+    async fn from_request(request: Request<Body>, webhook: &Webhook) -> Result<Self, Rejection> {
+        let Some(path) = claimed_cluster::Path::of(request.uri().path()) else {
+            let detail = "no such path; alerts go to POST /webhook or /webhook/{cluster}";
+            return Err(Rejection::early(AlertResult::NotFound, detail));
+        };
+        if request.method() != Method::POST {
+            return Err(Rejection::early(
+                AlertResult::Method,
+                "only POST is answered here",
+            ));
+        }
+        let (parts, body) = request.into_parts();
+        if !body::is_json(&parts.headers) {
+            return Err(Rejection::early(
+                AlertResult::MediaType,
+                "send application/json, as Flux does",
+            ));
+        }
+        // Whoever does not even try to sign costs no reading.
+        let signature = parts
+            .headers
+            .get(SIGNATURE_HEADER)
+            .map_or(&[][..], |value| value.as_bytes());
+        if !signature::well_formed(signature) {
+            return Err(Rejection::early(
+                AlertResult::Unauthorized,
+                "the signature is missing or malformed",
+            ));
+        }
+        let (bytes, _room) = body::read(&parts.headers, body, &webhook.room).await?;
+        let claim = claimed_cluster::of(&path, &parts, &bytes);
+        let unauthorized = || {
+            let hint = match webhook.clusters.get(claim.cluster) {
+                Some(member) if member.keys().is_empty() => {
+                    "this cluster has no key that can be used"
+                }
+                Some(_) => "the signature does not match",
+                None => "no such cluster is configured",
+            };
+            Rejection::early(AlertResult::Unauthorized, hint)
+        };
+        let member = webhook.clusters.get(claim.cluster);
+        // Where there is none, as much time is taken as where there is one.
+        let keys = member
+            .map(|member| member.keys())
+            .filter(|keys| !keys.is_empty());
+        let verified = keys
+            .as_deref()
+            .unwrap_or(webhook.clusters.decoy())
+            .verify(&bytes, signature);
+        let (Some(member), Some((key, tag))) = (member, verified) else {
+            return Err(unauthorized());
+        };
+        // Without a socket there is no connection.
+        if let Some(sender) = parts.extensions.get::<Sender>() {
+            sender.is_known();
+        }
+
+        let reject = |answer, detail: String| Rejection::of(member, answer, detail);
+        let event = parse(&bytes).map_err(|detail| reject(AlertResult::Malformed, detail))?;
+        if claim.contradicted || event.cluster().is_some_and(|said| said != &*member.name) {
+            let detail = "path, X-Helmreboot-Cluster and metadata.cluster name different clusters";
+            return Err(reject(AlertResult::Contradiction, detail.into()));
+        }
+        let namespace = event.involved_object.namespace.as_deref();
+        if !key.covers(namespace.unwrap_or_default()) {
+            let detail = "this key may not speak for that namespace";
+            return Err(reject(AlertResult::Scope, detail.into()));
+        }
+        Ok(Self {
+            member: Arc::clone(member),
+            event,
+            tag,
+        })
+    }
+}
+
+impl Webhook {
+    /// What a verified event leads to.
+    fn take(&self, alert: SignedAlert) -> Result<Response, Rejection> {
+        let SignedAlert { member, event, tag } = alert;
+        let reject = |answer, detail: String| Rejection::of(&member, answer, detail);
+        let now = self.clock.now();
+        if let Some(at) = event.timestamp {
+            let age = now.duration_since(at);
+            if age > self.max_age || -age > self.max_ahead {
+                let detail = format!(
+                    "the event's timestamp is {} s away from the time here; check both clocks",
+                    age.as_secs()
+                );
+                return Err(reject(AlertResult::Stale, detail));
+            }
+        }
+        let window = self.max_age.saturating_add(self.max_ahead);
+        if member.seen(&tag, now, window) {
+            return Ok(self.accepted(&member, AlertResult::Duplicate, Accepted::default()));
+        }
+        let meaning = event.meaning(&member.name);
+        let meaning = meaning.map_err(|BadField(path)| {
+            reject(
+                AlertResult::Malformed,
+                format!("the event's field {path} cannot be right"),
+            )
+        })?;
+        let response = match meaning {
+            Meaning::Ignored(why) => self.ignore(&member, why),
+            Meaning::Failure(failure) => self.queue(&member, failure, &event)?,
+        };
+        member.remember(tag, now);
+        Ok(response)
+    }
+
+    fn ignore(&self, member: &Arc<ClusterEntry>, why: Ignored) -> Response {
+        self.metrics.ignored(&member.name, why);
+        let details = Accepted {
+            why: Some(why.as_str()),
+            ..Accepted::default()
+        };
+        self.accepted(member, AlertResult::Ignored, details)
+    }
+
+    fn queue(
+        &self,
+        member: &Arc<ClusterEntry>,
+        failure: Failure,
+        event: &Event,
+    ) -> Result<Response, Rejection> {
+        let reject = |answer, detail: &str| Err(Rejection::of(member, answer, detail));
+        let object = &event.involved_object;
+        let (namespace, name) = (object.namespace.as_deref(), object.name.as_deref());
+        let details = Accepted {
+            namespace,
+            name,
+            ..Accepted::default()
+        };
+        if member.has_no_access() {
+            let detail =
+                "the kubeconfig of this cluster cannot be used; the log of helmreboot says why";
+            return reject(AlertResult::NoAccess, detail);
+        }
+        let item = WorkItem::new(failure, Source::Alert);
+        match member.queue.offer(item, Instant::now() + self.settle) {
+            Enqueued::Queued => Ok(self.accepted(member, AlertResult::Queued, details)),
+            Enqueued::Merged => Ok(self.accepted(member, AlertResult::Merged, details)),
+            Enqueued::Full => reject(AlertResult::QueueFull, "the queue of this cluster is full"),
+            Enqueued::Closed => reject(AlertResult::Closing, "shutting down"),
+        }
+    }
+
+    fn accepted(
+        &self,
+        member: &Arc<ClusterEntry>,
+        answer: AlertResult,
+        body: Accepted<'_>,
+    ) -> Response {
+        self.metrics.answered(&member.name, answer);
+        let body = Accepted {
+            status: answer.as_str(),
+            cluster: &member.name,
+            ..body
+        };
+        tracing::debug!(cluster = %member.name, result = body.status, ?body, "alert {}", body.status);
+        (StatusCode::ACCEPTED, Json(body)).into_response()
+    }
+}
+
+/// The body of a 202: what will be looked at, or why nothing will.
+#[derive(Debug, Default, Serialize)]
+struct Accepted<'a> {
+    status: &'static str,
+    cluster: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    namespace: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<&'static str>,
+}
+
+/// Parses a verified body. The detail names the field and never repeats what stood in it.
+fn parse(bytes: &Bytes) -> Result<Event, String> {
+    if bytes.trim_ascii_start().first() == Some(&b'[') {
+        return Err("not a Flux event: the body is not an object".into());
+    }
+    // Where the fault lies is only worth finding out where there is one.
+    serde_json::from_slice(bytes).map_err(|_| fault(bytes))
+}
+
+/// What is wrong with a body that is no event.
+fn fault(bytes: &Bytes) -> String {
+    let mut json = serde_json::Deserializer::from_slice(bytes);
+    let Err(error) = serde_path_to_error::deserialize::<_, Event>(&mut json) else {
+        return "the body is not one JSON document".to_owned();
+    };
+    let (path, inner) = (error.path().to_string(), error.inner());
+    // Keys of metadata are the sender's own words, of any length.
+    let path = if path.starts_with("metadata") {
+        "metadata".to_owned()
+    } else {
+        path
+    };
+    if !inner.is_data() {
+        return "the body is not JSON".to_owned();
+    }
+    let said = inner.to_string();
+    if said.starts_with("duplicate field") {
+        return "not a Flux event: a field stands there twice".to_owned();
+    }
+    match said
+        .strip_prefix("missing field `")
+        .and_then(|rest| rest.split('`').next())
+    {
+        Some(field) if path == "." => format!("not a Flux event: the field {field} is missing"),
+        Some(field) => format!("not a Flux event: the field {path}.{field} is missing"),
+        None if path == "." => "not a Flux event: the body is not an object".to_owned(),
+        None => format!("not a Flux event: the field {path} has the wrong type or form"),
+    }
+}
+
+impl Rejection {
+    /// Refused after the sender is known.
+    fn of(member: &ClusterEntry, answer: AlertResult, detail: impl Into<String>) -> Self {
+        Self {
+            answer,
+            cluster: Some(Arc::clone(&member.name)),
+            detail: detail.into(),
+        }
+    }
+
+    /// Refused before that.
+    fn early(answer: AlertResult, detail: impl Into<String>) -> Self {
+        Self {
+            answer,
+            cluster: None,
+            detail: detail.into(),
+        }
+    }
+}
+
+impl IntoResponse for Rejection {
+    fn into_response(self) -> Response {
+        let status = match self.answer {
+            AlertResult::Unauthorized => {
+                // One and the same body, whatever was wrong; the log says more.
+                let detail = "X-Signature is missing or does not match; check the Secret's key `token` and the cluster's name";
+                return Problem::new(StatusCode::UNAUTHORIZED, detail).into_response();
+            }
+            AlertResult::Contradiction | AlertResult::Scope => StatusCode::FORBIDDEN,
+            AlertResult::Malformed | AlertResult::Stale => StatusCode::BAD_REQUEST,
+            AlertResult::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            AlertResult::TooSlow => StatusCode::REQUEST_TIMEOUT,
+            AlertResult::MediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            AlertResult::NotFound => StatusCode::NOT_FOUND,
+            AlertResult::Method => {
+                return Problem::new(StatusCode::METHOD_NOT_ALLOWED, self.detail)
+                    .with(header::ALLOW, "POST")
+                    .into_response();
+            }
+            AlertResult::Busy
+            | AlertResult::NoAccess
+            | AlertResult::QueueFull
+            | AlertResult::Closing => {
+                // More than the 2 s of notification-controller's first wait would eat its 15 s.
+                let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, self.detail);
+                return problem.with(header::RETRY_AFTER, "2").into_response();
+            }
+            AlertResult::Queued
+            | AlertResult::Merged
+            | AlertResult::Ignored
+            | AlertResult::Duplicate => StatusCode::ACCEPTED,
+        };
+        Problem::new(status, self.detail).into_response()
+    }
+}
