@@ -100,20 +100,20 @@ impl App {
             max_event_age,
             max_event_ahead,
             salt,
-            pace,
+            intervals,
         } = options;
-        let settle = pace.settle;
+        let settle = intervals.first;
         let metrics = Metrics::default();
         let shared = Shared {
             classifier: Arc::clone(&classifier),
             policies: Arc::new(policies),
             pause: Pause::default(),
-            leads: Leadership::new(lease.is_none()),
+            leadership: Leadership::new(lease.is_none()),
             journal: Arc::new(Journal::default()),
             metrics: metrics.clone(),
             clock: clock.clone(),
             salt,
-            pace: Arc::new(pace),
+            intervals: Arc::new(intervals),
         };
         let memory = AnswerMemory::default();
         let (mut members, mut workers) = (Vec::new(), Vec::new());
@@ -246,7 +246,7 @@ impl App {
 
     /// Whether this replica sweeps.
     pub fn leads(&self) -> Leadership {
-        self.shared.leads.clone()
+        self.shared.leadership.clone()
     }
 
     /// Serves and works until the first message on `signals`, then finishes what is due. The second

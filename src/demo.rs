@@ -161,7 +161,7 @@ fn options(speed: f64) -> Options {
     };
     Options {
         policies: policy.into(),
-        pace: Intervals::default().faster(speed),
+        intervals: Intervals::default().faster(speed),
         ..Options::default()
     }
 }
@@ -190,7 +190,7 @@ pub(crate) async fn breathe(speed: f64) {
 /// The words of the journal that people read here.
 pub(crate) fn words(entry: &crate::domain::journal::Entry) -> String {
     let mut text = String::new();
-    let _ = match (entry.what, entry.why) {
+    let _ = match (entry.what, entry.reason) {
         ("restart", action) => write!(
             text,
             "restarts it ({action}, attempt {}): {}",
@@ -231,5 +231,5 @@ pub(crate) fn last_word(
             && &*entry.release.name == name
     });
     ours.rfind(|entry| entry.what == "leave")
-        .map(|entry| entry.why)
+        .map(|entry| entry.reason)
 }

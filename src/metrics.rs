@@ -168,7 +168,11 @@ impl Metrics {
             })
             .inc();
         self.decisions
-            .get_or_create(&decision_labels(cluster, decision.as_str(), decision.why()))
+            .get_or_create(&decision_labels(
+                cluster,
+                decision.as_str(),
+                decision.reason(),
+            ))
             .inc();
     }
 

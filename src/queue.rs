@@ -16,7 +16,7 @@ use crate::domain::alert::{Failure, ReleaseRef};
 
 mod wake;
 mod work_item;
-pub use wake::wake_all;
+pub use wake::wake_releases;
 pub use work_item::{RunningRestart, Source, UnconfirmedPatch, WorkItem};
 
 /// Something about a release has changed.
@@ -35,7 +35,7 @@ pub struct Wakeup<'a> {
 
 /// What arrived during a look.
 #[derive(Clone, Copy, Debug, Default)]
-struct Hints {
+struct Wakeups {
     /// Look again no later than then, if there is to be another look at all.
     sooner: Option<Instant>,
     /// Look again in any case.
@@ -84,9 +84,9 @@ enum Slot {
         at: (Instant, u64),
     },
     /// Being looked at; what arrives meanwhile waits here.
-    Busy {
+    Reconciling {
         next: Option<(WorkItem, Instant)>,
-        hints: Hints,
+        wakeups: Wakeups,
     },
 }
 
@@ -101,8 +101,8 @@ impl Queue {
     }
 
     /// Offers a release, due at `due`. One that waits already comes due no later than before.
-    pub fn offer(&self, item: WorkItem, due: Instant) -> Enqueued {
-        let admission = self.lock().offer(item, due, self.capacity);
+    pub fn enqueue(&self, item: WorkItem, due: Instant) -> Enqueued {
+        let admission = self.lock().enqueue(item, due, self.capacity);
         self.wake.notify_one();
         admission
     }
@@ -137,9 +137,9 @@ impl Queue {
         }
     }
 
-    /// Takes a hint about a release that is in the queue. False if it is not.
-    pub fn hint(&self, release: &ReleaseRef, hint: Wakeup<'_>) -> bool {
-        let known = self.lock().hint(release, hint);
+    /// Takes a wakeup about a release that is in the queue. False if it is not.
+    pub fn wake(&self, release: &ReleaseRef, wakeup: Wakeup<'_>) -> bool {
+        let known = self.lock().wake(release, wakeup);
         self.wake.notify_one();
         known
     }
@@ -149,14 +149,14 @@ impl Queue {
         let mut inner = self.lock();
         let mut all: Vec<_> = inner.entries.keys().cloned().collect();
         all.sort();
-        let hint = Wakeup {
+        let wakeup = Wakeup {
             due,
             failing: None,
             at_rest: true,
             released: None,
         };
         for release in all {
-            inner.hint(&release, hint);
+            inner.wake(&release, wakeup);
         }
         drop(inner);
         self.wake.notify_one();
@@ -186,13 +186,13 @@ impl Queue {
     }
 
     /// Puts back an entry taken with [`Self::next`].
-    pub fn again(&self, mut item: WorkItem, mut due: Instant) {
+    pub fn requeue(&self, mut item: WorkItem, mut due: Instant) {
         let mut inner = self.lock();
         let release = &item.failure.release;
-        if let Some(Slot::Busy { next, hints }) = inner.entries.remove(release) {
-            let sooner = [hints.sooner, hints.again].into_iter().flatten().min();
+        if let Some(Slot::Reconciling { next, wakeups }) = inner.entries.remove(release) {
+            let sooner = [wakeups.sooner, wakeups.again].into_iter().flatten().min();
             due = sooner.map_or(due, |sooner| due.min(sooner));
-            item.released = item.released.max(hints.released);
+            item.released = item.released.max(wakeups.released);
             if let Some((newer, at)) = next {
                 item.renew(newer);
                 due = due.min(at);
@@ -204,13 +204,14 @@ impl Queue {
     }
 
     /// Drops an entry taken with [`Self::next`], unless something was said about it meanwhile.
-    pub fn done(&self, item: WorkItem) {
+    pub fn finish(&self, item: WorkItem) {
         let mut inner = self.lock();
-        let Some(Slot::Busy { next, hints }) = inner.entries.remove(&item.failure.release) else {
+        let Some(Slot::Reconciling { next, wakeups }) = inner.entries.remove(&item.failure.release)
+        else {
             return;
         };
-        let again = hints.again.map(|due| {
-            let mut fresh = WorkItem::new(item.failure, Source::Watcher);
+        let again = wakeups.again.map(|due| {
+            let mut fresh = WorkItem::new(item.failure, Source::Watch);
             fresh.failure.uid = None;
             (fresh, due)
         });
@@ -227,12 +228,12 @@ impl Queue {
         let lost: Vec<_> = inner
             .entries
             .iter()
-            .filter(|(_, slot)| matches!(slot, Slot::Busy { .. }))
+            .filter(|(_, slot)| matches!(slot, Slot::Reconciling { .. }))
             .map(|(release, _)| release.clone())
             .collect();
         for release in lost {
             let failure = Failure { release, uid: None };
-            inner.insert(WorkItem::new(failure, Source::Watcher), due);
+            inner.insert(WorkItem::new(failure, Source::Watch), due);
         }
     }
 
@@ -264,7 +265,7 @@ impl Queue {
 }
 
 impl Inner {
-    fn offer(&mut self, item: WorkItem, due: Instant, capacity: usize) -> Enqueued {
+    fn enqueue(&mut self, item: WorkItem, due: Instant, capacity: usize) -> Enqueued {
         if self.closed.is_some() {
             return Enqueued::Closed;
         }
@@ -273,7 +274,7 @@ impl Inner {
             hash_map::Entry::Occupied(mut slot) => {
                 match slot.get_mut() {
                     Slot::Waiting { item: waiting, at } => {
-                        self.unseen += usize::from(waiting.looks > 0);
+                        self.unseen += usize::from(waiting.reconciles > 0);
                         waiting.renew(item);
                         if due < at.0
                             && waiting.errors == 0
@@ -283,7 +284,7 @@ impl Inner {
                             self.due.insert(*at, release);
                         }
                     }
-                    Slot::Busy { next, .. } => {
+                    Slot::Reconciling { next, .. } => {
                         let due = next.as_ref().map_or(due, |(_, earlier)| due.min(*earlier));
                         *next = Some((item, due));
                     }
@@ -301,7 +302,7 @@ impl Inner {
     fn insert(&mut self, item: WorkItem, due: Instant) {
         let at = (due, self.arrivals);
         self.arrivals += 1;
-        self.unseen += usize::from(item.looks == 0);
+        self.unseen += usize::from(item.reconciles == 0);
         self.due.insert(at, item.failure.release.clone());
         self.entries
             .insert(item.failure.release.clone(), Slot::Waiting { item, at });
@@ -309,51 +310,51 @@ impl Inner {
 
     fn take_first(&mut self) -> Option<WorkItem> {
         let (_, release) = self.due.pop_first()?;
-        let busy = Slot::Busy {
+        let busy = Slot::Reconciling {
             next: None,
-            hints: Hints::default(),
+            wakeups: Wakeups::default(),
         };
         match self.entries.insert(release, busy)? {
             Slot::Waiting { item, .. } => {
-                self.unseen -= usize::from(item.looks == 0);
+                self.unseen -= usize::from(item.reconciles == 0);
                 Some(item)
             }
-            Slot::Busy { .. } => None,
+            Slot::Reconciling { .. } => None,
         }
     }
 
-    fn hint(&mut self, release: &ReleaseRef, hint: Wakeup<'_>) -> bool {
+    fn wake(&mut self, release: &ReleaseRef, wakeup: Wakeup<'_>) -> bool {
         match self.entries.get_mut(release) {
             None => return false,
-            Some(Slot::Busy { hints, .. }) => {
+            Some(Slot::Reconciling { wakeups, .. }) => {
                 let earlier = |known: Option<Instant>| {
-                    Some(known.map_or(hint.due, |known| known.min(hint.due)))
+                    Some(known.map_or(wakeup.due, |known| known.min(wakeup.due)))
                 };
-                if hint.failing.is_some() {
-                    hints.again = earlier(hints.again);
-                } else if hint.at_rest {
-                    hints.sooner = earlier(hints.sooner);
+                if wakeup.failing.is_some() {
+                    wakeups.again = earlier(wakeups.again);
+                } else if wakeup.at_rest {
+                    wakeups.sooner = earlier(wakeups.sooner);
                 }
-                hints.released = hints.released.max(hint.released);
+                wakeups.released = wakeups.released.max(wakeup.released);
             }
             Some(Slot::Waiting { item, at }) => {
-                item.released = item.released.max(hint.released);
+                item.released = item.released.max(wakeup.released);
                 let uid = item.failure.uid.as_deref();
-                if hint
+                if wakeup
                     .failing
                     .is_some_and(|now| uid.is_some_and(|uid| uid != now))
                 {
                     // Another object took the name, and fails in its own right.
                     item.failure.uid = None;
-                    item.source = Source::Watcher;
+                    item.source = Source::Watch;
                 }
                 // An API server in trouble is not asked more often for it.
-                if hint.at_rest
-                    && hint.due < at.0
+                if wakeup.at_rest
+                    && wakeup.due < at.0
                     && item.errors == 0
                     && let Some(release) = self.due.remove(at)
                 {
-                    at.0 = hint.due;
+                    at.0 = wakeup.due;
                     self.due.insert(*at, release);
                 }
             }

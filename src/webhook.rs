@@ -261,7 +261,7 @@ impl Webhook {
             return reject(AlertResult::NoAccess, detail);
         }
         let item = WorkItem::new(failure, Source::Alert);
-        match member.queue.offer(item, Instant::now() + self.settle) {
+        match member.queue.enqueue(item, Instant::now() + self.settle) {
             Enqueued::Queued => Ok(self.accepted(member, AlertResult::Queued, details)),
             Enqueued::Merged => Ok(self.accepted(member, AlertResult::Merged, details)),
             Enqueued::Full => reject(AlertResult::QueueFull, "the queue of this cluster is full"),

@@ -45,7 +45,7 @@ pub struct Options {
     /// What tells this process from others that write in the same second.
     pub salt: u32,
     /// How long things take.
-    pub pace: Intervals,
+    pub intervals: Intervals,
 }
 
 impl Options {
@@ -66,7 +66,7 @@ impl Options {
             max_event_age: config.max_event_age,
             max_event_ahead: config.max_event_ahead,
             salt: random(),
-            pace: Intervals::default(),
+            intervals: Intervals::default(),
         }
     }
 }
@@ -88,7 +88,7 @@ impl Default for Options {
             max_event_age: SignedDuration::from_mins(15),
             max_event_ahead: SignedDuration::from_mins(5),
             salt: 0,
-            pace: Intervals::default(),
+            intervals: Intervals::default(),
         }
     }
 }

@@ -19,6 +19,7 @@ use crate::{
         alert::{ReleaseRef, is_dns_name},
         decide::Trigger,
         evaluate::Evaluator,
+        ledger::Record,
         release::Release,
     },
     kubernetes::{AnswerMemory, Cluster, Connection, Error, connect::connect},
@@ -95,7 +96,7 @@ struct Explainer {
 impl Explainer {
     fn explain(&self, release: &Release, now: Timestamp) -> anyhow::Result<String> {
         let classifier = &self.config.classifier;
-        let judge = Evaluator {
+        let evaluator = Evaluator {
             classifier,
             policies: &self.config.policies,
             cluster: &self.cluster,
@@ -104,7 +105,7 @@ impl Explainer {
             settled: settled(release, now),
             ..Trigger::default()
         };
-        let evaluation = judge.judge(Some(release), &trigger, None, now);
+        let evaluation = evaluator.evaluate(Some(release), &Record::of(release), &trigger, now);
         Ok(if self.json {
             print::json(release, &evaluation)?
         } else {

@@ -1,5 +1,5 @@
-//! What a worker remembers of its own restarts, for releases that lose their ledger: whoever overwrites
-//! annotations at every sync would otherwise renew the budget with each of them.
+//! The ledgers that this process wrote. A client that overwrites annotations at every sync would otherwise renew the
+//! budget each time.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -8,69 +8,73 @@ use std::{
 
 use crate::domain::{
     alert::ReleaseRef,
-    ledger::{self, Changes},
+    ledger::{self, Changes, PREFIX, Record},
     release::Release,
 };
 
-/// How many releases are remembered for each cluster.
-const REMEMBERED: usize = 4096;
+/// The most releases that are kept for each cluster.
+const CAPACITY: usize = 4096;
 
-/// Ledgers as they were last written by this process.
+/// What this process wrote last on each release.
 #[derive(Debug, Default)]
-pub(super) struct Memory(Mutex<Inner>);
+pub(super) struct LedgerCache(Mutex<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
     /// By release: the UID of the object, and what was written on it.
     ledgers: HashMap<ReleaseRef, (String, Changes)>,
+    /// The oldest first.
     order: VecDeque<ReleaseRef>,
 }
 
-impl Memory {
-    /// Remembers what a restart wrote.
+impl LedgerCache {
+    /// Keeps what was written on a release.
     pub(super) fn keep(&self, release: &ReleaseRef, uid: &str, written: &Changes) {
         let mut inner = self.lock();
-        let ledger = written
-            .iter()
-            .filter(|(name, _)| name.starts_with("helmreboot.io/"));
-        let noted: Changes = ledger.map(|(name, value)| (*name, value.clone())).collect();
+        let ledger = written.iter().filter(|(name, _)| name.starts_with(PREFIX));
+        let ledger: Changes = ledger.map(|(name, value)| (*name, value.clone())).collect();
         match inner.ledgers.get_mut(release) {
-            Some((known, kept)) if known == uid => kept.extend(noted),
-            Some(other) => *other = (uid.to_owned(), noted),
+            Some((known, kept)) if known == uid => kept.extend(ledger),
+            Some(other) => *other = (uid.to_owned(), ledger),
             None => {
-                let kept = (uid.to_owned(), noted);
+                let kept = (uid.to_owned(), ledger);
                 inner.ledgers.insert(release.clone(), kept);
                 inner.order.push_back(release.clone());
             }
         }
-        if inner.order.len() > REMEMBERED
+        if inner.order.len() > CAPACITY
             && let Some(oldest) = inner.order.pop_front()
         {
             inner.ledgers.remove(&oldest);
         }
     }
 
-    /// Puts a ledger that was taken away or written over back into what was observed. One of a later
-    /// restart counts, for another replica may have written it.
-    pub(super) fn restore(&self, name: &ReleaseRef, release: &mut Release) {
+    /// The ledger of a release: what it carries, and what this process wrote on it and another client removed or
+    /// replaced.
+    pub(super) fn record(&self, name: &ReleaseRef, release: &Release) -> Record {
+        let mut record = self.merged(name, release);
+        // Configurations between which a release alternates share one budget.
+        if let Some(changes) = ledger::note_return(release, &record) {
+            self.keep(name, &release.metadata.uid, &changes);
+            record = self.merged(name, release);
+        }
+        record
+    }
+
+    fn merged(&self, name: &ReleaseRef, release: &Release) -> Record {
+        let mut record = Record::of(release);
         let inner = self.lock();
         let Some((uid, kept)) = inner.ledgers.get(name) else {
-            return;
+            return record;
         };
         let time = |text: Option<&str>| text.and_then(ledger::time_of);
         let ours = kept.get(ledger::STATE).and_then(Option::as_deref);
-        let later = time(release.annotation(ledger::STATE)) > time(ours);
-        if *uid != release.metadata.uid || later {
-            return;
+        // Another replica may have written a ledger of a later restart.
+        let later = time(record.get(ledger::STATE)) > time(ours);
+        if *uid == release.metadata.uid && !later {
+            record.apply(kept);
         }
-        for (key, value) in kept {
-            if let Some(value) = value {
-                release
-                    .metadata
-                    .annotations
-                    .insert((*key).to_owned(), value.clone());
-            }
-        }
+        record
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

@@ -33,7 +33,7 @@ pub(super) struct Tally {
 
 /// What was logged about the cluster as a whole.
 #[derive(Debug, Default)]
-pub(super) struct Told(Mutex<State>);
+pub(super) struct Summary(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
@@ -69,15 +69,15 @@ impl Tally {
 }
 
 /// Tells of breakers that opened or closed.
-pub fn tell_breakers(cluster: &str, limits: &Limits) {
-    let (changes, caps) = {
+pub fn log_breakers(cluster: &str, limits: &Limits) {
+    let (changes, config) = {
         let mut limits = limits.lock();
-        (limits.take_changes(), limits.caps())
+        (limits.take_changes(), limits.config())
     };
     for change in changes {
         match change {
             BreakerChange::Opened { cause, releases } => {
-                let (window, cause) = (caps.window.as_mins(), readable(&cause));
+                let (window, cause) = (config.window.as_mins(), readable(&cause));
                 tracing::warn!(%cluster, cause, releases, "the breaker for {cause} of cluster {cluster} is open: {releases} releases failed for this cause within {window} min; one release is restarted at a time until a restart helps");
             }
             BreakerChange::Closed {
@@ -99,21 +99,25 @@ pub fn tell_breakers(cluster: &str, limits: &Limits) {
 
 impl Reconciler {
     /// Once a minute: says what holds restarts back for long, and now and then a summary.
-    pub(super) fn tell_of_all(&self) {
+    pub(super) fn log_summary(&self) {
         let now = self.shared.clock.now();
-        let (held, caps, in_flight) = {
+        let (held, config, in_flight) = {
             let mut limits = self.limits.lock();
             limits.open(now);
-            (limits.held_back(now), limits.caps(), limits.in_flight())
+            (limits.held_back(now), limits.config(), limits.in_flight())
         };
         let cluster = &*self.cluster.name;
-        tell_breakers(cluster, &self.limits);
-        let mut state = self.told.0.lock().unwrap_or_else(PoisonError::into_inner);
+        log_breakers(cluster, &self.limits);
+        let mut state = self
+            .summary
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let limited = held.by_slots + held.by_rate > 0;
         if limited && state.limited && !state.limited_told {
             state.limited_told = true;
             let waiting = held.by_slots + held.by_rate;
-            let (slots, rate) = (caps.in_flight, caps.rate.per_minute);
+            let (slots, rate) = (config.in_flight, config.rate.per_minute);
             let limit = if held.by_slots > 0 {
                 format!("{slots} running restarts (limits.inFlight)")
             } else {
@@ -169,7 +173,7 @@ fn text_of(held: &HeldBack, now: Timestamp) -> String {
     }
     let mut parts = Vec::new();
     for breaker in held.breakers.iter().take(BREAKERS) {
-        let lets = match breaker.lets {
+        let lets = match breaker.admits {
             Admits::ProbeAt(at) if at > now => {
                 let wait = spoken(at.duration_since(now).unsigned_abs());
                 format!("the next restart is in {wait}")

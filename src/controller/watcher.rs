@@ -16,13 +16,14 @@ use tokio::time::{Instant, sleep};
 use crate::{
     clusters::ClusterStatus,
     config::SweepMode,
-    controller::{Shared, releases, tell_breakers},
+    controller::{Shared, log_breakers, releases},
     domain::{
         alert::{Failure, ReleaseRef},
         classify::Class,
         decide::{Reason, Trigger},
         evaluate::Evaluation,
         failing::{Cause, Failing, cause_of},
+        ledger::Record,
         limits::Limits,
         policy::Mode,
         release::{REQUESTED_AT, Release},
@@ -30,7 +31,7 @@ use crate::{
     isolation::{self, Panicked, Part},
     kubernetes::{Cluster, Unreadable},
     metrics::Found,
-    queue::{Enqueued, Queue, Source, Wakeup, WorkItem, wake_all},
+    queue::{Enqueued, Queue, Source, Wakeup, WorkItem, wake_releases},
 };
 
 /// From a change to the look it leads to: Flux writes its patches in bursts.
@@ -121,7 +122,7 @@ impl Watcher {
 
     /// Looks until it is dropped, whenever this replica is the one to.
     pub async fn run(mut self) {
-        let leads = self.shared.leads.clone();
+        let leads = self.shared.leadership.clone();
         loop {
             leads.until(true).await;
             let metrics = self.shared.metrics.clone();
@@ -213,14 +214,14 @@ impl Watcher {
             Ok(Assessment::Well) => return None,
             Ok(Assessment::Known) => {}
             Ok(Assessment::Due) => {
-                let due = self.shared.pace.settle;
+                let due = self.shared.intervals.first;
                 self.announce(&name, &release.metadata.uid, due).await;
             }
             Err(Panicked { location }) => {
                 tracing::error!(cluster = %name.cluster, namespace = %name.namespace, name = %name.name, location, "internal error at {location} while the sweep looked at {name}; please report it");
                 let offers = self.limits.lock().offers(self.shared.clock.now());
-                wake_all(&self.queue, &self.limits, &self.shared.clock, offers);
-                let due = self.shared.pace.slow;
+                wake_releases(&self.queue, &self.limits, &self.shared.clock, offers);
+                let due = self.shared.intervals.slow;
                 self.announce(&name, &release.metadata.uid, due).await;
             }
         }
@@ -230,29 +231,28 @@ impl Watcher {
     fn assess(&mut self, name: &ReleaseRef, release: &Release) -> Assessment {
         let deadline = release.action_deadline();
         if !release.failing() && deadline.is_none() {
-            self.hint(name, None, release.at_rest());
+            self.wake(name, None, release.at_rest());
             self.forget(name);
             return Assessment::Well;
         }
-        let evaluation = self.judge(release);
-        let why = evaluation.decision.why();
+        let evaluation = self.evaluate(release);
+        let why = evaluation.decision.reason();
         if let (Some(deadline), Reason::Working) = (deadline, why) {
             self.expect_end(name, release, deadline);
         } else {
             self.in_progress.remove(name);
         }
         if !release.failing() && why != Reason::Overdue {
-            self.hint(name, None, release.at_rest());
+            self.wake(name, None, release.at_rest());
             self.unmark(name);
             return Assessment::Well;
         }
         if why == Reason::Stalled && evaluation.policy.mode == Mode::Act {
-            let classifier = &self.shared.classifier;
-            let cause = classifier.fingerprint(release, evaluation.verdict);
+            let cause = &evaluation.cause;
             let now = self.shared.clock.now();
-            let wakes = self.limits.lock().failed(name, &cause, now);
-            wake_all(&self.queue, &self.limits, &self.shared.clock, wakes);
-            tell_breakers(&self.cluster.name, &self.limits);
+            let wakes = self.limits.lock().failed(name, cause, now);
+            wake_releases(&self.queue, &self.limits, &self.shared.clock, wakes);
+            log_breakers(&self.cluster.name, &self.limits);
         }
         let mark = mark(release, &evaluation);
         let counts = !matches!(why, Reason::Suspended | Reason::OptedOut | Reason::Deleting);
@@ -260,7 +260,7 @@ impl Watcher {
         let before = self.record(name, Made { mark, cause });
         let news = before.is_none_or(|before| before != mark);
         let uid = release.metadata.uid.as_str();
-        if !self.hint(name, Some(uid), release.at_rest()) && needs_a_look(&evaluation, news) {
+        if !self.wake(name, Some(uid), release.at_rest()) && needs_a_look(&evaluation, news) {
             return Assessment::Due;
         }
         Assessment::Known
@@ -288,19 +288,19 @@ impl Watcher {
 
     fn gone(&mut self, release: &Release) {
         let name = self.name(release);
-        self.hint(&name, None, true);
+        self.wake(&name, None, true);
         self.forget(&name);
     }
 
     /// Tells the queue what was seen. False if the release is not in it.
-    fn hint(&self, name: &ReleaseRef, failing: Option<&str>, at_rest: bool) -> bool {
-        let hint = Wakeup {
+    fn wake(&self, name: &ReleaseRef, failing: Option<&str>, at_rest: bool) -> bool {
+        let wakeup = Wakeup {
             due: Instant::now() + BURST,
             failing,
             at_rest,
             released: None,
         };
-        self.queue.hint(name, hint)
+        self.queue.wake(name, wakeup)
     }
 
     /// Puts it into the queue. A full queue is waited for: nothing is lost.
@@ -310,9 +310,9 @@ impl Watcher {
             uid: Some(uid.into()),
         };
         while !self.queue.contains(name) {
-            let mut item = WorkItem::new(failure.clone(), Source::Watcher);
-            item.known = self.when == Found::AtStart;
-            match self.queue.offer(item, Instant::now() + due) {
+            let mut item = WorkItem::new(failure.clone(), Source::Watch);
+            item.known_at_start = self.when == Found::AtStart;
+            match self.queue.enqueue(item, Instant::now() + due) {
                 Enqueued::Queued => self.shared.metrics.found(&self.cluster.name, self.when),
                 Enqueued::Full => {
                     sleep(ROOM).await;
@@ -325,16 +325,14 @@ impl Watcher {
     }
 
     /// What the worker would make of what is seen here.
-    fn judge(&self, release: &Release) -> Evaluation {
+    fn evaluate(&self, release: &Release) -> Evaluation {
         let trigger = Trigger {
             settled: true,
             ..Trigger::default()
         };
-        let (judge, now) = (
-            self.shared.judge(&self.cluster.name),
-            self.shared.clock.now(),
-        );
-        judge.judge(Some(release), &trigger, None, now)
+        let evaluator = self.shared.evaluator(&self.cluster.name);
+        let (record, now) = (Record::of(release), self.shared.clock.now());
+        evaluator.evaluate(Some(release), &record, &trigger, now)
     }
 
     fn name(&self, release: &Release) -> ReleaseRef {
@@ -349,7 +347,7 @@ impl Watcher {
 /// Whether the worker should look: to act, to wait, or, where there is news, to say what a person has to
 /// do.
 fn needs_a_look(evaluation: &Evaluation, news: bool) -> bool {
-    match evaluation.decision.why() {
+    match evaluation.decision.reason() {
         Reason::Gone
         | Reason::Replaced
         | Reason::Deleting
@@ -367,14 +365,14 @@ fn needs_a_look(evaluation: &Evaluation, news: bool) -> bool {
 /// What a look would see and say: the same again is no news.
 fn mark(release: &Release, evaluation: &Evaluation) -> u64 {
     let mut hasher = DefaultHasher::new();
-    evaluation.decision.why().hash(&mut hasher);
+    evaluation.decision.reason().hash(&mut hasher);
     evaluation.policy.mode.as_str().hash(&mut hasher);
     evaluation.policy.name.hash(&mut hasher);
     evaluation.policy.limit.hash(&mut hasher);
     release.metadata.uid.hash(&mut hasher);
     release.config_key().to_string().hash(&mut hasher);
-    // That Flux tried once more is no news where it goes on trying, but another cause is.
-    if evaluation.decision.why() == Reason::FluxRetries {
+    // That Flux unconfirmed once more is no news where it goes on trying, but another cause is.
+    if evaluation.decision.reason() == Reason::FluxRetries {
         evaluation.verdict.rule.hash(&mut hasher);
     } else {
         release.progress().to_string().hash(&mut hasher);

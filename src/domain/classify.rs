@@ -17,7 +17,6 @@ use smallvec::SmallVec;
 pub use super::rules::{Class, GAVE_UP, Rule};
 use super::{
     failure_text::FailureText,
-    fingerprint::Fingerprint,
     ledger::Action,
     release::Release,
     rules::{Rank, built_in},
@@ -254,12 +253,6 @@ impl Classifier {
         .into_iter()
         .find_map(|class| causes.iter().find(|(verdict, _)| verdict.class == class))
         .copied()
-    }
-
-    /// What a release that fails has in common with others.
-    pub fn fingerprint(&self, release: &Release, verdict: Verdict) -> Fingerprint {
-        let message = self.cause(release).map_or("", |(_, message)| message);
-        Fingerprint::of(verdict.rule, message)
     }
 
     /// The name of a rule that was written down earlier.

@@ -8,7 +8,8 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     classify::{Class, Verdict},
-    ledger::{self, Action, RestartRequest, SENDS},
+    ledger::{self, Action, Record, RestartRequest, SENDS},
+    limits::Refusal,
     policy::Policy,
     release::{Release, Truth, is_remediation},
 };
@@ -40,19 +41,10 @@ pub struct Inputs<'a> {
     pub release: Option<&'a Release>,
     /// What may be done to it.
     pub policy: &'a Policy,
-    /// Why a restart that is due has to wait for others, if it has.
-    pub hold: Option<Hold>,
+    /// What helmreboot recorded about it.
+    pub record: &'a Record,
     /// The time of day, by the clock of the API server where it is known.
     pub now: Timestamp,
-}
-
-/// A restart has to wait for other releases.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Hold {
-    /// [`Reason::LimitState`] or [`Reason::RateLimited`].
-    pub why: Reason,
-    /// When to ask again.
-    pub until: Timestamp,
 }
 
 /// A row of the table.
@@ -74,23 +66,23 @@ pub enum Decision {
     /// Ask Flux to try again.
     Restart {
         /// How to ask, and what is charged.
-        order: RestartRequest,
+        request: RestartRequest,
         /// Which row.
-        why: Reason,
+        reason: Reason,
     },
     /// Look again, at a known time or after the usual growing wait.
     Wait {
         /// Not before, where that is known.
         until: Option<Timestamp>,
         /// Which row.
-        why: Reason,
+        reason: Reason,
     },
     /// Nothing to do here any more.
     Leave {
         /// When it may come back, where time brings it back.
-        again: Option<Timestamp>,
+        retry_at: Option<Timestamp>,
         /// Which row.
-        why: Reason,
+        reason: Reason,
     },
 }
 
@@ -140,7 +132,7 @@ string_enum! {
         /// The wait after the last restart, or after a rollback or uninstall, is not over.
         Backoff = "backoff",
         /// Many fail for the same cause: one is tried, the others wait for how it ends.
-        LimitState = "storm",
+        BreakerOpen = "breaker-open",
         /// The cluster has had as many restarts as it may, or has as many running.
         RateLimited = "rate-limited",
         /// Flux has given up: stuck until somebody asks.
@@ -160,7 +152,7 @@ impl Reason {
             | Self::Settling
             | Self::NotAttempted
             | Self::Backoff
-            | Self::LimitState
+            | Self::BreakerOpen
             | Self::RateLimited => "wait",
             _ => "leave",
         }
@@ -169,15 +161,25 @@ impl Reason {
 
 impl Decision {
     /// Which row.
-    pub fn why(&self) -> Reason {
+    pub fn reason(&self) -> Reason {
         match self {
-            Self::Restart { why, .. } | Self::Wait { why, .. } | Self::Leave { why, .. } => *why,
+            Self::Restart { reason, .. }
+            | Self::Wait { reason, .. }
+            | Self::Leave { reason, .. } => *reason,
+        }
+    }
+
+    /// A restart that is due and has to wait for other releases.
+    pub fn refused(refusal: Refusal) -> Self {
+        Self::Wait {
+            until: Some(refusal.until),
+            reason: refusal.reason,
         }
     }
 
     /// `restart`, `wait` or `leave`.
     pub fn as_str(&self) -> &'static str {
-        self.why().decides()
+        self.reason().decides()
     }
 
     /// When the release may be restarted, or looked at again, where that is known.
@@ -185,7 +187,7 @@ impl Decision {
         match self {
             Self::Restart { .. } => None,
             Self::Wait { until, .. } => *until,
-            Self::Leave { again, .. } => *again,
+            Self::Leave { retry_at, .. } => *retry_at,
         }
     }
 }
@@ -206,12 +208,18 @@ pub fn explain(inputs: &Inputs<'_>) -> (Decision, usize) {
     held.unwrap_or_else(|| (wait(Reason::Settling), TABLE.len() - 1))
 }
 
-fn leave(why: Reason) -> Decision {
-    Decision::Leave { again: None, why }
+fn leave(reason: Reason) -> Decision {
+    Decision::Leave {
+        retry_at: None,
+        reason,
+    }
 }
 
-fn wait(why: Reason) -> Decision {
-    Decision::Wait { until: None, why }
+fn wait(reason: Reason) -> Decision {
+    Decision::Wait {
+        until: None,
+        reason,
+    }
 }
 
 /// How far another replica's clock may be ahead of ours.

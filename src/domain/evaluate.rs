@@ -1,74 +1,80 @@
-//! Everything that is known about a release, put together into one judgement: what the worker acts on,
-//! what the sweep queues by, and what `explain` prints.
+//! The evaluation of one release: policy, verdict, target and decision. The controller acts on it, the watcher
+//! enqueues by it, and `explain` prints it.
 
 use jiff::Timestamp;
 
 use super::{
     classify::{Classifier, Verdict},
-    decide::{Decision, Hold, Inputs, Trigger, explain},
-    ledger,
+    decide::{Decision, Inputs, Trigger, explain},
+    fingerprint::Fingerprint,
+    ledger::{self, Record},
     policy::{InvalidAnnotation, Policies, Policy},
     release::Release,
 };
 
-/// Who judges, for one cluster.
+/// What the releases of one cluster are evaluated with.
 #[derive(Clone, Copy, Debug)]
 pub struct Evaluator<'a> {
-    /// Rules.
+    /// The rules.
     pub classifier: &'a Classifier,
-    /// What is allowed.
+    /// The policies.
     pub policies: &'a Policies,
-    /// The cluster, by name.
+    /// The name of the cluster.
     pub cluster: &'a str,
 }
 
-/// What is made of a release.
+/// The result for one release.
 #[derive(Clone, Debug)]
 pub struct Evaluation {
-    /// What may be done to it.
+    /// The policy, as the annotations of the release narrow it.
     pub policy: Policy,
-    /// Annotations that could not be heeded.
-    pub odd: Vec<InvalidAnnotation>,
-    /// What its failure is worth.
+    /// Annotations of the release that are not valid.
+    pub invalid: Vec<InvalidAnnotation>,
+    /// The class of the failure, and the rule that named it.
     pub verdict: Verdict,
-    /// Restarts that count against its configuration.
+    /// The rule, and the target that the message names.
+    pub cause: Fingerprint,
+    /// Restarts that count against the configuration of the release.
     pub attempts: u32,
     /// What to do.
     pub decision: Decision,
-    /// The row of the table that held.
+    /// The index of the row of [`super::decide::TABLE`] that holds.
     pub row: usize,
 }
 
 impl Evaluator<'_> {
-    /// Judges what the API server holds, and nothing else: an alert names a release, and what it says of it
-    /// counts for nothing.
-    pub fn judge(
+    /// Evaluates what the API server returned (`None`: no such object), and nothing else. An alert names a release;
+    /// what it says about it does not count.
+    pub fn evaluate(
         &self,
         release: Option<&Release>,
+        record: &Record,
         trigger: &Trigger,
-        hold: Option<Hold>,
         now: Timestamp,
     ) -> Evaluation {
-        let (mut policy, odd) = match release {
+        let (mut policy, invalid) = match release {
             Some(release) => self.policies.for_release(self.cluster, release),
             None => (self.policies.base.clone(), Vec::new()),
         };
-        let live = release.and_then(|release| self.classifier.release(release));
-        let verdict = live.unwrap_or(Verdict::UNKNOWN);
+        let (verdict, message) = release
+            .and_then(|release| self.classifier.cause(release))
+            .unwrap_or((Verdict::UNKNOWN, ""));
         policy.limit = policy.limit_for(verdict.budget);
-        let standing = |release| ledger::attempt_state_with_limit(release, policy.limit, now);
-        let attempts = release.map_or(0, |release| standing(release).attempts);
+        let attempts = release.map_or(0, |release| {
+            ledger::attempt_state_with_limit(release, record, policy.limit, now).attempts
+        });
         let (decision, row) = explain(&Inputs {
             trigger,
             verdict,
             release,
+            record,
             policy: &policy,
-            hold,
             now,
         });
         Evaluation {
+            cause: Fingerprint::of(verdict.rule, message),
             policy,
-            odd,
+            invalid,
             verdict,
             attempts,
             decision,

@@ -16,7 +16,7 @@ pub struct Entry {
     /// `restart`, `wait`, `leave`, `ended` or `error`.
     pub what: &'static str,
     /// The word of the decision table, of the episode's end, or of the error.
-    pub why: &'static str,
+    pub reason: &'static str,
     /// The rule that named the cause.
     pub rule: &'static str,
     /// Restarts charged so far.
@@ -80,7 +80,7 @@ mod tests {
                 at,
                 release: release.clone(),
                 what: "wait",
-                why: "working",
+                reason: "working",
                 rule: "none",
                 attempt,
             });

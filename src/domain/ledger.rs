@@ -58,6 +58,40 @@ string_enum! {
     }
 }
 
+/// The annotations of the ledger of one release: what helmreboot recorded about its restarts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Record(BTreeMap<&'static str, String>);
+
+impl Record {
+    /// What the release carries.
+    pub fn of(release: &Release) -> Self {
+        let names = [STATE, LAST_RESTART, RESTARTS, CAUSE, GAVE_UP];
+        let values = names.into_iter().filter_map(|name| {
+            let value = release.annotation(name)?;
+            Some((name, value.to_owned()))
+        });
+        Self(values.collect())
+    }
+
+    /// With what was written later and is not on the release. Annotations that were removed then stay as they are.
+    pub fn apply(&mut self, changes: &Changes) {
+        let set = changes.iter().filter(|(name, _)| name.starts_with(PREFIX));
+        for (name, value) in set {
+            if let Some(value) = value {
+                self.0.insert(name, value.clone());
+            }
+        }
+    }
+
+    /// One annotation.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+}
+
+/// The prefix of all annotations of helmreboot.
+pub const PREFIX: &str = "helmreboot.io/";
+
 /// What the ledger says about the configuration Flux last tried.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AttemptState {
@@ -85,8 +119,8 @@ pub const SENDS: u32 = 3;
 /// config key starts a count of its own; time alone does nothing. A state that cannot be read counts as
 /// spent. Removing the whole ledger removes the budget with it, which is why a worker also keeps what it
 /// wrote itself.
-pub fn attempt_state(release: &Release) -> AttemptState {
-    let state = match State::of(release) {
+pub fn attempt_state(release: &Release, record: &Record) -> AttemptState {
+    let state = match State::of(record) {
         Read::State(state) => state,
         Read::Nothing => return AttemptState::default(),
         Read::Unreadable if renewal(release).is_some() => return AttemptState::default(),
@@ -94,7 +128,7 @@ pub fn attempt_state(release: &Release) -> AttemptState {
             return AttemptState {
                 attempts: u32::MAX,
                 total: u32::MAX,
-                gave_up: release.annotation(GAVE_UP).is_some(),
+                gave_up: record.get(GAVE_UP).is_some(),
                 ..AttemptState::default()
             };
         }
@@ -119,7 +153,7 @@ pub fn attempt_state(release: &Release) -> AttemptState {
         attempts,
         total: state.total,
         last,
-        gave_up: attempts > 0 && release.annotation(GAVE_UP).is_some(),
+        gave_up: attempts > 0 && record.get(GAVE_UP).is_some(),
         sends: state.sends,
         // A plain request may rightly lead to nothing; a reset or force may not.
         swallowed: (release.annotation(RESET_AT) == Some(token)
@@ -129,20 +163,25 @@ pub fn attempt_state(release: &Release) -> AttemptState {
     }
 }
 
-/// As [`standing`], and a new configuration shares the budget of those before it where too many were restarted
+/// As [`attempt_state`], and a new configuration shares the budget of those before it where too many were restarted
 /// lately for this limit.
-pub fn attempt_state_with_limit(release: &Release, limit: u32, now: Timestamp) -> AttemptState {
-    let mut standing = attempt_state(release);
-    let Read::State(state) = State::of(release) else {
-        return standing;
+pub fn attempt_state_with_limit(
+    release: &Release,
+    record: &Record,
+    limit: u32,
+    now: Timestamp,
+) -> AttemptState {
+    let mut attempts = attempt_state(release, record);
+    let Read::State(state) = State::of(record) else {
+        return attempts;
     };
     // Neither a success nor a renewal has reset the count, and this configuration has none.
-    let is_new = standing.total > 0 && standing.attempts == 0;
+    let is_new = attempts.total > 0 && attempts.attempts == 0;
     if is_new && state.churns(limit, now) {
-        standing.attempts = state.since_first();
-        standing.gave_up = release.annotation(GAVE_UP).is_some();
+        attempts.attempts = state.since_first();
+        attempts.gave_up = record.get(GAVE_UP).is_some();
     }
-    standing
+    attempts
 }
 
 /// A restart that was decided.
@@ -169,25 +208,26 @@ pub struct Stamp {
 /// What a restart writes: one fresh token under every request key, and the ledger.
 pub fn restart(
     release: &Release,
-    order: RestartRequest,
+    record: &Record,
+    request: RestartRequest,
     cause: &str,
     legacy: bool,
     stamp: Stamp,
 ) -> Changes {
     let now = stamp.now;
     let token = fresh_token(release, stamp);
-    let mut state = match State::of(release) {
+    let mut state = match State::of(record) {
         Read::State(state) if !state.succeeded(release) && !is_renewed(&state, release) => state,
         Read::State(old) => State::new(release, old.renewed),
         Read::Nothing | Read::Unreadable => State::new(release, None),
     };
-    if order.sends > 1 {
+    if request.sends > 1 {
         state.resent(now);
     } else {
-        state.charge(&release.config_key(), order.attempt, now);
+        state.charge(&release.config_key(), request.attempt, now);
     }
     state.token.clone_from(&token);
-    state.sends = order.sends;
+    state.sends = request.sends;
     state.before = ProgressBefore::from(&release.progress());
     let replaced = release
         .annotation(REQUESTED_AT)
@@ -198,11 +238,11 @@ pub fn restart(
     let mut changes = Changes::from([
         (REQUESTED_AT, Some(token.clone())),
         (LAST_RESTART, Some(format!("{now:.0}"))),
-        (RESTARTS, Some(order.attempt.to_string())),
+        (RESTARTS, Some(request.attempt.to_string())),
         (CAUSE, Some(cause.to_owned())),
         (STATE, Some(state.text())),
     ]);
-    match order.action {
+    match request.action {
         Action::Request => {}
         Action::Reset => drop(changes.insert(RESET_AT, Some(token))),
         Action::Force => drop(changes.insert(FORCE_AT, Some(token))),
@@ -211,7 +251,7 @@ pub fn restart(
         changes.insert(LEGACY_RECONCILE_AT, Some(now.to_string()));
     }
     // The slow lane tries what was given up, and that stays so until it helps.
-    if release.annotation(GAVE_UP).is_some() && order.attempt == 1 {
+    if record.get(GAVE_UP).is_some() && request.attempt == 1 {
         changes.insert(GAVE_UP, None);
     }
     changes
@@ -219,8 +259,8 @@ pub fn restart(
 
 /// What to remember of a release that went back to a configuration that was restarted before: those it
 /// alternates between share one budget. `None` if it did not, or if that is known.
-pub fn note_return(release: &Release) -> Option<Changes> {
-    let Read::State(mut state) = State::of(release) else {
+pub fn note_return(release: &Release, record: &Record) -> Option<Changes> {
+    let Read::State(mut state) = State::of(record) else {
         return None;
     };
     let news = state.note_return(&release.config_key());
@@ -273,8 +313,8 @@ pub fn counted(attempts: u32) -> String {
 }
 
 /// Whether, and how, the restart with `token` has ended.
-pub fn ended(release: &Release, token: &str) -> Option<RestartOutcome> {
-    match State::of(release) {
+pub fn ended(release: &Release, record: &Record, token: &str) -> Option<RestartOutcome> {
+    match State::of(record) {
         Read::State(state) if state.token == token => outcome(&state, release),
         _ => Some(RestartOutcome::Superseded),
     }
@@ -328,8 +368,8 @@ fn fresh_token(release: &Release, stamp: Stamp) -> String {
 
 /// The token of our own restart, while Flux has not taken notice of it: a restart runs, whichever process
 /// began it.
-pub fn running(release: &Release) -> Option<String> {
-    let token = token_of(release.annotation(STATE)?)?;
+pub fn running(release: &Release, record: &Record) -> Option<String> {
+    let token = token_of(record.get(STATE)?)?;
     let runs = release.token_pending() && release.annotation(REQUESTED_AT) == Some(token.as_str());
     runs.then_some(token)
 }

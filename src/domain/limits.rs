@@ -8,11 +8,7 @@ use std::{
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{
-    alert::ReleaseRef,
-    decide::{Hold, Reason},
-    fingerprint::Fingerprint,
-};
+use super::{alert::ReleaseRef, decide::Reason, fingerprint::Fingerprint, ledger::RestartOutcome};
 
 mod breaker;
 mod changes;
@@ -24,7 +20,7 @@ use breaker::Breaker;
 pub use changes::BreakerChange;
 use changes::Changes;
 pub use inspect::{Admits, HeldBack, OpenBreaker};
-pub use kinds::{LimitConfig, Outcome, Wake};
+pub use kinds::{LimitConfig, Refusal, Wake};
 pub use rate::Rate;
 use slots::Slots;
 
@@ -34,8 +30,8 @@ pub struct Limits(Arc<Mutex<LimitState>>);
 
 impl Limits {
     /// A quiet cluster.
-    pub fn new(caps: LimitConfig) -> Self {
-        Self(Arc::new(Mutex::new(LimitState::new(caps))))
+    pub fn new(config: LimitConfig) -> Self {
+        Self(Arc::new(Mutex::new(LimitState::new(config))))
     }
 
     /// For one step, and never longer.
@@ -47,10 +43,10 @@ impl Limits {
 /// The state of one cluster.
 #[derive(Debug)]
 pub struct LimitState {
-    caps: LimitConfig,
+    config: LimitConfig,
     rate: rate::Meter,
     /// Running restarts.
-    flying: BTreeMap<ReleaseRef, Running>,
+    running: BTreeMap<ReleaseRef, Running>,
     slots: Slots,
     breakers: BTreeMap<Fingerprint, Breaker>,
     /// The cause each release last failed for.
@@ -80,11 +76,11 @@ const SWEEP_INTERVAL: SignedDuration = SignedDuration::from_secs(10);
 
 impl LimitState {
     /// A quiet cluster.
-    pub fn new(caps: LimitConfig) -> Self {
+    pub fn new(config: LimitConfig) -> Self {
         Self {
-            caps,
+            config,
             rate: rate::Meter::default(),
-            flying: BTreeMap::new(),
+            running: BTreeMap::new(),
             slots: Slots::default(),
             breakers: BTreeMap::new(),
             causes: BTreeMap::new(),
@@ -107,7 +103,7 @@ impl LimitState {
             wakes.extend(self.leave(release, &other, now));
         }
         let breaker = self.breakers.entry(cause.clone()).or_default();
-        breaker.failed(release, &self.caps, now);
+        breaker.failed(release, &self.config, now);
         wakes.extend(self.settle(cause, now));
         wakes
     }
@@ -121,7 +117,7 @@ impl LimitState {
         release: &ReleaseRef,
         cause: &Fingerprint,
         now: Timestamp,
-    ) -> (Result<(), Hold>, Vec<Wake>) {
+    ) -> (Result<(), Refusal>, Vec<Wake>) {
         let mut wakes = self.expire(now);
         let admitted = self.ask(release, cause, now);
         // A slot that was kept for this release and not taken goes to the next that can take it.
@@ -135,51 +131,51 @@ impl LimitState {
         release: &ReleaseRef,
         cause: &Fingerprint,
         now: Timestamp,
-    ) -> Result<(), Hold> {
+    ) -> Result<(), Refusal> {
         let patience = now.saturating_add(LONGEST_WAIT).unwrap_or(Timestamp::MAX);
         let others = self.taken_for(cause, release);
         if let Some(breaker) = self.breakers.get_mut(cause) {
-            let flies = |probe: &ReleaseRef| {
-                let flight = self.flying.get(probe);
-                flight.is_some_and(|flight| flight.cause == *cause)
+            let runs = |probe: &ReleaseRef| {
+                let restart = self.running.get(probe);
+                restart.is_some_and(|restart| restart.cause == *cause)
             };
-            if let Err(until) = breaker.ask(release, others, flies, now) {
+            if let Err(until) = breaker.ask(release, others, runs, now) {
                 self.slots.leave(release);
-                return Err(Hold {
-                    why: Reason::LimitState,
+                return Err(Refusal {
+                    reason: Reason::BreakerOpen,
                     until: until.unwrap_or(patience),
                 });
             }
         }
         let limited = |until| {
-            Err(Hold {
-                why: Reason::RateLimited,
+            Err(Refusal {
+                reason: Reason::RateLimited,
                 until,
             })
         };
-        let flies = self.flying.contains_key(release);
-        if !flies && !self.slots.is_offered(release) && self.free() == 0 {
+        let runs = self.running.contains_key(release);
+        if !runs && !self.slots.is_offered(release) && self.free() == 0 {
             self.slots.wait(release, cause);
             return limited(patience);
         }
-        if let Err(until) = self.rate.take(self.caps.rate, release, now) {
+        if let Err(until) = self.rate.take(self.config.rate, release, now) {
             self.slots.leave(release);
             return limited(until);
         }
         if let Some(breaker) = self.breakers.get_mut(cause) {
             breaker.take(release);
         }
-        self.start(release, cause, now, true);
+        self.record_start(release, cause, now, true);
         Ok(())
     }
 
     /// A restart runs that was not admitted here: another process began it, its answer was lost, or it is
     /// the second token of one.
-    pub fn fly(&mut self, release: &ReleaseRef, cause: &Fingerprint, now: Timestamp) {
-        self.start(release, cause, now, false);
+    pub fn start(&mut self, release: &ReleaseRef, cause: &Fingerprint, now: Timestamp) {
+        self.record_start(release, cause, now, false);
     }
 
-    fn start(
+    fn record_start(
         &mut self,
         release: &ReleaseRef,
         cause: &Fingerprint,
@@ -187,64 +183,69 @@ impl LimitState {
         refundable: bool,
     ) {
         self.slots.leave(release);
-        let flight = Running {
+        let restart = Running {
             since: now,
             cause: cause.clone(),
             refundable,
         };
-        self.flying.insert(release.clone(), flight);
+        self.running.insert(release.clone(), restart);
     }
 
     /// A restart ended. Says which releases may be looked at now.
-    pub fn ended(&mut self, release: &ReleaseRef, outcome: Outcome, now: Timestamp) -> Vec<Wake> {
-        let Some(flight) = self.flying.remove(release) else {
+    pub fn ended(
+        &mut self,
+        release: &ReleaseRef,
+        outcome: Option<RestartOutcome>,
+        now: Timestamp,
+    ) -> Vec<Wake> {
+        let Some(restart) = self.running.remove(release) else {
             return Vec::new();
         };
-        if outcome == Outcome::Helped {
-            self.changes.helped(&flight.cause);
+        if outcome == Some(RestartOutcome::Recovered) {
+            self.changes.helped(&restart.cause);
         }
-        let others = self.taken_for(&flight.cause, release);
-        let breaker = self.breakers.get_mut(&flight.cause);
+        let others = self.taken_for(&restart.cause, release);
+        let breaker = self.breakers.get_mut(&restart.cause);
         let mut wakes = breaker.map_or_else(Vec::new, |breaker| {
-            breaker.ended((release, flight.since), outcome, others, &self.caps, now)
+            breaker.ended((release, restart.since), outcome, others, &self.config, now)
         });
-        wakes.extend(self.settle(&flight.cause, now));
+        wakes.extend(self.settle(&restart.cause, now));
         wakes
     }
 
     /// A restart that was admitted was not written: it gives back its slot and its share of the rate.
     pub fn refund(&mut self, release: &ReleaseRef, now: Timestamp) -> Vec<Wake> {
         if self
-            .flying
+            .running
             .get(release)
-            .is_some_and(|flight| flight.refundable)
+            .is_some_and(|restart| restart.refundable)
         {
-            self.rate.refund(self.caps.rate);
+            self.rate.refund(self.config.rate);
         }
-        self.ended(release, Outcome::Unknown, now)
+        self.ended(release, None, now)
     }
 
     /// A restart that was admitted was written: its share of the rate is not given back any more.
     pub fn confirm_written(&mut self, release: &ReleaseRef) {
-        if let Some(flight) = self.flying.get_mut(release) {
-            flight.refundable = false;
+        if let Some(restart) = self.running.get_mut(release) {
+            restart.refundable = false;
         }
     }
 
     /// A restart whose answer was lost turns out to have been written: it takes a slot and its share of
     /// the rate after all.
     pub fn charge(&mut self, release: &ReleaseRef, cause: &Fingerprint, now: Timestamp) {
-        if !self.flying.contains_key(release) {
-            self.rate.charge(self.caps.rate, now);
+        if !self.running.contains_key(release) {
+            self.rate.charge(self.config.rate, now);
         }
-        self.fly(release, cause, now);
+        self.start(release, cause, now);
     }
 
     /// A release was given up; it may come back when the breaker of its cause closes. False if that is
     /// not open.
     pub fn gave_up(&mut self, release: &ReleaseRef, cause: &Fingerprint) -> bool {
         let breaker = self.breakers.get_mut(cause);
-        breaker.is_some_and(|breaker| breaker.park(release))
+        breaker.is_some_and(|breaker| breaker.give_up(release))
     }
 
     /// A release needs nothing any more. Says which others may be looked at now.
@@ -269,7 +270,7 @@ impl LimitState {
 
     /// A release does not ask for a slot at the moment: it has to wait for something else. Says which
     /// others may be looked at now.
-    pub fn stand_down(&mut self, release: &ReleaseRef, now: Timestamp) -> Vec<Wake> {
+    pub fn withdraw(&mut self, release: &ReleaseRef, now: Timestamp) -> Vec<Wake> {
         self.slots.leave(release);
         let Some(cause) = self.causes.get(release).cloned() else {
             return self.offer(now);
@@ -307,7 +308,7 @@ impl LimitState {
         while self.free() > 0 {
             let next = self
                 .slots
-                .next(|release, cause| self.lets(release, cause, now));
+                .next(|release, cause| self.admits(release, cause, now));
             let Some(release) = next.cloned() else { break };
             self.slots.offer(&release);
             wakes.push(Wake {
@@ -330,30 +331,32 @@ impl LimitState {
     }
 
     /// Whether the breaker of a cause would let a release through now.
-    fn lets(&self, release: &ReleaseRef, cause: &Fingerprint, now: Timestamp) -> bool {
+    fn admits(&self, release: &ReleaseRef, cause: &Fingerprint, now: Timestamp) -> bool {
         let others = self.taken_for(cause, release);
         let breaker = self.breakers.get(cause);
-        breaker.is_none_or(|breaker| breaker.lets(release, others, now))
+        breaker.is_none_or(|breaker| breaker.admits(release, others, now))
     }
 
     /// Slots that are free and not offered to a waiting release.
     fn free(&self) -> usize {
         let kept = self
             .slots
-            .offered(|release, _| !self.flying.contains_key(release));
-        self.caps.in_flight.saturating_sub(self.flying.len() + kept)
+            .offered(|release, _| !self.running.contains_key(release));
+        self.config
+            .in_flight
+            .saturating_sub(self.running.len() + kept)
     }
 
     /// Slots that others hold, or that are kept for others, for that cause.
     fn taken_for(&self, cause: &Fingerprint, but: &ReleaseRef) -> usize {
-        let flying = self
-            .flying
+        let running = self
+            .running
             .iter()
-            .filter(|(release, flight)| flight.cause == *cause && *release != but);
+            .filter(|(release, restart)| restart.cause == *cause && *release != but);
         let kept = self.slots.offered(|release, offered| {
-            offered == cause && release != but && !self.flying.contains_key(release)
+            offered == cause && release != but && !self.running.contains_key(release)
         });
-        flying.count() + kept
+        running.count() + kept
     }
 
     fn forget_the_old(&mut self, now: Timestamp) {
@@ -362,10 +365,10 @@ impl LimitState {
             return;
         }
         self.swept = Some(now);
-        let (caps, flying) = (self.caps, &self.flying);
+        let (config, running) = (self.config, &self.running);
         self.breakers.retain(|cause, breaker| {
-            let running = flying.values().any(|flight| flight.cause == *cause);
-            !breaker.is_over(running, &caps, now)
+            let running = running.values().any(|restart| restart.cause == *cause);
+            !breaker.is_over(running, &config, now)
         });
         self.changes.forget(&self.breakers, now);
         let breakers = &self.breakers;
@@ -374,12 +377,12 @@ impl LimitState {
 
     /// Restarts that run for ever give their slots back.
     fn expire(&mut self, now: Timestamp) -> Vec<Wake> {
-        let is_lost = |flight: &Running| now.duration_since(flight.since) >= LONGEST_RESTART;
-        let flying = self.flying.iter().filter(|(_, flight)| is_lost(flight));
-        let lost: Vec<_> = flying.map(|(release, _)| release.clone()).collect();
+        let is_lost = |restart: &Running| now.duration_since(restart.since) >= LONGEST_RESTART;
+        let running = self.running.iter().filter(|(_, restart)| is_lost(restart));
+        let lost: Vec<_> = running.map(|(release, _)| release.clone()).collect();
         let ended = lost
             .into_iter()
-            .map(|release| self.ended(&release, Outcome::Unknown, now));
+            .map(|release| self.ended(&release, None, now));
         ended.collect::<Vec<_>>().concat()
     }
 }

@@ -11,17 +11,17 @@ use crate::{
 };
 
 /// Wakes releases in the queue. One that is no longer in it does not need its place, and passes it on.
-pub fn wake_all(queue: &Queue, limits: &Limits, clock: &Clock, mut wakes: Vec<Wake>) {
+pub fn wake_releases(queue: &Queue, limits: &Limits, clock: &Clock, mut wakes: Vec<Wake>) {
     while let Some(wake) = wakes.pop() {
         let now = clock.now();
         let ahead = wake.at.duration_since(now);
-        let hint = Wakeup {
+        let wakeup = Wakeup {
             due: Instant::now() + Duration::try_from(ahead).unwrap_or_default(),
             failing: None,
             at_rest: true,
             released: wake.released,
         };
-        if !queue.hint(&wake.release, hint) {
+        if !queue.wake(&wake.release, wakeup) {
             wakes.extend(limits.lock().forget(&wake.release, now));
         }
     }

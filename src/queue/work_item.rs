@@ -6,6 +6,7 @@ use tokio::time::Instant;
 use crate::domain::{
     alert::Failure,
     decide::Reason,
+    fingerprint::Fingerprint,
     ledger::{Changes, RestartRequest, STATE, token_of},
     string_enum,
 };
@@ -16,7 +17,7 @@ string_enum! {
         /// Flux, by an alert.
         Alert = "alert",
         /// Its own status, as the sweep saw it.
-        Watcher = "sweep",
+        Watch = "watch",
     }
 }
 
@@ -30,19 +31,19 @@ pub struct WorkItem {
     /// When the failure was announced.
     pub since: Instant,
     /// Looks taken for this failure.
-    pub looks: u32,
+    pub reconciles: u32,
     /// Looks in a row that the API server did not answer.
     pub errors: u32,
     /// A restart whose end has not been seen.
-    pub episode: Option<RunningRestart>,
+    pub running: Option<RunningRestart>,
     /// A restart whose answer was lost.
-    pub tried: Option<UnconfirmedPatch>,
+    pub unconfirmed: Option<UnconfirmedPatch>,
     /// The row that held at the last look, and the rule where another one is news.
-    pub last: Option<(Reason, Option<&'static str>)>,
+    pub last_decision: Option<(Reason, Option<&'static str>)>,
     /// Whether the long wait was reported.
     pub reported_long: bool,
     /// It failed when this process first looked, which told of all of those in one line.
-    pub known: bool,
+    pub known_at_start: bool,
     /// See [`super::Wakeup::released`].
     pub released: Option<Timestamp>,
 }
@@ -62,9 +63,13 @@ pub struct RunningRestart {
 #[derive(Clone, Debug)]
 pub struct UnconfirmedPatch {
     /// What was ordered.
-    pub order: RestartRequest,
+    pub request: RestartRequest,
     /// What was to be written.
     pub changes: Changes,
+    /// The cause that the restart is for.
+    pub cause: Fingerprint,
+    /// The limit of the policy, for the log.
+    pub limit: u32,
 }
 
 impl UnconfirmedPatch {
@@ -87,28 +92,28 @@ impl WorkItem {
             failure,
             source,
             since,
-            looks: 0,
+            reconciles: 0,
             errors: 0,
-            episode: None,
-            tried: None,
-            last: None,
+            running: None,
+            unconfirmed: None,
+            last_decision: None,
             reported_long: false,
-            known: false,
+            known_at_start: false,
             released: None,
         }
     }
 
-    /// Takes over what another announcement of the same release says. The running episode goes on, and
+    /// Takes over what another announcement of the same release says. The running running goes on, and
     /// so does the wait for an API server in trouble.
     pub(super) fn renew(&mut self, mut newer: Self) {
         if self.failure.uid != newer.failure.uid {
-            // Alerts come in any order: which of the two objects lives now, the look will show.
+            // Alerts come in any request: which of the two objects lives now, the look will show.
             newer.failure.uid = None;
         }
-        let (episode, tried) = (self.episode.take(), self.tried.take());
+        let (running, unconfirmed) = (self.running.take(), self.unconfirmed.take());
         *self = Self {
-            episode,
-            tried,
+            running,
+            unconfirmed,
             errors: self.errors,
             released: self.released,
             ..newer

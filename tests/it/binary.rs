@@ -397,7 +397,7 @@ async fn it_serves_heals_survives_abuse_and_stops() {
         "{answer}"
     );
     program.wait_for(&[
-        "\"restarted a/apps/upgrade-fails-then-reset-heals (reset, 1 of 5): wait-timeout\"",
+        "\"restarted a/apps/upgrade-fails-then-reset-heals (reset, attempt 1 of 5): wait-timeout\"",
     ]);
     assert!(post(webhook, "/webhook", &signature, &body).contains("\"duplicate\""));
     let stranger = key("a guess").sign(body.as_bytes());
@@ -561,7 +561,7 @@ async fn an_answer_that_makes_no_sense_is_not_repeated_in_the_log() {
     let webhook = program.address("webhook");
     let signature = key(stories::KEY).sign(body.as_bytes());
     assert!(post(webhook, "/webhook", &signature, &body).starts_with("HTTP/1.1 202"));
-    program.wait_for(&["cannot work on a/apps/", "\"kind\":\"unreadable\""]);
+    program.wait_for(&["cannot reconcile a/apps/", "\"kind\":\"unreadable\""]);
     program.signal("-TERM");
     let (_, _, said) = program.end();
     assert!(
@@ -586,7 +586,7 @@ async fn without_an_alert_it_heals_too_but_not_while_the_pause_file_is_there() {
     assert_eq!(patches(&cluster), 0);
     std::fs::remove_file(&file).expect("no file");
     program.wait_for(&["no longer paused"]);
-    program.wait_for(&["\"restarted a/apps/upgrade-fails-then-reset-heals (reset, 1 of 5)"]);
+    program.wait_for(&["\"restarted a/apps/upgrade-fails-then-reset-heals (reset, attempt 1 of 5)"]);
     assert_eq!(patches(&cluster), 1);
     assert!(cluster.get(&release).is_some());
 }

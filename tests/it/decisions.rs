@@ -64,7 +64,7 @@ async fn check(options: Options, cases: Vec<Case>) {
         let restart = entries
             .iter()
             .find(|entry| entry.what == "restart")
-            .map(|entry| entry.why);
+            .map(|entry| entry.reason);
         let said = restart.unwrap_or_else(|| app.why(&release));
         assert_eq!((said, written), (why, writes), "{}", release.name);
     }
@@ -656,7 +656,7 @@ async fn an_annotation_that_cannot_be_heeded_is_said_once() {
         .filter(|entry| entry.what == "ignored")
         .collect();
     assert_eq!(said.len(), 1);
-    assert_eq!(said[0].why, "helmreboot.io/limit");
+    assert_eq!(said[0].reason, "helmreboot.io/limit");
     app.writes();
 }
 

@@ -161,7 +161,7 @@ async fn a_cause_that_lasts_is_reported_once_although_flux_goes_on_trying() {
         }
         assert_eq!(app.why(release), "flux-retries");
     }
-    let lines = log.with(&["WARN", "fails for a cause that lasts (immutable-field)"]);
+    let lines = log.with(&["WARN", "fails for a permanent cause (immutable-field)"]);
     assert_eq!(lines.len(), 1, "{lines:#?}");
     assert!(lines[0].contains("a/apps/lasting"), "{lines:#?}");
 }
@@ -183,7 +183,7 @@ async fn without_an_alert_it_is_reported_too_and_looked_at_once() {
         status["failures"] = json!(failures);
         cluster.write_status(&release, &status);
     }
-    let lines = log.with(&["WARN", "fails for a cause that lasts (immutable-field)"]);
+    let lines = log.with(&["WARN", "fails for a permanent cause (immutable-field)"]);
     assert_eq!(lines.len(), 1, "{lines:#?}");
     let calls = cluster.calls();
     assert_eq!(calls.iter().filter(|call| call.verb == "get").count(), 1);
@@ -202,7 +202,7 @@ async fn a_lasting_cause_behind_a_transient_one_is_reported_too() {
     let live = Live::named("web").failed(IMMUTABLE);
     app.holds(live.reconciling("ProgressingWithRetry", "retrying after a failure"));
     pass(60).await;
-    let lines = log.with(&["WARN", "fails for a cause that lasts (immutable-field)"]);
+    let lines = log.with(&["WARN", "fails for a permanent cause (immutable-field)"]);
     assert_eq!(lines.len(), 1, "{:#?}", log.lines());
 }
 
@@ -232,7 +232,7 @@ async fn a_release_that_runs_what_was_tried_is_said_to_have_an_outdated_ready() 
     let lines = log.with(&[
         "WARN",
         "a/apps/reverted",
-        "Ready condition may tell of an earlier attempt",
+        "Ready condition may be out of date",
     ]);
     assert_eq!(lines.len(), 1, "{lines:#?}");
 }

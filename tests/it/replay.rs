@@ -6,6 +6,7 @@ use std::fmt::Write;
 use helmreboot::domain::{
     classify::{Classifier, Verdict},
     decide::{Decision, Inputs, Trigger, decide},
+    ledger::Record,
     policy::Policy,
     release::Release,
 };
@@ -114,14 +115,14 @@ fn step(classifier: &Classifier, release: Option<&Release>, trigger: &Trigger) -
         verdict,
         release,
         policy: &Policy::default(),
-        hold: None,
+        record: &release.map(Record::of).unwrap_or_default(),
         now: release.map_or(Timestamp::UNIX_EPOCH, latest),
     });
-    let why = decision.why().as_str();
+    let why = decision.reason().as_str();
     match decision {
-        Decision::Restart { order, .. } => format!(
+        Decision::Restart { request, .. } => format!(
             "restart  {why} ({}) because of {}",
-            order.action.as_str(),
+            request.action.as_str(),
             verdict.rule
         ),
         Decision::Leave { .. } if why == "permanent" => {

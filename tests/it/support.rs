@@ -365,7 +365,7 @@ impl TestApp {
         entries
             .iter()
             .rfind(|entry| entry.release == wanted)
-            .map_or("nothing", |entry| entry.why)
+            .map_or("nothing", |entry| entry.reason)
     }
 
     #[track_caller]

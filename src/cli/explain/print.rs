@@ -8,7 +8,7 @@ use crate::domain::{
     classify::{Class, Classifier, Verdict},
     decide::{Decision, TABLE},
     evaluate::Evaluation,
-    ledger,
+    ledger::{self, Record},
     mask::mask,
     release::Release,
 };
@@ -42,7 +42,7 @@ pub(super) fn json(release: &Release, evaluation: &Evaluation) -> serde_json::Re
     } = evaluation;
     serde_json::to_string(&Line {
         decision: decision.as_str(),
-        why: decision.why().as_str(),
+        why: decision.reason().as_str(),
         action: action(decision),
         class: verdict.class.as_str(),
         rule: verdict.rule,
@@ -58,7 +58,7 @@ pub(super) fn json(release: &Release, evaluation: &Evaluation) -> serde_json::Re
 
 fn action(decision: &Decision) -> Option<&'static str> {
     match decision {
-        Decision::Restart { order, .. } => Some(order.action.as_str()),
+        Decision::Restart { request, .. } => Some(request.action.as_str()),
         Decision::Wait { .. } | Decision::Leave { .. } => None,
     }
 }
@@ -78,7 +78,7 @@ pub(super) fn text(
     };
     let Evaluation {
         policy,
-        odd,
+        invalid,
         verdict,
         decision,
         row,
@@ -93,7 +93,7 @@ pub(super) fn text(
         clean(&metadata.name),
         decision.as_str(),
         action(decision).map_or(String::new(), |action| format!(" ({action})")),
-        decision.why().as_str()
+        decision.reason().as_str()
     );
     for (index, shown) in TABLE.iter().enumerate() {
         let (sign, before) = match index.cmp(row) {
@@ -121,7 +121,7 @@ pub(super) fn text(
         "policy",
         format!("{}, mode {}", policy.name, policy.mode.as_str()),
     );
-    for odd in odd {
+    for odd in invalid {
         fact("ignored", format!("{}: {}", odd.annotation, odd.problem));
     }
     fact(
@@ -155,7 +155,7 @@ fn cause(release: &Release, verdict: Verdict, classifier: &Classifier) -> String
 }
 
 fn budget(release: &Release, evaluation: &Evaluation) -> String {
-    let standing = ledger::attempt_state(release);
+    let standing = ledger::attempt_state(release, &Record::of(release));
     let limit = evaluation.policy.limit;
     match (&standing.last, evaluation.attempts) {
         (_, u32::MAX) => format!("unreadable, so it counts as spent; the limit is {limit}"),

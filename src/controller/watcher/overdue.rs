@@ -31,8 +31,9 @@ impl Watcher {
                 cause: Some(cause_of(Verdict::UNKNOWN)),
             };
             self.record(&name, made);
-            if !self.hint(&name, Some(&uid), true) {
-                self.announce(&name, &uid, self.shared.pace.settle).await;
+            if !self.wake(&name, Some(&uid), true) {
+                self.announce(&name, &uid, self.shared.intervals.first)
+                    .await;
             }
         }
     }

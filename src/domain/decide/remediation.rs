@@ -12,7 +12,7 @@ const PAUSE: SignedDuration = SignedDuration::from_mins(10);
 /// Leaves the release alone, unless the policy allows one restart for the configuration, and the pause is over
 /// (stories wh-breaks-upgrade-rolled-back-then-reset-heals and rolled-back-then-reset-breaks-again).
 pub(super) fn remediated(inputs: &Inputs<'_>, release: &Release) -> Option<Decision> {
-    let (why, policy) = safe_state(release, inputs.policy)?;
+    let (reason, policy) = safe_state(release, inputs.policy)?;
     let allowed = match policy {
         AfterRemediation::Never => false,
         AfterRemediation::Infrastructure => {
@@ -20,16 +20,16 @@ pub(super) fn remediated(inputs: &Inputs<'_>, release: &Release) -> Option<Decis
         }
         AfterRemediation::Always => true,
     };
-    let standing = ledger::attempt_state(release);
-    let resend = standing.attempts == 1 && standing.swallowed && standing.sends < SENDS;
+    let state = ledger::attempt_state(release, inputs.record);
+    let resend = state.attempts == 1 && state.swallowed && state.sends < SENDS;
     let since = since(release).filter(|since| is_sane(*since, inputs));
-    let (true, Some(since)) = (allowed && (standing.attempts == 0 || resend), since) else {
-        return Some(leave(why));
+    let (true, Some(since)) = (allowed && (state.attempts == 0 || resend), since) else {
+        return Some(leave(reason));
     };
     let until = since.saturating_add(PAUSE).unwrap_or(Timestamp::MAX);
     (inputs.now < until).then_some(Decision::Wait {
         until: Some(until),
-        why: Reason::Backoff,
+        reason: Reason::Backoff,
     })
 }
 

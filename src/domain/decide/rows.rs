@@ -10,121 +10,115 @@ use super::{
 /// The table of decisions.
 pub const TABLE: &[Row] = &[
     Row {
-        live: "gone; re-created under the same name; being deleted",
+        live: "does not exist; was created anew under the same name; is being deleted",
         done: "leave",
         words: &[Reason::Gone, Reason::Replaced, Reason::Deleting],
         holds: gone,
     },
     Row {
-        live: "suspended; annotated `helmreboot.io/enabled: \"false\"`, or switched off by its policy",
-        done: "leave, never unsuspend",
+        live: "is suspended; is annotated `helmreboot.io/enabled: \"false\"`, or its policy is not enabled",
+        done: "leave; it is never resumed",
         words: &[Reason::Suspended, Reason::OptedOut],
         holds: hands_off,
     },
     Row {
-        live: "Ready, for the generation that is wanted",
+        live: "Ready=True for the current generation",
         done: "leave",
         words: &[Reason::Recovered],
         holds: recovered,
     },
     Row {
-        live: "a reconcile request waits for Flux, ours or somebody's",
+        live: "has a reconcile request (`requestedAt`) that Flux has not handled",
         done: "wait",
         words: &[Reason::TokenPending],
         holds: token_pending,
     },
     Row {
-        live: "not stalled: Flux says that it tries again by itself",
+        live: "not Stalled, and Flux says that it retries",
         done: "leave to Flux",
         words: &[Reason::FluxRetries],
         holds: flux_retries,
     },
     Row {
-        live: "not stalled: Flux waits for a dependency, a source or values",
+        live: "not Stalled, and Flux waits for a dependency, a source or values",
         done: "leave to Flux",
         words: &[Reason::Prerequisites],
         holds: prerequisites,
     },
     Row {
-        live: "not stalled: an action runs",
+        live: "not Stalled, and an action runs",
         done: "wait",
         words: &[Reason::Working],
         holds: working,
     },
     Row {
-        live: "not stalled: an action runs for longer than its timeouts allow; helm-controller hangs, or was killed",
-        done: "leave, say so once",
+        live: "not Stalled, and an action runs for longer than its timeouts allow: helm-controller may hang, or was killed",
+        done: "leave, report once",
         words: &[Reason::Overdue],
         holds: overdue,
     },
     Row {
-        live: "not stalled: failed a moment ago, the status is about to change; after that Flux is in a back-off of its own",
+        live: "not Stalled, and failed a moment ago: the status is about to change, or Flux is in its own backoff",
         done: "wait once, then leave to Flux",
         words: &[Reason::Settling, Reason::FluxRetries],
         holds: settling,
     },
     Row {
-        live: "the wanted configuration was not tried yet; no status yet, whatever an alert says",
+        live: "Flux has not attempted the current generation; there is no status yet",
         done: "wait",
         words: &[Reason::NotAttempted, Reason::Settling],
         holds: not_attempted,
     },
     Row {
-        live: "the cause lasts, and yet the newest Helm revision is a good one of the version and values that Flux tried: Ready may tell of an earlier attempt",
-        done: "leave, say so once",
+        live: "the cause is permanent, but the newest Helm revision is deployed with the version and values that Flux tried: Ready may be out of date",
+        done: "leave, report once",
         words: &[Reason::ReadyOutdated],
         holds: ready_outdated,
     },
     Row {
-        live: "the cause lasts (invalid object, denied, schema, rendering ...); no rule knows it; no failure at all",
-        done: "leave, say so once",
+        live: "the cause is permanent (invalid object, denied, schema, template ...); no rule matches it; there is no failure",
+        done: "leave, report once",
         words: &[Reason::Permanent, Reason::UnknownCause, Reason::FluxRetries],
         holds: lasting,
     },
     Row {
-        live: "Flux rolled back or uninstalled",
-        done: "leave; where infrastructure is to blame (or as the policy says), restart once, 10 min later",
+        live: "Flux rolled it back or uninstalled it",
+        done: "leave; if infrastructure is the cause (or the policy says `always`), restart once, 10 min later",
         words: &[Reason::RolledBack, Reason::Uninstalled, Reason::Backoff],
         holds: remediated,
     },
     Row {
-        live: "our last request was overwritten with the one before it, as Git does",
-        done: "leave, say so once",
+        live: "our last request was overwritten with the earlier one, as a sync from Git does",
+        done: "leave, report once",
         words: &[Reason::Contested],
         holds: contested,
     },
     Row {
-        live: "**Flux swallowed our token and did nothing**",
-        done: "**send a fresh one**, at most twice, uncharged",
+        live: "**Flux handled our request and did nothing**",
+        done: "**send a new one**, at most twice, not counted",
         words: &[Reason::Stalled],
         holds: swallowed,
     },
     Row {
-        live: "all restarts for this configuration are spent",
-        done: "give up, note it on the release; the slow lane tries again",
+        live: "all restarts of this configuration are used",
+        done: "give up, note it on the release; try again every `slowLane`",
         words: &[Reason::BudgetSpent],
         holds: budget_spent,
     },
     Row {
-        live: "the wait after the last restart is not over",
-        done: "wait until then",
+        live: "the backoff after the last restart is not over",
+        done: "wait",
         words: &[Reason::Backoff],
         holds: backoff,
     },
     Row {
-        live: "many fail for this cause; the cluster's restarts are used up, or enough are running",
-        done: "wait for the others",
-        words: &[Reason::LimitState, Reason::RateLimited],
-        holds: held,
-    },
-    Row {
-        live: "**Stalled, for a passing reason**",
+        live: "**Stalled, for a transient cause**",
         done: "**restart** with `resetAt`",
         words: &[Reason::Stalled],
         holds: stalled,
     },
     Row {
-        live: "failed, and Flux idle without saying that it gave up",
+        live: "failed, and Flux neither works on it nor says that it gave up",
         done: "**restart** with `requestedAt`",
         words: &[Reason::IdleFailed],
         holds: idle_failed,
@@ -259,44 +253,42 @@ fn lasting(inputs: &Inputs<'_>, release: &Release) -> Option<Decision> {
     }
 }
 
-fn contested(_: &Inputs<'_>, release: &Release) -> Option<Decision> {
-    ledger::attempt_state(release)
+fn contested(inputs: &Inputs<'_>, release: &Release) -> Option<Decision> {
+    ledger::attempt_state(release, inputs.record)
         .contested
         .then(|| leave(Reason::Contested))
 }
 
 /// Not charged: nothing was tried. In place of an order that was itself within the budget.
 fn swallowed(inputs: &Inputs<'_>, release: &Release) -> Option<Decision> {
-    let standing = ledger::attempt_state(release);
-    let again = is_stalled(release) && standing.swallowed && standing.sends < SENDS;
-    let counted = standing.attempts != u32::MAX && inputs.policy.limit > 0;
+    let state = ledger::attempt_state(release, inputs.record);
+    let again = is_stalled(release) && state.swallowed && state.sends < SENDS;
+    let counted = state.attempts != u32::MAX && inputs.policy.limit > 0;
     (again && counted).then(|| Decision::Restart {
-        order: RestartRequest {
+        request: RestartRequest {
             action: stalled_action(inputs),
-            attempt: standing.attempts,
-            sends: standing.sends + 1,
+            attempt: state.attempts,
+            sends: state.sends + 1,
         },
-        why: Reason::Stalled,
+        reason: Reason::Stalled,
     })
 }
 
 fn budget_spent(inputs: &Inputs<'_>, release: &Release) -> Option<Decision> {
     let policy = inputs.policy;
-    let standing = ledger::attempt_state_with_limit(release, policy.limit, inputs.now);
-    if standing.attempts < policy.limit {
+    let state = ledger::attempt_state_with_limit(release, inputs.record, policy.limit, inputs.now);
+    if state.attempts < policy.limit {
         return None;
     }
-    let spent = |again| {
+    let spent = |retry_at| {
         Some(Decision::Leave {
-            again,
-            why: Reason::BudgetSpent,
+            retry_at,
+            reason: Reason::BudgetSpent,
         })
     };
     // A count nobody can read, and a limit of none at all, are no way back.
-    let (Some((last, token)), true) = (
-        &standing.last,
-        policy.limit > 0 && standing.attempts != u32::MAX,
-    ) else {
+    let (Some((last, token)), true) = (&state.last, policy.limit > 0 && state.attempts != u32::MAX)
+    else {
         return spent(None);
     };
     let again = policy
@@ -307,7 +299,7 @@ fn budget_spent(inputs: &Inputs<'_>, release: &Release) -> Option<Decision> {
         .released
         .is_some_and(|at| at.duration_since(*last) > SAME_TIME);
     let due = released || again.is_some_and(|again| inputs.now >= again || !is_sane(*last, inputs));
-    if due && standing.gave_up {
+    if due && state.gave_up {
         return None;
     }
     spent(again)
@@ -324,19 +316,12 @@ pub(super) fn is_sane(last: Timestamp, inputs: &Inputs<'_>) -> bool {
 }
 
 fn backoff(inputs: &Inputs<'_>, release: &Release) -> Option<Decision> {
-    let standing = ledger::attempt_state(release);
-    let (last, token) = standing.last.as_ref()?;
-    let until = inputs.policy.backoff.until(standing.total, *last, token);
+    let state = ledger::attempt_state(release, inputs.record);
+    let (last, token) = state.last.as_ref()?;
+    let until = inputs.policy.backoff.until(state.total, *last, token);
     (is_sane(*last, inputs) && inputs.now < until).then_some(Decision::Wait {
         until: Some(until),
-        why: Reason::Backoff,
-    })
-}
-
-fn held(inputs: &Inputs<'_>, _: &Release) -> Option<Decision> {
-    inputs.hold.map(|hold| Decision::Wait {
-        until: Some(hold.until),
-        why: hold.why,
+        reason: Reason::Backoff,
     })
 }
 
@@ -364,15 +349,16 @@ fn stalled_action(inputs: &Inputs<'_>) -> Action {
     inputs.verdict.action.unwrap_or(usual)
 }
 
-fn first_token(action: Action, inputs: &Inputs<'_>, release: &Release, why: Reason) -> Decision {
-    let standing = ledger::attempt_state_with_limit(release, inputs.policy.limit, inputs.now);
-    let attempt = standing.attempts.saturating_add(1);
+fn first_token(action: Action, inputs: &Inputs<'_>, release: &Release, reason: Reason) -> Decision {
+    let state =
+        ledger::attempt_state_with_limit(release, inputs.record, inputs.policy.limit, inputs.now);
+    let attempt = state.attempts.saturating_add(1);
     Decision::Restart {
-        order: RestartRequest {
+        request: RestartRequest {
             action,
             attempt,
             sends: 1,
         },
-        why,
+        reason,
     }
 }

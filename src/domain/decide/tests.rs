@@ -61,17 +61,18 @@ prop_compose! {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 4096, ..ProptestConfig::default() })]
 
-    /// Total, and whatever stands on the object: restraint.
+    /// Every input has a decision, and none restarts a release that must not be restarted.
     #[test]
     fn a_restart_is_decided_only_where_it_may_be(release in release(), class in prop::sample::select(Class::ALL), settled: bool) {
         let verdict = Verdict { class, rule: "rule", ..Verdict::UNKNOWN };
         let trigger = Trigger { settled, ..Trigger::default() };
         let policy = Policy::default();
         let now = Timestamp::UNIX_EPOCH;
-        let case = Inputs { trigger: &trigger, verdict, release: Some(&release), policy: &policy, hold: None, now };
-        let decision = decide(&case);
-        prop_assert!(TABLE[explain(&case).1].words.contains(&decision.why()));
-        if let Decision::Restart { order: RestartRequest { action, attempt, sends }, why } = decision {
+        let record = Record::of(&release);
+        let inputs = Inputs { trigger: &trigger, verdict, release: Some(&release), record: &record, policy: &policy, now };
+        let decision = decide(&inputs);
+        prop_assert!(TABLE[explain(&inputs).1].words.contains(&decision.reason()));
+        if let Decision::Restart { request: RestartRequest { action, attempt, sends }, reason } = decision {
             prop_assert_eq!(sends, 1);
             let stalled = release.is("Stalled", Truth::True);
             prop_assert!(!release.spec.suspend && release.metadata.deletion_timestamp.is_none());
@@ -81,7 +82,7 @@ proptest! {
             prop_assert!(stalled || !release.is("Reconciling", Truth::True));
             prop_assert!((1..=policy.limit).contains(&attempt));
             prop_assert_eq!(action == Action::Reset, stalled);
-            prop_assert_eq!(why.decides(), "restart");
+            prop_assert_eq!(reason.decides(), "restart");
             prop_assert!(release.status.last_attempted_generation.is_none_or(|tried| Some(tried) == release.metadata.generation));
             prop_assert!(!release.is("Remediated", Truth::True));
         }

@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::{LAST_RESTART, STATE};
+use super::{LAST_RESTART, Record, STATE};
 use crate::domain::{
     release::{ConfigKey, Progress, Release},
     short_hash::short_hash,
@@ -85,11 +85,11 @@ pub(super) enum Read {
 }
 
 impl State {
-    /// The state of a release.
-    pub(super) fn of(release: &Release) -> Read {
-        let Some(text) = release.annotation(STATE) else {
+    /// The state that was recorded about a release.
+    pub(super) fn of(record: &Record) -> Read {
+        let Some(text) = record.get(STATE) else {
             // The count was taken away and what people read was left: that is damage, not a fresh start.
-            let damaged = release.annotation(LAST_RESTART).is_some();
+            let damaged = record.get(LAST_RESTART).is_some();
             return if damaged {
                 Read::Unreadable
             } else {

@@ -11,12 +11,37 @@ fn release(annotations: serde_json::Value) -> Release {
     .expect("a release")
 }
 
-fn order(action: Action, attempt: u32) -> RestartRequest {
+fn request(action: Action, attempt: u32) -> RestartRequest {
     RestartRequest {
         action,
         attempt,
         sends: 1,
     }
+}
+
+fn attempt_state(release: &Release) -> AttemptState {
+    super::attempt_state(release, &Record::of(release))
+}
+
+fn attempt_state_with_limit(release: &Release, limit: u32, now: Timestamp) -> AttemptState {
+    super::attempt_state_with_limit(release, &Record::of(release), limit, now)
+}
+
+fn restart(
+    release: &Release,
+    request: RestartRequest,
+    cause: &str,
+    legacy: bool,
+    stamp: Stamp,
+) -> Changes {
+    super::restart(
+        release,
+        &Record::of(release),
+        request,
+        cause,
+        legacy,
+        stamp,
+    )
 }
 
 fn stamp() -> Stamp {
@@ -30,7 +55,7 @@ fn now() -> Timestamp {
     "2026-01-01T00:00:00Z".parse().expect("a time")
 }
 
-/// The release as it stands after `changes` were written.
+/// The release after `changes` were written.
 fn after(mut release: Release, changes: Changes) -> Release {
     for (key, value) in changes {
         match value {
@@ -46,7 +71,7 @@ fn a_restart_is_read_back_as_it_was_written() {
     let restarted = restarted(&release(serde_json::json!({})));
     let changes = restart(
         &restarted,
-        order(Action::Reset, 2),
+        request(Action::Reset, 2),
         "wait-timeout",
         true,
         stamp(),
@@ -58,10 +83,10 @@ fn a_restart_is_read_back_as_it_was_written() {
         Some("2026-01-01T00:00:00.000000001Z")
     );
     assert_eq!(changes[RESTARTS].as_deref(), Some("2"));
-    let standing = attempt_state(&after(restarted, changes));
-    assert_eq!(standing.attempts, 2);
+    let state = attempt_state(&after(restarted, changes));
+    assert_eq!(state.attempts, 2);
     assert_eq!(
-        standing.last,
+        state.last,
         Some((now(), "2026-01-01T00:00:00.000000001Z".into()))
     );
 }
@@ -70,7 +95,7 @@ fn a_restart_is_read_back_as_it_was_written() {
 fn a_request_asks_for_nothing_but_a_reconciliation() {
     let changes = restart(
         &release(serde_json::json!({})),
-        order(Action::Request, 1),
+        request(Action::Request, 1),
         "deadline",
         false,
         stamp(),
@@ -81,7 +106,7 @@ fn a_request_asks_for_nothing_but_a_reconciliation() {
 #[test]
 fn a_token_is_never_used_twice() {
     let first = release(serde_json::json!({REQUESTED_AT: "2026-01-01T00:00:00.000000000Z"}));
-    let changes = restart(&first, order(Action::Reset, 1), "deadline", false, stamp());
+    let changes = restart(&first, request(Action::Reset, 1), "deadline", false, stamp());
     assert_eq!(
         changes[REQUESTED_AT].as_deref(),
         Some("2026-01-01T00:00:00.000000001Z")
@@ -96,7 +121,7 @@ fn restarted(release: &Release) -> Release {
 fn restarted_at(release: &Release, at: Timestamp) -> Release {
     let attempt = attempt_state_with_limit(release, 5, at).attempts + 1;
     let stamp = Stamp { now: at, ..stamp() };
-    let changes = restart(release, order(Action::Reset, attempt), "c", false, stamp);
+    let changes = restart(release, request(Action::Reset, attempt), "c", false, stamp);
     after(release.clone(), changes)
 }
 
@@ -143,8 +168,8 @@ fn what_alternates_has_one_budget_for_all_configurations() {
         release = restarted(&release);
     }
     for digest in ["a", "b"] {
-        let standing = attempt_state(&with_digest(release.clone(), digest));
-        assert_eq!((standing.attempts, standing.total), (5, 5), "{digest}");
+        let state = attempt_state(&with_digest(release.clone(), digest));
+        assert_eq!((state.attempts, state.total), (5, 5), "{digest}");
     }
 }
 
@@ -155,8 +180,8 @@ fn the_last_four_configurations_keep_their_counts() {
         release = restarted(&with_digest(release, digest));
     }
     for digest in ["a", "b", "c", "d"] {
-        let standing = attempt_state(&with_digest(release.clone(), digest));
-        assert_eq!(standing.attempts, 5, "{digest}");
+        let state = attempt_state(&with_digest(release.clone(), digest));
+        assert_eq!(state.attempts, 5, "{digest}");
     }
 }
 
@@ -279,14 +304,14 @@ fn a_new_value_of_renew_starts_afresh_and_taking_it_away_does_not() {
     assert_eq!(attempt_state(&renew(&spent, " ")).attempts, 5);
     let again = after(
         renewed.clone(),
-        restart(&renewed, order(Action::Reset, 1), "c", false, stamp()),
+        restart(&renewed, request(Action::Reset, 1), "c", false, stamp()),
     );
     assert_eq!(attempt_state(&again).attempts, 1);
     let taken_away = after(again.clone(), Changes::from([(RENEW, None)]));
     assert_eq!(attempt_state(&taken_away).attempts, 1);
     let third = after(
         taken_away.clone(),
-        restart(&taken_away, order(Action::Reset, 2), "c", false, stamp()),
+        restart(&taken_away, request(Action::Reset, 2), "c", false, stamp()),
     );
     assert_eq!(
         attempt_state(&renew(&third, "monday")).attempts,
@@ -301,7 +326,7 @@ fn a_value_that_is_put_back_is_noticed_and_a_person_s_new_one_is_none() {
     let first = release(serde_json::json!({REQUESTED_AT: "from git"}));
     let restarted = after(
         first.clone(),
-        restart(&first, order(Action::Reset, 1), "c", false, stamp()),
+        restart(&first, request(Action::Reset, 1), "c", false, stamp()),
     );
     let requested = |value: &str| {
         after(
@@ -320,7 +345,7 @@ fn giving_up_is_noted_once_and_forgotten_by_the_next_restart() {
         release(serde_json::json!({})),
         restart(
             &release(serde_json::json!({})),
-            order(Action::Reset, 5),
+            request(Action::Reset, 5),
             "c",
             false,
             stamp(),
@@ -337,10 +362,10 @@ fn giving_up_is_noted_once_and_forgotten_by_the_next_restart() {
             "2026-01-01T00:00:00Z: 5 restarts did not help against wait-timeout (a slow start). The next attempt is not before 2026-01-01T00:00:00Z. For new attempts, correct the release, or set the annotation helmreboot.io/renew to a new value."
         )
     );
-    let slow_lane = restart(&gave_up, order(Action::Reset, 6), "c", false, stamp());
+    let slow_lane = restart(&gave_up, request(Action::Reset, 6), "c", false, stamp());
     assert!(!slow_lane.contains_key(GAVE_UP), "it stays given up");
     let renewed = after(gave_up, Changes::from([(RENEW, Some("please".into()))]));
-    let fresh = restart(&renewed, order(Action::Reset, 1), "c", false, stamp());
+    let fresh = restart(&renewed, request(Action::Reset, 1), "c", false, stamp());
     assert_eq!(fresh[GAVE_UP], None);
 }
 
@@ -349,7 +374,7 @@ fn two_processes_never_write_the_same_token() {
     let base = release(serde_json::json!({}));
     let token = |salt| {
         let stamp = Stamp { now: now(), salt };
-        let written = restart(&base, order(Action::Reset, 1), "c", false, stamp);
+        let written = restart(&base, request(Action::Reset, 1), "c", false, stamp);
         written[REQUESTED_AT].clone()
     };
     assert_eq!(token(5).as_deref(), Some("2026-01-01T00:00:00.000000005Z"));

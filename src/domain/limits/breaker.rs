@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Admits, LimitConfig, Outcome, Wake};
-use crate::domain::alert::ReleaseRef;
+use super::{Admits, LimitConfig, Wake};
+use crate::domain::{alert::ReleaseRef, ledger::RestartOutcome};
 
 /// How long the one that is to be tried next may be late before another takes its place.
 const OVERDUE: SignedDuration = SignedDuration::from_mins(1);
@@ -19,7 +19,7 @@ pub(super) struct Breaker {
     /// Who is to be looked at when there is room.
     waiting: BTreeSet<ReleaseRef>,
     /// Who was given up, and may come back when the cause is gone.
-    parked: BTreeSet<ReleaseRef>,
+    given_up: BTreeSet<ReleaseRef>,
     phase: Phase,
     touched: Option<Timestamp>,
 }
@@ -57,13 +57,13 @@ impl Breaker {
             Phase::Open { next, .. } => next.as_ref(),
             Phase::Closed | Phase::Releasing { .. } => None,
         };
-        let all = self.waiting.iter().chain(&self.parked).chain(next);
+        let all = self.waiting.iter().chain(&self.given_up).chain(next);
         let all: BTreeSet<_> = all.filter(|release| !elsewhere(release)).collect();
         all.len()
     }
 
-    /// What it lets through; `None` while it is closed.
-    pub(super) fn lets_through(&self) -> Option<Admits> {
+    /// What it admits through; `None` while it is closed.
+    pub(super) fn admission(&self) -> Option<Admits> {
         match &self.phase {
             Phase::Closed => None,
             Phase::Open {
@@ -79,12 +79,12 @@ impl Breaker {
     }
 
     /// Whether nothing is left to remember.
-    pub(super) fn is_over(&self, running: bool, caps: &LimitConfig, now: Timestamp) -> bool {
+    pub(super) fn is_over(&self, running: bool, config: &LimitConfig, now: Timestamp) -> bool {
         let holds = self.is_open() && (!self.is_idle() || running);
         let longest = if holds {
-            caps.max_wait * 2
+            config.max_wait * 2
         } else {
-            caps.window
+            config.window
         };
         let quiet = self
             .touched
@@ -98,25 +98,25 @@ impl Breaker {
             Phase::Open { probe, next, .. } => probe.is_some() || next.is_some(),
             Phase::Closed | Phase::Releasing { .. } => false,
         };
-        self.waiting.is_empty() && self.parked.is_empty() && !tried
+        self.waiting.is_empty() && self.given_up.is_empty() && !tried
     }
 
-    pub(super) fn failed(&mut self, release: &ReleaseRef, caps: &LimitConfig, now: Timestamp) {
+    pub(super) fn failed(&mut self, release: &ReleaseRef, config: &LimitConfig, now: Timestamp) {
         self.touched = Some(now);
         if let Some(before) = self.failing.insert(release.clone(), now) {
             self.by_time.remove(&(before, release.clone()));
         }
         self.by_time.insert((now, release.clone()));
         while let Some((at, oldest)) = self.by_time.first()
-            && now.duration_since(*at) > caps.window
+            && now.duration_since(*at) > config.window
         {
             self.failing.remove(oldest);
             self.by_time.pop_first();
         }
-        if matches!(self.phase, Phase::Closed) && self.failing.len() >= caps.threshold {
+        if matches!(self.phase, Phase::Closed) && self.failing.len() >= config.threshold {
             self.phase = Phase::Open {
                 until: now,
-                wait: caps.wait,
+                wait: config.wait,
                 probe: None,
                 next: None,
             };
@@ -128,7 +128,7 @@ impl Breaker {
         &mut self,
         release: &ReleaseRef,
         others: usize,
-        flies: impl Fn(&ReleaseRef) -> bool,
+        runs: impl Fn(&ReleaseRef) -> bool,
         now: Timestamp,
     ) -> Result<(), Option<Timestamp>> {
         if let Phase::Open {
@@ -136,7 +136,7 @@ impl Breaker {
         } = &mut self.phase
         {
             // A probe that turned out to fail for something else says nothing about this cause.
-            probe.take_if(|probe| !flies(probe));
+            probe.take_if(|probe| !runs(probe));
             // One that was to be tried next and did not come must not keep the others waiting.
             let late = now.duration_since(*until) > OVERDUE;
             next.take_if(|next| late && next != release);
@@ -144,7 +144,7 @@ impl Breaker {
                 next.get_or_insert_with(|| release.clone());
             }
         }
-        if self.lets(release, others, now) {
+        if self.admits(release, others, now) {
             return Ok(());
         }
         if let Phase::Open {
@@ -161,7 +161,7 @@ impl Breaker {
     }
 
     /// Whether this release may be restarted now, while `others` with the same cause are.
-    pub(super) fn lets(&self, release: &ReleaseRef, others: usize, now: Timestamp) -> bool {
+    pub(super) fn admits(&self, release: &ReleaseRef, others: usize, now: Timestamp) -> bool {
         match &self.phase {
             Phase::Closed => true,
             Phase::Open {
@@ -222,7 +222,7 @@ impl Breaker {
     /// This release is restarted.
     pub(super) fn take(&mut self, release: &ReleaseRef) {
         self.waiting.remove(release);
-        self.parked.remove(release);
+        self.given_up.remove(release);
         if let Phase::Open { probe, next, .. } = &mut self.phase {
             // Who was told to come next goes on waiting.
             let other = next.take().filter(|next| next != release);
@@ -231,32 +231,34 @@ impl Breaker {
         }
     }
 
-    /// A restart for this cause that began at `since` ended while `flying` others run.
+    /// A restart for this cause that began at `since` ended while `running` others run.
     pub(super) fn ended(
         &mut self,
         (release, began): (&ReleaseRef, Timestamp),
-        outcome: Outcome,
-        flying: usize,
-        caps: &LimitConfig,
+        outcome: Option<RestartOutcome>,
+        running: usize,
+        config: &LimitConfig,
         now: Timestamp,
     ) -> Vec<Wake> {
         self.touched = Some(now);
         let probed = |probe: &Option<ReleaseRef>| probe.as_ref() == Some(release);
         match (&mut self.phase, outcome) {
             (Phase::Closed, _) => Vec::new(),
-            (Phase::Open { .. }, Outcome::Helped) => {
+            (Phase::Open { .. }, Some(RestartOutcome::Recovered)) => {
                 self.phase = Phase::Releasing {
                     step: 2,
                     helped: 0,
                     since: began,
                 };
-                self.release(flying, now)
+                self.release(running, now)
             }
-            (Phase::Open { wait, probe, .. }, Outcome::Failed) if probed(probe) => {
+            (Phase::Open { wait, probe, .. }, Some(RestartOutcome::FailedAgain))
+                if probed(probe) =>
+            {
                 let wait = *wait;
-                self.reopen(wait, (wait * 2).min(caps.max_wait), now)
+                self.reopen(wait, (wait * 2).min(config.max_wait), now)
             }
-            (Phase::Open { wait, probe, .. }, Outcome::Unknown) if probed(probe) => {
+            (Phase::Open { wait, probe, .. }, _) if probed(probe) => {
                 let wait = *wait;
                 self.reopen(SignedDuration::ZERO, wait, now)
             }
@@ -267,26 +269,26 @@ impl Breaker {
                     helped,
                     since,
                 },
-                Outcome::Helped,
+                Some(RestartOutcome::Recovered),
             ) => {
                 *since = began.max(*since);
                 *helped += 1;
                 if *helped >= *step {
                     (*step, *helped) = (*step * 2, 0);
                 }
-                self.release(flying, now)
+                self.release(running, now)
             }
-            (Phase::Releasing { .. }, Outcome::Unknown) => self.release(flying, now),
-            (Phase::Releasing { .. }, Outcome::Failed) => {
-                self.reopen(caps.wait, (caps.wait * 2).min(caps.max_wait), now)
+            (Phase::Releasing { .. }, Some(RestartOutcome::FailedAgain)) => {
+                self.reopen(config.wait, (config.wait * 2).min(config.max_wait), now)
             }
+            (Phase::Releasing { .. }, _) => self.release(running, now),
         }
     }
 
     /// A release waits for the breaker to close.
-    pub(super) fn park(&mut self, release: &ReleaseRef) -> bool {
+    pub(super) fn give_up(&mut self, release: &ReleaseRef) -> bool {
         if self.is_open() {
-            self.parked.insert(release.clone());
+            self.given_up.insert(release.clone());
         }
         self.is_open()
     }
@@ -295,23 +297,23 @@ impl Breaker {
     pub(super) fn forget(
         &mut self,
         release: &ReleaseRef,
-        flying: usize,
+        running: usize,
         now: Timestamp,
     ) -> Vec<Wake> {
         if let Some(at) = self.failing.remove(release) {
             self.by_time.remove(&(at, release.clone()));
         }
         self.withdraw(release);
-        self.parked.remove(release);
+        self.given_up.remove(release);
         let Phase::Open { probe, .. } = &mut self.phase else {
-            return self.release(flying, now);
+            return self.release(running, now);
         };
         probe.take_if(|probe| probe == release);
         let handed_on = self.name_next();
         if !handed_on.is_empty() {
             return handed_on;
         }
-        if self.failing.is_empty() && self.is_idle() && flying == 0 {
+        if self.failing.is_empty() && self.is_idle() && running == 0 {
             self.phase = Phase::Closed;
         }
         Vec::new()
@@ -319,20 +321,20 @@ impl Breaker {
 
     /// Lets as many go as there is room for, those that were given up last, and closes when nobody is
     /// left.
-    fn release(&mut self, flying: usize, now: Timestamp) -> Vec<Wake> {
+    fn release(&mut self, running: usize, now: Timestamp) -> Vec<Wake> {
         let Phase::Releasing { step, since, .. } = self.phase else {
             return Vec::new();
         };
-        if self.waiting.is_empty() && self.parked.is_empty() && flying == 0 {
+        if self.waiting.is_empty() && self.given_up.is_empty() && running == 0 {
             self.phase = Phase::Closed;
             self.failing.clear();
             self.by_time.clear();
         }
         let mut wakes = Vec::new();
-        while flying + wakes.len() < step {
+        while running + wakes.len() < step {
             let next = self.waiting.pop_first().map(|next| (next, None));
             let Some((release, released)) =
-                next.or_else(|| Some((self.parked.pop_first()?, Some(since))))
+                next.or_else(|| Some((self.given_up.pop_first()?, Some(since))))
             else {
                 break;
             };

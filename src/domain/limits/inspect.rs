@@ -24,10 +24,10 @@ pub struct OpenBreaker {
     /// How many wait for it, those that were given up included.
     pub releases: usize,
     /// How many are restarted.
-    pub lets: Admits,
+    pub admits: Admits,
 }
 
-/// What an open breaker lets through.
+/// What an open breaker admits through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Admits {
     /// One release is being restarted to see whether that helps.
@@ -68,7 +68,7 @@ impl LimitState {
                 Some(OpenBreaker {
                     cause: cause.clone(),
                     releases: breaker.held(elsewhere),
-                    lets: breaker.lets_through()?,
+                    admits: breaker.admission()?,
                 })
             })
             .filter(|breaker| breaker.releases > 0)
@@ -82,18 +82,18 @@ impl LimitState {
     }
 
     /// What is allowed.
-    pub fn caps(&self) -> LimitConfig {
-        self.caps
+    pub fn config(&self) -> LimitConfig {
+        self.config
     }
 
     /// Restarts whose end has not been seen.
     pub fn in_flight(&self) -> usize {
-        self.flying.len()
+        self.running.len()
     }
 
     /// Releases whose restart runs, in order.
-    pub fn flying(&self) -> impl Iterator<Item = &ReleaseRef> {
-        self.flying.keys()
+    pub fn running(&self) -> impl Iterator<Item = &ReleaseRef> {
+        self.running.keys()
     }
 
     /// A release that waits for a slot although one is free and its breaker would let it through: there
@@ -103,6 +103,6 @@ impl LimitState {
             return None;
         }
         self.slots
-            .next(|release, cause| self.lets(release, cause, now))
+            .next(|release, cause| self.admits(release, cause, now))
     }
 }

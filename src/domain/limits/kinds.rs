@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::Rate;
-use crate::domain::alert::ReleaseRef;
+use crate::domain::{alert::ReleaseRef, decide::Reason};
 
 /// How much one cluster is asked to bear.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -35,15 +35,13 @@ impl Default for LimitConfig {
     }
 }
 
-/// How a restart ended, for the others.
+/// A restart has to wait for other releases.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// The cause is gone.
-    Helped,
-    /// It is still there.
-    Failed,
-    /// Not known: Flux ignored the token, another change followed the restart, or the release was deleted.
-    Unknown,
+pub struct Refusal {
+    /// [`Reason::BreakerOpen`] or [`Reason::RateLimited`].
+    pub reason: Reason,
+    /// When to ask again.
+    pub until: Timestamp,
 }
 
 /// A release to look at.

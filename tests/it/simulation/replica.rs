@@ -127,7 +127,7 @@ impl Replica {
                     release.namespace,
                     release.name,
                     entry.what,
-                    entry.why,
+                    entry.reason,
                     entry.rule,
                     entry.attempt
                 )
@@ -155,7 +155,7 @@ impl Replica {
                 continue;
             }
             let land = lands.iter().find(|land| *land.name == *member.name);
-            for release in limits.flying() {
+            for release in limits.running() {
                 let key = ReleaseKey::new(&release.namespace, &release.name);
                 if land.is_some_and(|land| !land.is_working(&key)) {
                     if self.over.contains(release) {
