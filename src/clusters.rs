@@ -126,7 +126,7 @@ impl ClusterEntry {
             looked: self
                 .statuses
                 .iter()
-                .map(|it| it.looked_at(now))
+                .map(|it| it.last_up_to_date(now))
                 .min()
                 .flatten(),
             up: self.health.is_up(),

@@ -1,4 +1,4 @@
-//! What the sweep of a cluster sees: how many releases fail, for which causes, and when all were last looked at.
+//! What the sweep of a cluster sees: how many releases fail, for which causes, and when all were last up_to_date at.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -7,27 +7,27 @@ use tokio::time::Instant;
 
 use crate::domain::failing::{Cause, Failing};
 
-/// What one sweep sees of a cluster.
+/// What one watcher sees of a cluster.
 #[derive(Debug, Default)]
 pub struct ClusterStatus(Mutex<Seen>);
 
 #[derive(Debug, Default)]
 struct Seen {
-    /// When all releases were last known to have been looked at.
-    looked: Option<Instant>,
+    /// When every release was last known in its current state.
+    up_to_date: Option<Instant>,
     counts: bool,
-    /// The first list came through, or is not allowed.
+    /// The first list is complete, or is not allowed.
     first_list_ended: bool,
     failing: Failing,
     /// Releases that fail and are suspended or opted out.
-    left_alone: usize,
+    switched_off: usize,
 }
 
 impl ClusterStatus {
-    /// All releases have been looked at.
-    pub fn looked(&self) {
+    /// Every release is known in its current state.
+    pub fn up_to_date(&self) {
         let mut seen = self.lock();
-        seen.looked = Some(Instant::now());
+        seen.up_to_date = Some(Instant::now());
         seen.counts = true;
         seen.first_list_ended = true;
     }
@@ -37,7 +37,7 @@ impl ClusterStatus {
         let mut seen = self.lock();
         match cause {
             Some(cause) => seen.failing.add(cause),
-            None => seen.left_alone += 1,
+            None => seen.switched_off += 1,
         }
     }
 
@@ -46,37 +46,37 @@ impl ClusterStatus {
         let mut seen = self.lock();
         match cause {
             Some(cause) => seen.failing.remove(cause),
-            None => seen.left_alone = seen.left_alone.saturating_sub(1),
+            None => seen.switched_off = seen.switched_off.saturating_sub(1),
         }
     }
 
-    /// No release is known to fail, for none is looked at.
+    /// Nothing is known: this replica does not watch.
     pub fn clear(&self) {
         let mut seen = self.lock();
         seen.failing = Failing::default();
-        seen.left_alone = 0;
+        seen.switched_off = 0;
         seen.counts = false;
         seen.first_list_ended = false;
     }
 
-    /// Whether all releases were looked at, and what fails is counted.
+    /// Whether every release was seen, so that the counts are right.
     pub fn counts(&self) -> bool {
         self.lock().counts
     }
 
-    /// The first list is not possible as things are.
+    /// The first list is not possible.
     pub fn cannot_list(&self) {
         self.lock().first_list_ended = true;
     }
 
-    /// Whether the first list came through, or is not possible.
+    /// Whether the first list is complete, or not possible.
     pub fn first_list_ended(&self) -> bool {
         self.lock().first_list_ended
     }
 
     /// Releases that fail and are suspended or opted out.
-    pub fn left_alone(&self) -> usize {
-        self.lock().left_alone
+    pub fn switched_off(&self) -> usize {
+        self.lock().switched_off
     }
 
     /// The releases that fail.
@@ -84,9 +84,9 @@ impl ClusterStatus {
         self.lock().failing.clone()
     }
 
-    pub(super) fn looked_at(&self, now: Timestamp) -> Option<Timestamp> {
-        let looked = self.lock().looked;
-        now.checked_sub(looked?.elapsed()).ok()
+    pub(super) fn last_up_to_date(&self, now: Timestamp) -> Option<Timestamp> {
+        let up_to_date = self.lock().up_to_date;
+        now.checked_sub(up_to_date?.elapsed()).ok()
     }
 
     fn lock(&self) -> MutexGuard<'_, Seen> {
@@ -115,9 +115,9 @@ mod tests {
         status.remove(Some((Class::Transient, "connection")));
         status.remove(Some((Class::Unknown, "none")));
         status.add(None);
-        assert_eq!(status.left_alone(), 1);
+        assert_eq!(status.switched_off(), 1);
         status.remove(None);
-        assert_eq!(status.left_alone(), 0);
+        assert_eq!(status.switched_off(), 0);
         let failing = Failing::sum([status.failing(), Failing::default()]);
         assert_eq!((failing.total(), failing.of(Class::Permanent)), (4, 3));
         assert_eq!(

@@ -1,12 +1,10 @@
-//! The safety net: what fails although no alert said so.
+//! Watches the HelmReleases of one cluster, or lists them at an interval, and enqueues those that fail and changed.
 //!
-//! Delivery of alerts is at most once, and Flux never announces a stall. So each cluster's releases are
-//! watched (or listed from time to time), and those that fail are put into the same queue as alerts.
-//! Nothing is kept of a release but its name while it fails.
+//! This finds failures that no alert named: notification-controller delivers an alert at most once, and Flux sends
+//! none about a stall. Memory is proportional to the releases that fail or that Flux works on.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    hash::{DefaultHasher, Hash, Hasher},
     sync::Arc,
     time::Duration,
 };
@@ -26,7 +24,7 @@ use crate::{
         ledger::Record,
         limits::Limits,
         policy::Mode,
-        release::{REQUESTED_AT, Release},
+        release::Release,
     },
     isolation::{self, Panicked, Part},
     kubernetes::{Cluster, Unreadable},
@@ -34,65 +32,66 @@ use crate::{
     queue::{Enqueued, Queue, Source, Wakeup, WorkItem, wake_releases},
 };
 
-/// From a change to the look it leads to: Flux writes its patches in bursts.
+/// The time from a change to the reconcile of a release that is in the queue. Flux writes several patches one after the
+/// other.
 const BURST: Duration = Duration::from_millis(300);
 
-/// How often everything is listed where watching is not allowed.
+/// The interval between two lists where watching is not allowed.
 const WITHOUT_WATCH: Duration = Duration::from_mins(5);
 
 /// The longest wait after errors in a row.
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 
-/// How long to wait for room in the queue.
-const ROOM: Duration = Duration::from_secs(1);
+/// The interval between two attempts to enqueue while the queue is full.
+const QUEUE_FULL: Duration = Duration::from_secs(1);
 
 mod follow;
 mod overdue;
 
-/// What was made of a release.
-struct Made {
-    /// The same again is no news.
-    mark: u64,
-    /// Why it fails; `None` if it is suspended or opted out.
+/// A release that fails, as it was seen last.
+struct Seen {
+    /// The resourceVersion. A release is enqueued again when it differs.
+    version: String,
+    /// The cause; `None` if the release is suspended or opted out.
     cause: Option<Cause>,
 }
 
-/// What a look at one release leads to.
-enum Assessment {
+/// What follows from one release that was seen.
+enum Observation {
     /// It does not fail.
-    Well,
-    /// It fails, and there is nothing to do about it now.
-    Known,
-    /// The worker should look.
-    Due,
+    Healthy,
+    /// It fails, and there is nothing to do.
+    Failing,
+    /// It fails, and is to be enqueued.
+    Enqueue,
 }
 
-/// The sweep of one cluster, or of one namespace of it.
+/// Watches one cluster, or one namespace of it.
 pub struct Watcher {
     cluster: Cluster,
     namespace: Option<Arc<str>>,
     queue: Arc<Queue>,
     limits: Limits,
     status: Arc<ClusterStatus>,
-    /// Of all sweeps of the cluster.
+    /// Of all watchers of the cluster.
     statuses: Vec<Arc<ClusterStatus>>,
     shared: Shared,
     mode: SweepMode,
-    /// Releases that fail, and what was last made of each.
-    failing: BTreeMap<ReleaseRef, Made>,
+    failing: BTreeMap<ReleaseRef, Seen>,
     /// Releases that Flux works on, with the time when that is overdue and the UID.
     in_progress: BTreeMap<ReleaseRef, (Instant, String)>,
-    /// Releases that cannot be read, and were told.
+    /// Releases that cannot be read, and were logged.
     unreadable: BTreeSet<Unreadable>,
     when: Found,
     /// Errors in a row.
     errors: u32,
-    /// What a person has to repair, logged once.
-    said: Option<String>,
+    /// The kind of the last error that does not pass by itself. It is logged once.
+    logged_error: Option<String>,
 }
 
 impl Watcher {
-    /// A sweep that puts what it finds into the queue of its cluster; `outlook` is one of `outlooks`.
+    /// A watcher that enqueues into the queue of its cluster. The first status is its own; the others are those of all
+    /// watchers of the cluster.
     pub fn new(
         cluster: Cluster,
         namespace: Option<Arc<str>>,
@@ -116,31 +115,32 @@ impl Watcher {
             unreadable: BTreeSet::new(),
             when: Found::AtStart,
             errors: 0,
-            said: None,
+            logged_error: None,
         }
     }
 
-    /// Looks until it is dropped, whenever this replica is the one to.
+    /// Watches while this replica is the leader. Does not return.
     pub async fn run(mut self) {
-        let leads = self.shared.leadership.clone();
+        let leadership = self.shared.leadership.clone();
         loop {
-            leads.until(true).await;
+            leadership.until(true).await;
             let metrics = self.shared.metrics.clone();
-            let turn = isolation::caught(Part::Watcher, &metrics, self.turn());
+            let round = isolation::caught(Part::Watcher, &metrics, self.round());
             tokio::select! {
                 biased;
-                () = leads.until(false) => self.stand_down(),
-                turned = turn => if let Err(Panicked { location }) = turned {
+                () = leadership.until(false) => self.stop(),
+                result = round => if let Err(Panicked { location }) = result {
                     let cluster = &self.cluster.name;
-                    tracing::error!(%cluster, location, "internal error in the sweep of {cluster} at {location}; it begins again; please report it");
+                    let seconds = LONGEST_PAUSE.as_secs();
+                    tracing::error!(%cluster, location, "internal error at {location} in the watcher of cluster {cluster}, which starts again in {seconds} s; please report it");
                     sleep(LONGEST_PAUSE).await;
                 }
             }
         }
     }
 
-    /// One look or one watch, and the wait behind it.
-    async fn turn(&mut self) {
+    /// One list or one watch, and the wait after it.
+    async fn round(&mut self) {
         let mut moves = self.cluster.moves();
         let result = match self.mode {
             SweepMode::Off => return std::future::pending().await,
@@ -148,7 +148,7 @@ impl Watcher {
             SweepMode::Watch => Err(self.watch().await),
         };
         let failed = result.is_err();
-        let pause = result.unwrap_or_else(|error| self.trouble(&error));
+        let pause = result.unwrap_or_else(|error| self.log_error(&error));
         // Another API server ends the wait, and after an error other credentials do.
         tokio::select! {
             biased;
@@ -158,36 +158,37 @@ impl Watcher {
         }
     }
 
-    /// Another replica looks from now on: what this one knew grows old.
-    fn stand_down(&mut self) {
+    /// Another replica is the leader. What this one has seen is no longer up to date.
+    fn stop(&mut self) {
         self.failing.clear();
         self.in_progress.clear();
         self.status.clear();
         self.when = Found::AtStart;
     }
 
-    /// A look at everything is over.
-    fn complete(&mut self, failing: &BTreeSet<ReleaseRef>) {
-        let gone = self
+    /// The list is complete, and these releases fail.
+    fn list_complete(&mut self, failing: &BTreeSet<ReleaseRef>) {
+        let others = self
             .failing
             .extract_if(.., |release, _| !failing.contains(release));
-        for (_, made) in gone {
-            self.status.remove(made.cause);
+        for (_, seen) in others {
+            self.status.remove(seen.cause);
         }
-        self.looked();
+        self.up_to_date();
         if self.when == Found::AtStart {
             self.when = Found::Later;
-            self.tell_first_list();
+            self.log_first_list();
         }
     }
 
-    fn looked(&mut self) {
+    /// Every release has been seen in its current state.
+    fn up_to_date(&mut self) {
         self.errors = 0;
-        self.status.looked();
+        self.status.up_to_date();
     }
 
-    /// What failed before this process began to look is told in one line, after the last first list of the cluster.
-    fn tell_first_list(&self) {
+    /// Logs one line about all releases that fail at the start, when the last watcher of the cluster has its first list.
+    fn log_first_list(&self) {
         let ended = self.statuses.iter().all(|status| status.first_list_ended());
         let any = self.statuses.iter().any(|status| status.counts());
         if !ended || !any {
@@ -195,7 +196,11 @@ impl Watcher {
         }
         let cluster = &self.cluster.name;
         let failing = Failing::sum(self.statuses.iter().map(|status| status.failing()));
-        let left: usize = self.statuses.iter().map(|status| status.left_alone()).sum();
+        let left: usize = self
+            .statuses
+            .iter()
+            .map(|status| status.switched_off())
+            .sum();
         let total = failing.total();
         let which = if total == 0 {
             String::new()
@@ -205,94 +210,102 @@ impl Watcher {
         tracing::info!(%cluster, failing = total, suspended_or_opted_out = left, "first list of cluster {cluster}: {} fail{which}", releases(total));
     }
 
-    /// Looks at one release. Its name, if it fails. A panic about one leaves the others of its page
-    /// alone: that one is looked at again at the slow interval.
-    async fn see(&mut self, release: &Release) -> Option<ReleaseRef> {
+    /// Handles one release that was listed or changed. Returns its name if it fails. After a panic, this release is
+    /// reconciled at the slow interval, and the others of its page are handled.
+    async fn handle(&mut self, release: &Release) -> Option<ReleaseRef> {
         let name = self.name(release);
         let metrics = self.shared.metrics.clone();
-        match isolation::catch(Part::Watcher, &metrics, || self.assess(&name, release)) {
-            Ok(Assessment::Well) => return None,
-            Ok(Assessment::Known) => {}
-            Ok(Assessment::Due) => {
-                let due = self.shared.intervals.first;
-                self.announce(&name, &release.metadata.uid, due).await;
-            }
+        let first = self.shared.intervals.first;
+        match isolation::catch(Part::Watcher, &metrics, || self.observe(&name, release)) {
+            Ok(Observation::Healthy) => return None,
+            Ok(Observation::Failing) => {}
+            Ok(Observation::Enqueue) => self.enqueue(&name, &release.metadata.uid, first).await,
             Err(Panicked { location }) => {
-                tracing::error!(cluster = %name.cluster, namespace = %name.namespace, name = %name.name, location, "internal error at {location} while the sweep looked at {name}; please report it");
+                tracing::error!(cluster = %name.cluster, namespace = %name.namespace, name = %name.name, location, "internal error at {location} in the watcher about {name}; please report it");
                 let offers = self.limits.lock().offers(self.shared.clock.now());
                 wake_releases(&self.queue, &self.limits, &self.shared.clock, offers);
                 let due = self.shared.intervals.slow;
-                self.announce(&name, &release.metadata.uid, due).await;
+                self.enqueue(&name, &release.metadata.uid, due).await;
             }
         }
         Some(name)
     }
 
-    fn assess(&mut self, name: &ReleaseRef, release: &Release) -> Assessment {
+    fn observe(&mut self, name: &ReleaseRef, release: &Release) -> Observation {
         let deadline = release.action_deadline();
         if !release.failing() && deadline.is_none() {
             self.wake(name, None, release.at_rest());
             self.forget(name);
-            return Assessment::Well;
+            return Observation::Healthy;
         }
         let evaluation = self.evaluate(release);
-        let why = evaluation.decision.reason();
-        if let (Some(deadline), Reason::Working) = (deadline, why) {
+        let reason = evaluation.decision.reason();
+        if let (Some(deadline), Reason::Working) = (deadline, reason) {
             self.expect_end(name, release, deadline);
         } else {
             self.in_progress.remove(name);
         }
-        if !release.failing() && why != Reason::Overdue {
+        if !release.failing() && reason != Reason::Overdue {
             self.wake(name, None, release.at_rest());
-            self.unmark(name);
-            return Assessment::Well;
+            self.remove(name);
+            return Observation::Healthy;
         }
-        if why == Reason::Stalled && evaluation.policy.mode == Mode::Act {
-            let cause = &evaluation.cause;
+        if reason == Reason::Stalled && evaluation.policy.mode == Mode::Act {
             let now = self.shared.clock.now();
-            let wakes = self.limits.lock().failed(name, cause, now);
+            let wakes = self.limits.lock().failed(name, &evaluation.cause, now);
             wake_releases(&self.queue, &self.limits, &self.shared.clock, wakes);
             log_breakers(&self.cluster.name, &self.limits);
         }
-        let mark = mark(release, &evaluation);
-        let counts = !matches!(why, Reason::Suspended | Reason::OptedOut | Reason::Deleting);
-        let cause = counts.then(|| cause_of(evaluation.verdict));
-        let before = self.record(name, Made { mark, cause });
-        let news = before.is_none_or(|before| before != mark);
+        let counts = !matches!(
+            reason,
+            Reason::Suspended | Reason::OptedOut | Reason::Deleting
+        );
+        let changed = self.record(
+            name,
+            Seen {
+                version: release.metadata.resource_version.clone(),
+                cause: counts.then(|| cause_of(evaluation.verdict)),
+            },
+        );
         let uid = release.metadata.uid.as_str();
-        if !self.wake(name, Some(uid), release.at_rest()) && needs_a_look(&evaluation, news) {
-            return Assessment::Due;
+        let queued = self.wake(name, Some(uid), release.at_rest());
+        if !queued && changed && needs_reconcile(&evaluation) {
+            Observation::Enqueue
+        } else {
+            Observation::Failing
         }
-        Assessment::Known
     }
 
-    /// A release fails no more, or is gone.
+    /// A release no longer fails, or is gone.
     fn forget(&mut self, name: &ReleaseRef) {
         self.in_progress.remove(name);
-        self.unmark(name);
+        self.remove(name);
     }
 
-    fn unmark(&mut self, name: &ReleaseRef) {
-        if let Some(made) = self.failing.remove(name) {
-            self.status.remove(made.cause);
+    fn remove(&mut self, name: &ReleaseRef) {
+        if let Some(seen) = self.failing.remove(name) {
+            self.status.remove(seen.cause);
         }
     }
 
-    /// Records that a release fails. Returns the mark that it had before, if it failed already.
-    fn record(&mut self, name: &ReleaseRef, made: Made) -> Option<u64> {
-        self.status.add(made.cause);
-        let before = self.failing.insert(name.clone(), made)?;
+    /// Records that a release fails. Returns whether it has changed since it was last seen failing.
+    fn record(&mut self, name: &ReleaseRef, seen: Seen) -> bool {
+        self.status.add(seen.cause);
+        let version = seen.version.clone();
+        let Some(before) = self.failing.insert(name.clone(), seen) else {
+            return true;
+        };
         self.status.remove(before.cause);
-        Some(before.mark)
+        version.is_empty() || version != before.version
     }
 
-    fn gone(&mut self, release: &Release) {
+    fn deleted(&mut self, release: &Release) {
         let name = self.name(release);
         self.wake(&name, None, true);
         self.forget(&name);
     }
 
-    /// Tells the queue what was seen. False if the release is not in it.
+    /// Wakes the release if it is in the queue. False if it is not.
     fn wake(&self, name: &ReleaseRef, failing: Option<&str>, at_rest: bool) -> bool {
         let wakeup = Wakeup {
             due: Instant::now() + BURST,
@@ -303,8 +316,8 @@ impl Watcher {
         self.queue.wake(name, wakeup)
     }
 
-    /// Puts it into the queue. A full queue is waited for: nothing is lost.
-    async fn announce(&self, name: &ReleaseRef, uid: &str, due: Duration) {
+    /// Enqueues a release. Waits while the queue is full, so that no release is lost.
+    async fn enqueue(&self, name: &ReleaseRef, uid: &str, due: Duration) {
         let failure = Failure {
             release: name.clone(),
             uid: Some(uid.into()),
@@ -315,7 +328,7 @@ impl Watcher {
             match self.queue.enqueue(item, Instant::now() + due) {
                 Enqueued::Queued => self.shared.metrics.found(&self.cluster.name, self.when),
                 Enqueued::Full => {
-                    sleep(ROOM).await;
+                    sleep(QUEUE_FULL).await;
                     continue;
                 }
                 Enqueued::Merged | Enqueued::Closed => {}
@@ -324,7 +337,7 @@ impl Watcher {
         }
     }
 
-    /// What the worker would make of what is seen here.
+    /// The evaluation of what was seen, without the ledgers that the reconciler keeps.
     fn evaluate(&self, release: &Release) -> Evaluation {
         let trigger = Trigger {
             settled: true,
@@ -344,9 +357,8 @@ impl Watcher {
     }
 }
 
-/// Whether the worker should look: to act, to wait, or, where there is news, to say what a person has to
-/// do.
-fn needs_a_look(evaluation: &Evaluation, news: bool) -> bool {
+/// Whether a reconcile would restart the release, wait for it, or report it.
+fn needs_reconcile(evaluation: &Evaluation) -> bool {
     match evaluation.decision.reason() {
         Reason::Gone
         | Reason::Replaced
@@ -355,28 +367,8 @@ fn needs_a_look(evaluation: &Evaluation, news: bool) -> bool {
         | Reason::OptedOut
         | Reason::Recovered
         | Reason::Prerequisites => false,
-        // A person has to know of a cause that lasts.
-        Reason::FluxRetries => news && evaluation.verdict.class == Class::Permanent,
-        why if why.decides() == "leave" => news,
-        _ => news || evaluation.policy.mode == Mode::Act,
+        // Flux does not get past a permanent cause by itself.
+        Reason::FluxRetries => evaluation.verdict.class == Class::Permanent,
+        _ => true,
     }
-}
-
-/// What a look would see and say: the same again is no news.
-fn mark(release: &Release, evaluation: &Evaluation) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    evaluation.decision.reason().hash(&mut hasher);
-    evaluation.policy.mode.as_str().hash(&mut hasher);
-    evaluation.policy.name.hash(&mut hasher);
-    evaluation.policy.limit.hash(&mut hasher);
-    release.metadata.uid.hash(&mut hasher);
-    release.config_key().to_string().hash(&mut hasher);
-    // That Flux unconfirmed once more is no news where it goes on trying, but another cause is.
-    if evaluation.decision.reason() == Reason::FluxRetries {
-        evaluation.verdict.rule.hash(&mut hasher);
-    } else {
-        release.progress().to_string().hash(&mut hasher);
-    }
-    release.annotation(REQUESTED_AT).hash(&mut hasher);
-    hasher.finish()
 }

@@ -586,7 +586,8 @@ async fn without_an_alert_it_heals_too_but_not_while_the_pause_file_is_there() {
     assert_eq!(patches(&cluster), 0);
     std::fs::remove_file(&file).expect("no file");
     program.wait_for(&["no longer paused"]);
-    program.wait_for(&["\"restarted a/apps/upgrade-fails-then-reset-heals (reset, attempt 1 of 5)"]);
+    program
+        .wait_for(&["\"restarted a/apps/upgrade-fails-then-reset-heals (reset, attempt 1 of 5)"]);
     assert_eq!(patches(&cluster), 1);
     assert!(cluster.get(&release).is_some());
 }

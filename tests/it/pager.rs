@@ -101,7 +101,10 @@ async fn a_thousand_stuck_releases_an_outage_and_a_restart_fit_on_two_screens() 
         );
     }
     for rule in ["immutable-field", "invalid-object"] {
-        assert!(count(&["WARN", "not restarting a/", ": permanent", rule]) >= 1, "{rule}");
+        assert!(
+            count(&["WARN", "not restarting a/", ": permanent", rule]) >= 1,
+            "{rule}"
+        );
     }
     let limited = count(&["WARN", "at its limit of 30 restarts per minute"]);
     assert!(limited >= 1);

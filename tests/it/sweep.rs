@@ -279,15 +279,15 @@ async fn rights_that_go_again_after_they_came_back_are_reported_again() {
         app.cluster("a").fault(refused);
         app.cluster("a").cut_watches();
     };
-    let reports = || log.with(&["WARN", "looks only every 5 minutes"]).len();
+    let reports = || log.with(&["WARN", "retrying every 5 min"]).len();
     forbid();
     pass(20 * 60).await;
-    assert_eq!(reports(), 1, "once, however often it is tried");
+    assert_eq!(reports(), 1, "once, although it is retried");
     app.cluster("a").no_faults();
     pass(6 * 60).await;
     forbid();
     pass(20 * 60).await;
-    assert_eq!(reports(), 2, "it was well in between");
+    assert_eq!(reports(), 2, "the rights were there in between");
 }
 
 #[tokio::test(start_paused = true)]
@@ -445,5 +445,48 @@ async fn without_any_alert_every_recorded_story_ends_as_with_alerts() {
             running.abort();
         }
         assert_eq!(ends[0], ends[1], "{name}");
+    }
+}
+
+/// Flux retries a thousand permanent failures every ten minutes. The watcher has each reconciled once for each attempt,
+/// which is one GET.
+#[tokio::test(start_paused = true)]
+async fn failures_that_flux_keeps_retrying_cost_one_get_for_each_attempt() {
+    const RELEASES: usize = 1_000;
+    let app = TestApp::swept();
+    pass(5).await;
+    let cause = "Helm upgrade failed for release apps/web with chart web@1.0.0: cannot patch \"web\" with kind Deployment: Deployment.apps \"web\" is invalid: spec.selector: Invalid value: {}: field is immutable";
+    let releases: Vec<_> = (0..RELEASES)
+        .map(|number| {
+            let live = Live::named(&format!("web-{number}")).failed(cause);
+            app.holds(live.reconciling("ProgressingWithRetry", "retrying after a failure"))
+        })
+        .collect();
+    let cluster = app.cluster("a");
+    let gets = || {
+        cluster
+            .calls()
+            .iter()
+            .filter(|call| call.verb == "get")
+            .count()
+    };
+    let failed: Vec<_> = releases
+        .iter()
+        .map(|release| cluster.get(release).expect("the release")["status"].clone())
+        .collect();
+    for attempt in 2..5 {
+        for (release, failed) in releases.iter().zip(&failed) {
+            let mut running = failed.clone();
+            running["conditions"][0]["status"] = json!("Unknown");
+            running["conditions"][0]["reason"] = json!("Progressing");
+            running["conditions"][0]["message"] =
+                json!("Running 'upgrade' action with timeout of 5m0s");
+            cluster.write_status(release, &running);
+            let mut failed = failed.clone();
+            failed["failures"] = json!(attempt);
+            cluster.write_status(release, &failed);
+        }
+        pass(600).await;
+        assert_eq!(gets(), RELEASES * (attempt - 1));
     }
 }

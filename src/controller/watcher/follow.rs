@@ -1,4 +1,4 @@
-//! From the API server to the sweep: lists, watches, and what is done about errors.
+//! Lists and watches of the API server, and what follows from errors.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -12,17 +12,17 @@ use crate::{
     metrics::Found,
 };
 
-/// After so many errors in a row, a watch is begun anew.
+/// After so many errors in a row, a watch starts again with a list.
 const ERRORS: u32 = 5;
 
-/// A watch begins no sooner than this after the one before it.
+/// The least time between the starts of two watches.
 const BETWEEN_WATCHES: Duration = Duration::from_secs(1);
 
-/// How many releases that cannot be read are remembered as told.
+/// The most unreadable releases that are remembered, so that each is logged once.
 const REMEMBERED: usize = 1000;
 
 impl Watcher {
-    /// One look at everything, page by page. The version that it is true for.
+    /// Lists all releases, page by page. Returns the resourceVersion of the list.
     pub(super) async fn list(&mut self) -> Result<String, Error> {
         let mut failing = BTreeSet::new();
         self.in_progress.clear();
@@ -30,14 +30,14 @@ impl Watcher {
         let mut pages = cluster.list(namespace.as_deref());
         while let Some(page) = pages.next().await? {
             for item in &page {
-                failing.extend(self.meet(item).await);
+                failing.extend(self.handle_item(item).await);
             }
         }
-        self.complete(&failing);
+        self.list_complete(&failing);
         Ok(pages.version())
     }
 
-    /// Everything, and then what becomes of it, until something is wrong that does not pass by itself.
+    /// Lists and then watches, until an error that does not pass by itself.
     pub(super) async fn watch(&mut self) -> Error {
         loop {
             let mut moves = self.cluster.moves();
@@ -51,8 +51,7 @@ impl Watcher {
         }
     }
 
-    /// What becomes of everything from a version on, until that is too old to go on from, or the API server is
-    /// another one.
+    /// Watches from a resourceVersion on, until that has expired, or another API server answers.
     async fn follow(&mut self, mut version: String, moves: &mut Moves) -> Result<(), Error> {
         loop {
             let begun = Instant::now();
@@ -65,9 +64,9 @@ impl Watcher {
             match changes {
                 Ok(true) => {}
                 Ok(false) => return Ok(()),
-                // Many in a row: what the watch remembers may be the trouble.
+                // After many in a row, the resourceVersion itself may be the problem.
                 Err(error) if error.passes() && self.errors < ERRORS => {
-                    let pause = self.trouble(&error);
+                    let pause = self.log_error(&error);
                     tokio::select! {
                         biased;
                         () = moves.next() => return Ok(()),
@@ -77,21 +76,21 @@ impl Watcher {
                 }
                 Err(error) => return Err(error),
             }
-            // A server that ends watches as soon as they begin is asked no more often than this.
+            // Some servers end watches as soon as they start.
             sleep_until(begun + BETWEEN_WATCHES).await;
         }
     }
 
-    /// The changes of one watch to its end. False if it cannot go on from there.
+    /// Handles the changes of one watch to its end. False if the resourceVersion has expired.
     async fn changes(&mut self, version: &mut String) -> Result<bool, Error> {
         let namespace = self.namespace.as_deref();
         let mut changes = match self.cluster.watch(namespace, version).await? {
             Watch::Running(changes) => changes,
             Watch::Expired => return Ok(false),
         };
-        self.looked();
-        // The watch works again. The same error after this is reported again.
-        self.said = None;
+        self.up_to_date();
+        // The same error after this is logged again.
+        self.logged_error = None;
         loop {
             let deadline = self.next_deadline();
             let change = tokio::select! {
@@ -108,12 +107,12 @@ impl Watcher {
             match change {
                 Change::Changed(item) => {
                     reach(version, &item);
-                    self.meet(&item).await;
+                    self.handle_item(&item).await;
                 }
                 Change::Deleted(item) => {
                     reach(version, &item);
                     if let Ok(release) = &item {
-                        self.gone(release);
+                        self.deleted(release);
                     }
                 }
                 Change::Reached(newer) if !newer.is_empty() => *version = newer,
@@ -123,11 +122,10 @@ impl Watcher {
         }
     }
 
-    /// Looks at one listed item and returns its name if it fails. One that cannot be read is logged once
-    /// and skipped.
-    async fn meet(&mut self, item: &Item) -> Option<ReleaseRef> {
+    /// Handles one listed item. Returns its name if it fails. An item that cannot be read is logged once and skipped.
+    async fn handle_item(&mut self, item: &Item) -> Option<ReleaseRef> {
         match item {
-            Ok(release) => self.see(release).await,
+            Ok(release) => self.handle(release).await,
             Err(unreadable) => {
                 if self.unreadable.len() < REMEMBERED && self.unreadable.insert(unreadable.clone())
                 {
@@ -144,22 +142,22 @@ impl Watcher {
         }
     }
 
-    /// Says what is wrong, once, and how long to wait.
-    pub(super) fn trouble(&mut self, error: &Error) -> Duration {
+    /// Logs an error, once, and returns how long to wait.
+    pub(super) fn log_error(&mut self, error: &Error) -> Duration {
         self.errors += 1;
         let kind = error.result().as_str();
         let (cluster, errors) = (&self.cluster.name, self.errors);
         if error.passes() {
-            // An API server that does not answer is told of where it is called.
+            // An API server that does not answer is logged where it is called.
             if errors.is_multiple_of(ERRORS) && self.cluster.answers() {
-                tracing::warn!(%cluster, kind, "the sweep of {cluster} cannot look, and goes on trying: {error}");
+                tracing::warn!(%cluster, kind, "cannot list and watch HelmReleases in cluster {cluster}, retrying: {error}");
             } else {
-                tracing::debug!(%cluster, kind, errors, "the sweep of {cluster} cannot look: {error}");
+                tracing::debug!(%cluster, kind, errors, "cannot list and watch HelmReleases in cluster {cluster}, retrying: {error}");
             }
             let pause = Duration::from_secs(1 << errors.min(6));
             return pause.min(LONGEST_PAUSE);
         }
-        if self.said.as_deref() == Some(kind) {
+        if self.logged_error.as_deref() == Some(kind) {
             return WITHOUT_WATCH;
         }
         let every = WITHOUT_WATCH.as_secs() / 60;
@@ -167,19 +165,19 @@ impl Watcher {
             Error::Forbidden(_) => "; or set sweepNamespaces, or sweep: off",
             _ => "",
         };
-        tracing::warn!(%cluster, kind, "the sweep of {cluster} looks only every {every} minutes, if at all: {error}{advice}");
-        self.said = Some(kind.to_owned());
+        tracing::warn!(%cluster, kind, "cannot list and watch HelmReleases in cluster {cluster}, retrying every {every} min: {error}{advice}");
+        self.logged_error = Some(kind.to_owned());
         if self.when == Found::AtStart {
             // The other namespaces do not wait for this one.
             self.status.cannot_list();
-            self.tell_first_list();
+            self.log_first_list();
         }
-        // An API server that has just started refuses what it will allow in a moment.
+        // An API server that has just started may refuse requests that it allows a moment later.
         LONGEST_PAUSE
     }
 }
 
-/// Goes on from the version of a change.
+/// Continues from the resourceVersion of a change.
 fn reach(version: &mut String, item: &Item) {
     if let Ok(release) = item
         && !release.metadata.resource_version.is_empty()

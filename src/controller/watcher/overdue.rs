@@ -1,13 +1,13 @@
-//! Releases on which Flux works for longer than their timeouts allow. No event tells of that, so the time does.
+//! Releases on which Flux works for longer than their timeouts allow. The API server sends no event about that.
 
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::{Made, Watcher};
+use super::{Seen, Watcher};
 use crate::domain::{alert::ReleaseRef, classify::Verdict, failing::cause_of, release::Release};
 
 impl Watcher {
-    /// Flux works on a release, and should have ended by then.
+    /// Flux works on a release. After the deadline that is overdue.
     pub(super) fn expect_end(&mut self, name: &ReleaseRef, release: &Release, deadline: Timestamp) {
         let left = deadline.duration_since(self.shared.clock.now());
         let at = Instant::now() + left.try_into().unwrap_or_default();
@@ -15,25 +15,24 @@ impl Watcher {
         self.in_progress.insert(name.clone(), (at, uid));
     }
 
-    /// When the first of them is overdue.
+    /// The first deadline.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         self.in_progress.values().map(|(at, _)| *at).min()
     }
 
-    /// Counts those that are overdue now as failing, and has the worker look at them.
+    /// Counts the releases that are overdue now as failing, and enqueues them.
     pub(super) async fn report_overdue(&mut self) {
         let now = Instant::now();
         let due = self.in_progress.extract_if(.., |_, (at, _)| *at <= now);
         let due: Vec<_> = due.map(|(name, (_, uid))| (name, uid)).collect();
         for (name, uid) in due {
-            let made = Made {
-                mark: 0,
+            let seen = Seen {
+                version: String::new(),
                 cause: Some(cause_of(Verdict::UNKNOWN)),
             };
-            self.record(&name, made);
+            self.record(&name, seen);
             if !self.wake(&name, Some(&uid), true) {
-                self.announce(&name, &uid, self.shared.intervals.first)
-                    .await;
+                self.enqueue(&name, &uid, self.shared.intervals.first).await;
             }
         }
     }

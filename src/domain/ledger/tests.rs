@@ -34,14 +34,7 @@ fn restart(
     legacy: bool,
     stamp: Stamp,
 ) -> Changes {
-    super::restart(
-        release,
-        &Record::of(release),
-        request,
-        cause,
-        legacy,
-        stamp,
-    )
+    super::restart(release, &Record::of(release), request, cause, legacy, stamp)
 }
 
 fn stamp() -> Stamp {
@@ -106,7 +99,13 @@ fn a_request_asks_for_nothing_but_a_reconciliation() {
 #[test]
 fn a_token_is_never_used_twice() {
     let first = release(serde_json::json!({REQUESTED_AT: "2026-01-01T00:00:00.000000000Z"}));
-    let changes = restart(&first, request(Action::Reset, 1), "deadline", false, stamp());
+    let changes = restart(
+        &first,
+        request(Action::Reset, 1),
+        "deadline",
+        false,
+        stamp(),
+    );
     assert_eq!(
         changes[REQUESTED_AT].as_deref(),
         Some("2026-01-01T00:00:00.000000001Z")
