@@ -169,7 +169,7 @@ impl App {
         }
         let registry = Arc::new(Registry::new(members));
         let names = registry.members().map(|member| &member.name);
-        let series = Arc::new(metrics.register(names, &classifier));
+        let series = Arc::new(metrics.register(names));
         metrics.started(clock.now());
         let webhook = Webhook {
             clusters: Arc::clone(&registry),

@@ -1,5 +1,5 @@
-//! What is counted. Every series exists from the start, at 0; labels come from closed lists and
-//! configured cluster names, never from a release or a message.
+//! Metrics. Values of labels come from closed lists, from names of rules and from configured names of clusters,
+//! never from a release or a message.
 
 use std::sync::{Arc, atomic::AtomicU64};
 
@@ -17,9 +17,9 @@ pub use exposition::Exposition;
 pub use health::{Health, Outage};
 pub use label::{CallResult, Found, Part, Reconciled, Verb};
 use series::{
-    ClusterLabels, ControllerLabels, DecisionLabels, EndLabels, FailingLabels, FoundLabels,
-    Histograms, IgnoredLabels, PanicLabels, ReconcileLabels, RequestLabels, RestartLabels,
-    RuleEndLabels, RuleLabels, VerbLabels, VerdictLabels, alert_labels, cluster_labels,
+    ClusterLabels, ControllerLabels, DecisionLabels, FailingLabels, FoundLabels, Histograms,
+    IgnoredLabels, OutcomeLabels, PanicLabels, ReconcileLabels, RequestLabels, RestartLabels,
+    RuleLabels, RuleOutcomeLabels, VerbLabels, VerdictLabels, alert_labels, cluster_labels,
     decision_labels, failing_labels, found_labels, reconcile_labels, request_labels,
 };
 
@@ -32,20 +32,20 @@ use crate::domain::{
     ledger::{Action, RestartOutcome},
 };
 
-/// How a cluster stands at a moment, for gauges.
+/// The gauges of one cluster.
 #[derive(Clone, Debug)]
 pub struct ClusterGauges {
-    /// Releases that are waited for or worked on.
+    /// Releases in the work queue.
     pub queued: usize,
-    /// Releases that fail, as the sweep sees them.
+    /// Releases that fail.
     pub failing: Failing,
-    /// Restarts whose end has not been seen.
+    /// Restarts that have not ended.
     pub in_flight: usize,
-    /// Breakers that hold restarts back.
+    /// Circuit breakers that are open.
     pub breakers: usize,
-    /// When all releases were last known to have been looked at.
+    /// When the current state of all releases was last known.
     pub looked: Option<Timestamp>,
-    /// Whether alerts can be verified and releases be looked at.
+    /// Whether alerts can be verified, and the API server answers.
     pub up: bool,
 }
 
@@ -56,7 +56,7 @@ fn unix(time: Timestamp) -> f64 {
     time.as_duration().as_secs_f64()
 }
 
-/// All counters; clones share them.
+/// All metrics. Clones share them.
 #[derive(Clone, Debug)]
 pub struct Metrics {
     alerts: Family<series::AlertLabels, Counter>,
@@ -64,21 +64,21 @@ pub struct Metrics {
     verdicts: Family<VerdictLabels, Counter>,
     decisions: Family<DecisionLabels, Counter>,
     restarts: Family<RestartLabels, Counter>,
-    ends: Family<EndLabels, Counter>,
+    outcomes: Family<OutcomeLabels, Counter>,
     resent: Family<ClusterLabels, Counter>,
     restarts_by_rule: Family<RuleLabels, Counter>,
-    ends_by_rule: Family<RuleEndLabels, Counter>,
+    outcomes_by_rule: Family<RuleOutcomeLabels, Counter>,
     gave_up: Family<ClusterLabels, Counter>,
     found: Family<FoundLabels, Counter>,
     failing: Family<FailingLabels, Gauge>,
-    last_sweep: Family<ClusterLabels, Seconds>,
+    watch_success: Family<ClusterLabels, Seconds>,
     start_time: Seconds,
     in_flight: Family<ClusterLabels, Gauge>,
     breakers: Family<ClusterLabels, Gauge>,
     up: Family<ClusterLabels, Gauge>,
     paused: Gauge,
     panics: Family<PanicLabels, Counter>,
-    delay: Histograms<ClusterLabels>,
+    delay: Histogram,
     queue: Family<ClusterLabels, Gauge>,
     requests: Family<RequestLabels, Counter>,
     request_seconds: Histograms<VerbLabels>,
@@ -87,7 +87,7 @@ pub struct Metrics {
     reconcile_seconds: Histograms<ControllerLabels>,
 }
 
-/// The name of the one controller, as the first helmreboot called it.
+/// The name of the controller, as in the metrics of the first HelmReboot.
 const CONTROLLER: &str = "helmrelease";
 
 fn call_seconds() -> Histogram {
@@ -109,21 +109,21 @@ impl Default for Metrics {
             verdicts: Family::default(),
             decisions: Family::default(),
             restarts: Family::default(),
-            ends: Family::default(),
+            outcomes: Family::default(),
             resent: Family::default(),
             restarts_by_rule: Family::default(),
-            ends_by_rule: Family::default(),
+            outcomes_by_rule: Family::default(),
             gave_up: Family::default(),
             found: Family::default(),
             failing: Family::default(),
-            last_sweep: Family::default(),
+            watch_success: Family::default(),
             start_time: Gauge::default(),
             in_flight: Family::default(),
             breakers: Family::default(),
             up: Family::default(),
             paused: Gauge::default(),
             panics: Family::default(),
-            delay: Family::new_with_constructor(delay_seconds),
+            delay: delay_seconds(),
             queue: Family::default(),
             requests: Family::default(),
             request_seconds: Family::new_with_constructor(calls),
@@ -135,31 +135,27 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// A request at the webhook was answered, to a sender who is known.
+    /// A request at the webhook was answered whose signature was right.
     pub fn answered(&self, cluster: &Arc<str>, answer: AlertResult) {
         self.alerts
             .get_or_create(&alert_labels(Arc::clone(cluster), answer))
             .inc();
     }
 
-    /// A request was refused before the sender was known.
-    pub fn turned_away(&self, answer: AlertResult) {
+    /// A request was refused before its signature was verified.
+    pub fn refused(&self, answer: AlertResult) {
         self.alerts
             .get_or_create(&alert_labels(Arc::default(), answer))
             .inc();
     }
 
-    /// A good alert asks for nothing.
-    pub fn ignored(&self, cluster: &Arc<str>, why: Ignored) {
-        self.ignored
-            .get_or_create(&IgnoredLabels {
-                cluster: Arc::clone(cluster),
-                why: why.as_str(),
-            })
-            .inc();
+    /// An accepted alert did not lead to a reconcile.
+    pub fn ignored(&self, reason: Ignored) {
+        let reason = reason.as_str();
+        self.ignored.get_or_create(&IgnoredLabels { reason }).inc();
     }
 
-    /// A cause was classified and a decision made.
+    /// A failure was classified, and a decision made.
     pub fn decided(&self, cluster: &Arc<str>, verdict: Verdict, decision: &Decision) {
         self.verdicts
             .get_or_create(&VerdictLabels {
@@ -182,7 +178,7 @@ impl Metrics {
         cluster: &Arc<str>,
         action: Action,
         rule: &'static str,
-        announced: Instant,
+        since: Instant,
     ) {
         self.restarts_by_rule
             .get_or_create(&RuleLabels { rule })
@@ -193,29 +189,26 @@ impl Metrics {
                 action: action.as_str(),
             })
             .inc();
-        let delay = self.delay.get_or_create(&ClusterLabels {
-            cluster: Arc::clone(cluster),
-        });
-        delay.observe(announced.elapsed().as_secs_f64());
+        self.delay.observe(since.elapsed().as_secs_f64());
     }
 
-    /// A second or third token was written for a restart, because Flux swallowed the one before.
+    /// A new token was written, because Flux handled the last one and did nothing.
     pub fn resent(&self, cluster: &Arc<str>) {
         self.resent.get_or_create(&cluster_labels(cluster)).inc();
     }
 
-    /// The end of an episode was seen.
-    pub fn ended(&self, cluster: &Arc<str>, rule: &'static str, end: RestartOutcome) {
-        self.ends_by_rule
-            .get_or_create(&RuleEndLabels {
+    /// A restart ended.
+    pub fn ended(&self, cluster: &Arc<str>, rule: &'static str, outcome: RestartOutcome) {
+        self.outcomes_by_rule
+            .get_or_create(&RuleOutcomeLabels {
                 rule,
-                result: end.as_str(),
+                outcome: outcome.as_str(),
             })
             .inc();
-        self.ends
-            .get_or_create(&EndLabels {
+        self.outcomes
+            .get_or_create(&OutcomeLabels {
                 cluster: Arc::clone(cluster),
-                result: end.as_str(),
+                outcome: outcome.as_str(),
             })
             .inc();
     }
@@ -229,13 +222,13 @@ impl Metrics {
             .inc();
     }
 
-    /// The sweep found a release that no alert had announced.
+    /// The watcher enqueued a release that was not in the queue.
     pub fn found(&self, cluster: &Arc<str>, when: Found) {
         self.found.get_or_create(&found_labels(cluster, when)).inc();
     }
 
-    /// How a cluster stands at this moment.
-    pub fn stands(&self, cluster: &Arc<str>, now: ClusterGauges) {
+    /// Sets the gauges of a cluster.
+    pub fn set_gauges(&self, cluster: &Arc<str>, now: ClusterGauges) {
         let labels = cluster_labels(cluster);
         let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
         self.queue.get_or_create(&labels).set(count(now.queued));
@@ -251,18 +244,18 @@ impl Metrics {
         self.breakers
             .get_or_create(&labels)
             .set(count(now.breakers));
-        self.last_sweep
+        self.watch_success
             .get_or_create(&labels)
             .set(now.looked.map_or(0.0, unix));
         self.up.get_or_create(&labels).set(i64::from(now.up));
     }
 
-    /// From now on this process serves.
+    /// This process started to serve.
     pub fn started(&self, now: Timestamp) {
         self.start_time.set(unix(now));
     }
 
-    /// Whether nothing is written for now.
+    /// Whether helmreboot is paused.
     pub fn paused(&self, paused: bool) {
         self.paused.set(i64::from(paused));
     }
@@ -273,7 +266,7 @@ impl Metrics {
         self.panics.get_or_create(&PanicLabels { part }).inc();
     }
 
-    /// A look at a release begins.
+    /// A reconcile begins.
     pub fn reconcile(&self) -> ReconcileTimer<'_> {
         ReconcileTimer {
             metrics: self,
@@ -281,7 +274,7 @@ impl Metrics {
         }
     }
 
-    /// A call to an API server begins.
+    /// A request to an API server begins.
     pub fn kubernetes_request<'a>(&'a self, cluster: &'a Arc<str>, verb: Verb) -> RequestTimer<'a> {
         RequestTimer {
             metrics: self,
@@ -292,7 +285,7 @@ impl Metrics {
     }
 }
 
-/// Measures one look at a release.
+/// Measures one reconcile.
 #[derive(Debug)]
 pub struct ReconcileTimer<'a> {
     metrics: &'a Metrics,
@@ -300,7 +293,7 @@ pub struct ReconcileTimer<'a> {
 }
 
 impl ReconcileTimer<'_> {
-    /// The look is over.
+    /// The reconcile has ended.
     pub fn done(self, result: Reconciled) {
         let labels = ControllerLabels {
             controller: CONTROLLER,
@@ -319,7 +312,7 @@ impl ReconcileTimer<'_> {
     }
 }
 
-/// Measures one call to an API server.
+/// Measures one request to an API server.
 #[derive(Debug)]
 pub struct RequestTimer<'a> {
     metrics: &'a Metrics,
@@ -329,10 +322,9 @@ pub struct RequestTimer<'a> {
 }
 
 impl RequestTimer<'_> {
-    /// The call is over.
+    /// The request has ended.
     pub fn done(self, result: CallResult) {
         let labels = VerbLabels {
-            cluster: Arc::clone(self.cluster),
             verb: self.verb.as_str(),
         };
         self.metrics

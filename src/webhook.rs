@@ -108,7 +108,7 @@ async fn receive(State(webhook): State<Webhook>, request: Request<Body>) -> Resp
         Err(rejection) => {
             match &rejection.cluster {
                 Some(cluster) => webhook.metrics.answered(cluster, rejection.answer),
-                None => webhook.metrics.turned_away(rejection.answer),
+                None => webhook.metrics.refused(rejection.answer),
             }
             let cluster = rejection.cluster.as_deref().unwrap_or_default();
             webhook.quiet.log(&rejection, cluster, webhook.clock.now());
@@ -233,7 +233,7 @@ impl Webhook {
     }
 
     fn ignore(&self, member: &Arc<ClusterEntry>, why: Ignored) -> Response {
-        self.metrics.ignored(&member.name, why);
+        self.metrics.ignored(why);
         let details = Accepted {
             why: Some(why.as_str()),
             ..Accepted::default()

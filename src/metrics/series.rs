@@ -1,4 +1,4 @@
-//! The series: their labels, their registration, and that each exists from the start.
+//! The series: their labels, their registration, and which of them exist from the start.
 
 use std::{hash::Hash, sync::Arc};
 
@@ -16,7 +16,7 @@ use super::{CONTROLLER, CallResult, Found, Metrics, Part, Reconciled, Verb};
 use crate::domain::{
     alert::Ignored,
     alert_result::AlertResult,
-    classify::{Class, Classifier, Verdict},
+    classify::Class,
     decide::Reason,
     ledger::{Action, RestartOutcome},
 };
@@ -30,19 +30,19 @@ macro_rules! labels {
 
 labels! {
     AlertLabels { cluster: Arc<str>, result: &'static str },
-    IgnoredLabels { cluster: Arc<str>, why: &'static str },
+    IgnoredLabels { reason: &'static str },
     VerdictLabels { class: &'static str, rule: &'static str },
-    DecisionLabels { cluster: Arc<str>, decision: &'static str, why: &'static str },
+    DecisionLabels { cluster: Arc<str>, decision: &'static str, reason: &'static str },
     RestartLabels { cluster: Arc<str>, action: &'static str },
-    EndLabels { cluster: Arc<str>, result: &'static str },
+    OutcomeLabels { cluster: Arc<str>, outcome: &'static str },
     RuleLabels { rule: &'static str },
-    RuleEndLabels { rule: &'static str, result: &'static str },
+    RuleOutcomeLabels { rule: &'static str, outcome: &'static str },
     FoundLabels { cluster: Arc<str>, when: &'static str },
     FailingLabels { cluster: Arc<str>, class: &'static str },
     ClusterLabels { cluster: Arc<str> },
     PanicLabels { part: &'static str },
     RequestLabels { cluster: Arc<str>, verb: &'static str, result: &'static str },
-    VerbLabels { cluster: Arc<str>, verb: &'static str },
+    VerbLabels { verb: &'static str },
     ControllerLabels { controller: &'static str },
     ReconcileLabels { controller: &'static str, result: &'static str },
 }
@@ -50,84 +50,80 @@ labels! {
 pub(super) type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
 
 impl Metrics {
-    /// Registers everything, and makes every series of these clusters appear.
-    pub fn register<'a>(
-        &self,
-        clusters: impl IntoIterator<Item = &'a Arc<str>>,
-        classifier: &Classifier,
-    ) -> Registry {
+    /// Registers all metrics, and creates the series of these clusters that exist from the start.
+    pub fn register<'a>(&self, clusters: impl IntoIterator<Item = &'a Arc<str>>) -> Registry {
         let mut registry = Registry::default();
         let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         let own = registry.sub_registry_with_prefix("helmreboot");
         own.register("build", "The running version", version);
         own.register(
             "alerts",
-            "Requests at the webhook, by what they were answered",
+            "Requests at the webhook, by result",
             self.alerts.clone(),
         );
         own.register(
             "alerts_ignored",
-            "Good alerts that ask for nothing, by why",
+            "Accepted alerts that did not lead to a reconcile, by reason",
             self.ignored.clone(),
         );
         own.register(
             "verdicts",
-            "Causes of failures looked at, by class and rule",
+            "Failures classified in reconciles, by class and rule",
             self.verdicts.clone(),
         );
         own.register(
             "decisions",
-            "Decisions, by the row of the table that held",
+            "Decisions of reconciles, by reason",
             self.decisions.clone(),
         );
         own.register(
             "restarts",
-            "Restarts written, by how Flux was asked",
+            "Restarts written to HelmReleases, by action",
             self.restarts.clone(),
         );
         own.register(
-            "restart_ends",
-            "Restarts whose end was seen, by how they ended",
-            self.ends.clone(),
+            "restart_outcomes",
+            "Restarts that ended, by outcome",
+            self.outcomes.clone(),
         );
         own.register(
             "tokens_resent",
-            "Further tokens for a restart, because Flux swallowed the one before",
+            "New tokens written because Flux handled the last one and did nothing",
             self.resent.clone(),
         );
         own.register(
             "restarts_by_rule",
-            "Restarts written, by the rule that named the cause",
+            "Restarts written to HelmReleases, by the rule that matched the failure",
             self.restarts_by_rule.clone(),
         );
         own.register(
-            "restart_ends_by_rule",
-            "Restarts whose end was seen, by the rule that named the cause",
-            self.ends_by_rule.clone(),
+            "restart_outcomes_by_rule",
+            "Restarts that ended, by the rule that matched the failure, and outcome",
+            self.outcomes_by_rule.clone(),
         );
         own.register(
-            "found_by_sweep",
-            "Failing releases the sweep found and no alert had announced",
+            "found_by_watch",
+            "Failing HelmReleases found by the watch before any alert arrived",
             self.found.clone(),
         );
         own.register(
             "failing_releases",
-            "Releases that fail, but for those that are suspended or opted out, by the class of their cause, as the sweep sees them",
+            "HelmReleases that fail and are neither suspended nor opted out, by the class of the failure",
             self.failing.clone(),
         );
         own.register(
-            "last_sweep_timestamp_seconds",
-            "When all releases were last known to have been looked at by this replica; 0 if never",
-            self.last_sweep.clone(),
+            "watch_last_success_timestamp_seconds",
+            "When this replica last knew the current state of all HelmReleases of the cluster; 0 if never",
+            self.watch_success.clone(),
         );
         own.register(
             "restarts_in_flight",
-            "Restarts whose end has not been seen",
+            "Restarts that have not ended",
             self.in_flight.clone(),
         );
         own.register(
             "breakers_open",
-            "Causes that so many releases share that one is tried at first",
+            "Circuit breakers that are open",
             self.breakers.clone(),
         );
         own.register(
@@ -137,90 +133,73 @@ impl Metrics {
         );
         own.register(
             "start_time_seconds",
-            "When this process began to serve",
+            "When this process started to serve",
             self.start_time.clone(),
         );
         own.register(
             "paused",
-            "1 while the pause file keeps everything from being written",
+            "1 while the pause file exists, so that nothing is written",
             self.paused.clone(),
         );
         own.register(
             "panics",
-            "Internal errors that were caught, by what they interrupted; each is a fault of helmreboot",
+            "Panics that were caught, by the part of the program; each is a bug of helmreboot",
             self.panics.clone(),
         );
         own.register(
             "gave_up",
-            "Releases given up after their last restart",
+            "HelmReleases given up because their budget was spent",
             self.gave_up.clone(),
         );
         own.register(
             "alert_to_restart_seconds",
-            "From the alert, or the end of a wait, to the restart it led to",
+            "Time from the alert, or from the end of a wait, to the restart",
             self.delay.clone(),
         );
         own.register(
-            "queue_entries",
-            "Releases that are waited for or worked on",
+            "queue_items",
+            "HelmReleases in the work queue",
             self.queue.clone(),
         );
         own.register(
             "kubernetes_requests",
-            "Calls to API servers, by result",
+            "Requests to API servers, by verb and result",
             self.requests.clone(),
         );
         own.register(
             "kubernetes_request_seconds",
-            "How long calls took",
+            "Duration of requests to API servers",
             self.request_seconds.clone(),
         );
         let seed = registry.sub_registry_with_prefix("controller_runtime");
         seed.register(
             "reconcile",
-            "Looks at releases, by result",
+            "Reconciles of HelmReleases, by result",
             self.reconciles.clone(),
         );
         seed.register(
             "reconcile_errors",
-            "Looks that failed",
+            "Reconciles of HelmReleases that failed",
             self.reconcile_errors.clone(),
         );
         seed.register(
             "reconcile_time_seconds",
-            "How long a look took",
+            "Duration of reconciles of HelmReleases",
             self.reconcile_seconds.clone(),
         );
-        self.touch(clusters, classifier);
+        self.touch(clusters);
         registry
     }
 
-    /// Creates each series that can ever appear, at 0.
-    fn touch<'a>(&self, clusters: impl IntoIterator<Item = &'a Arc<str>>, classifier: &Classifier) {
-        for class in Class::ALL.iter().copied() {
-            let rules = classifier.entries().iter().map(|entry| entry.rule);
-            let rules = rules.filter(|rule| rule.class == class);
-            let rules = rules.map(|rule| rule.name);
-            for rule in rules.chain((class == Class::Unknown).then_some(Verdict::NO_RULE)) {
-                appear(
-                    &self.verdicts,
-                    &VerdictLabels {
-                        class: class.as_str(),
-                        rule,
-                    },
-                );
-                if class == Class::Permanent {
-                    continue;
-                }
-                appear(&self.restarts_by_rule, &RuleLabels { rule });
-                for end in RestartOutcome::ALL {
-                    let result = end.as_str();
-                    appear(&self.ends_by_rule, &RuleEndLabels { rule, result });
-                }
-            }
+    /// Creates the series that alert rules and panels use, at 0. The first increment of a series that appears later is
+    /// no increase for Prometheus.
+    fn touch<'a>(&self, clusters: impl IntoIterator<Item = &'a Arc<str>>) {
+        for result in AlertResult::ALL {
+            appear(&self.alerts, &alert_labels(Arc::default(), *result));
         }
-        for answer in AlertResult::ALL {
-            appear(&self.alerts, &alert_labels(Arc::default(), *answer));
+        for reason in Ignored::ALL {
+            let reason = reason.as_str();
+            appear(&self.ignored, &IgnoredLabels { reason });
         }
         for part in Part::ALL {
             let part = part.as_str();
@@ -229,89 +208,58 @@ impl Metrics {
         for result in Reconciled::ALL {
             appear(&self.reconciles, &reconcile_labels(*result));
         }
-        appear(
-            &self.reconcile_errors,
-            &ControllerLabels {
-                controller: CONTROLLER,
-            },
-        );
-        appear(
-            &self.reconcile_seconds,
-            &ControllerLabels {
-                controller: CONTROLLER,
-            },
-        );
+        let controller = ControllerLabels {
+            controller: CONTROLLER,
+        };
+        appear(&self.reconcile_errors, &controller);
+        appear(&self.reconcile_seconds, &controller);
+        for verb in Verb::ALL {
+            let verb = verb.as_str();
+            appear(&self.request_seconds, &VerbLabels { verb });
+        }
         for cluster in clusters {
             self.touch_cluster(cluster);
         }
     }
 
+    /// The series of one cluster, of which there may be a thousand: at most 40.
     fn touch_cluster(&self, cluster: &Arc<str>) {
-        for answer in AlertResult::ALL
-            .iter()
-            .filter(|answer| answer.knows_cluster())
-        {
-            appear(&self.alerts, &alert_labels(Arc::clone(cluster), *answer));
+        let results = AlertResult::ALL.iter();
+        for result in results.filter(|result| result.knows_cluster()) {
+            appear(&self.alerts, &alert_labels(Arc::clone(cluster), *result));
         }
-        for why in Ignored::ALL {
-            appear(
-                &self.ignored,
-                &IgnoredLabels {
-                    cluster: Arc::clone(cluster),
-                    why: why.as_str(),
-                },
-            );
-        }
-        for why in Reason::ALL {
-            let decision = why.decides();
-            appear(&self.decisions, &decision_labels(cluster, decision, *why));
+        for outcome in RestartOutcome::ALL {
+            let labels = OutcomeLabels {
+                cluster: Arc::clone(cluster),
+                outcome: outcome.as_str(),
+            };
+            appear(&self.outcomes, &labels);
         }
         for action in Action::ALL {
-            appear(
-                &self.restarts,
-                &RestartLabels {
-                    cluster: Arc::clone(cluster),
-                    action: action.as_str(),
-                },
-            );
-        }
-        for end in RestartOutcome::ALL {
-            appear(
-                &self.ends,
-                &EndLabels {
-                    cluster: Arc::clone(cluster),
-                    result: end.as_str(),
-                },
-            );
+            let labels = RestartLabels {
+                cluster: Arc::clone(cluster),
+                action: action.as_str(),
+            };
+            appear(&self.restarts, &labels);
         }
         for verb in Verb::ALL {
-            for result in CallResult::ALL {
-                appear(&self.requests, &request_labels(cluster, *verb, *result));
-            }
-            appear(
-                &self.request_seconds,
-                &VerbLabels {
-                    cluster: Arc::clone(cluster),
-                    verb: verb.as_str(),
-                },
-            );
+            let refused = request_labels(cluster, *verb, CallResult::Forbidden);
+            appear(&self.requests, &refused);
         }
-        let labels = cluster_labels(cluster);
         for when in Found::ALL {
             appear(&self.found, &found_labels(cluster, *when));
-        }
-        for counter in [&self.gave_up, &self.resent] {
-            appear(counter, &labels);
         }
         for class in Class::ALL {
             appear(&self.failing, &failing_labels(cluster, *class));
         }
-        for gauge in [&self.in_flight, &self.breakers, &self.up] {
+        let labels = cluster_labels(cluster);
+        for counter in [&self.gave_up, &self.resent] {
+            appear(counter, &labels);
+        }
+        for gauge in [&self.in_flight, &self.breakers, &self.up, &self.queue] {
             appear(gauge, &labels);
         }
-        appear(&self.last_sweep, &labels);
-        appear(&self.delay, &labels);
-        appear(&self.queue, &labels);
+        appear(&self.watch_success, &labels);
     }
 }
 
@@ -369,11 +317,11 @@ pub(super) fn request_labels(cluster: &Arc<str>, verb: Verb, result: CallResult)
 pub(super) fn decision_labels(
     cluster: &Arc<str>,
     decision: &'static str,
-    why: Reason,
+    reason: Reason,
 ) -> DecisionLabels {
     DecisionLabels {
         cluster: Arc::clone(cluster),
         decision,
-        why: why.as_str(),
+        reason: reason.as_str(),
     }
 }

@@ -58,7 +58,7 @@ pub fn metrics(
         let accept = headers.get(header::ACCEPT);
         let exposition = Exposition::accepted(accept.and_then(|value| value.to_str().ok()));
         for member in clusters.members() {
-            metrics.stands(&member.name, member.standing(clock.now()));
+            metrics.set_gauges(&member.name, member.standing(clock.now()));
         }
         let answer = match exposition.encode(&series) {
             Ok(text) => {

@@ -108,7 +108,7 @@ fn the_alert_about_the_sweep_follows_its_interval() {
             .flat_map(|group| group["rules"].as_array().expect("rules").clone());
         Some(
             rules
-                .filter(|rule| rule["alert"] == "HelmrebootSweepStale")
+                .filter(|rule| rule["alert"] == "HelmrebootWatchStale")
                 .collect(),
         )
     };
@@ -126,8 +126,8 @@ fn the_alert_about_the_sweep_follows_its_interval() {
         assert_eq!(
             shown,
             bound.map(|bound| format!(
-                "time() - max by (namespace, cluster) (max_over_time(helmreboot_last_sweep_timestamp_seconds[{}s])) > {bound}\nand\n\
-                 max by (namespace, cluster) (max_over_time(helmreboot_last_sweep_timestamp_seconds[10m])) >= 0",
+                "time() - max by (namespace, cluster) (max_over_time(helmreboot_watch_last_success_timestamp_seconds[{}s])) > {bound}\nand\n\
+                 max by (namespace, cluster) (max_over_time(helmreboot_watch_last_success_timestamp_seconds[10m])) >= 0",
                 bound * 4
             )),
             "{sweep}"

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::support::{Live, TestApp, alerts_only, fault, pass, ready};
 
 /// A stuck release in the hands of a fake Flux that reports to the service under test.
-async fn with_flux(
+pub(crate) async fn with_flux(
     app: &TestApp,
     mode: &str,
     retries: i64,
@@ -38,7 +38,7 @@ async fn a_slow_start_heals() {
     assert!(ready(&app.cluster("a").get(&release).expect("the release")));
     assert_eq!(app.writes().len(), 1);
     assert_eq!(
-        app.metric("helmreboot_restart_ends_total{cluster=\"a\",result=\"recovered\"}")
+        app.metric("helmreboot_restart_outcomes_total{cluster=\"a\",outcome=\"recovered\"}")
             .await,
         1.0
     );
@@ -128,12 +128,12 @@ async fn a_swallowed_token_is_noticed_and_the_release_heals_all_the_same() {
     flux.set_ready(&dependency, true);
     pass(120).await;
     assert_eq!(
-        app.metric("helmreboot_restart_ends_total{cluster=\"a\",result=\"swallowed\"}")
+        app.metric("helmreboot_restart_outcomes_total{cluster=\"a\",outcome=\"swallowed\"}")
             .await,
         1.0
     );
     assert_eq!(
-        app.metric("helmreboot_restart_ends_total{cluster=\"a\",result=\"recovered\"}")
+        app.metric("helmreboot_restart_outcomes_total{cluster=\"a\",outcome=\"recovered\"}")
             .await,
         1.0
     );

@@ -1,4 +1,4 @@
-//! What is shipped for Prometheus and Grafana speaks of series that exist, fires when it should, and shows
+//! The alert rules and the dashboard name series that exist; each alert fires when it should, and each panel shows
 //! something.
 
 use std::{
@@ -15,8 +15,9 @@ use regex::Regex;
 use serde_json::Value;
 
 use crate::{
+    episodes::with_flux,
     packaging::{root, tool},
-    support::TestApp,
+    support::{TestApp, alerts_only, pass},
 };
 
 const README: &str = include_str!("../../README.md");
@@ -61,6 +62,27 @@ fn queries() -> BTreeMap<String, Vec<String>> {
         .collect()
 }
 
+/// Metrics whose series appear when they are first counted. In their rates the first event is missing.
+pub(crate) const COUNTED_LATER: [&str; 5] = [
+    "helmreboot_decisions_total",
+    "helmreboot_kubernetes_requests_total",
+    "helmreboot_restart_outcomes_by_rule_total",
+    "helmreboot_restarts_by_rule_total",
+    "helmreboot_verdicts_total",
+];
+
+/// The series of a cluster that nothing has happened to. There may be a thousand of these clusters.
+#[tokio::test]
+async fn an_idle_cluster_has_at_most_forty_series() {
+    let names = ["a", "b", "c"];
+    let metrics = TestApp::with(alerts_only(), &names).scrape().await;
+    for name in names {
+        let label = format!("cluster=\"{name}\"");
+        let series = metrics.lines().filter(|line| line.contains(&label)).count();
+        assert!((20..=40).contains(&series), "{name}: {series}");
+    }
+}
+
 #[tokio::test]
 async fn every_query_names_series_that_exist_from_the_start() {
     let app = TestApp::new();
@@ -75,6 +97,9 @@ async fn every_query_names_series_that_exist_from_the_start() {
     assert!(asked.len() > 30);
     for query in &asked {
         for found in selector.captures_iter(query) {
+            if COUNTED_LATER.contains(&&found[1]) {
+                continue;
+            }
             // The namespace is Prometheus' to add.
             let wanted: Vec<_> = label
                 .captures_iter(found.get(2).map_or("", |part| part.as_str()))
@@ -109,9 +134,17 @@ async fn every_query_names_series_that_exist_from_the_start() {
     }
 }
 
-#[tokio::test]
-async fn the_readme_lists_all_series_and_says_what_they_say() {
-    let metrics = TestApp::new().scrape().await;
+/// A restart that recovered, and an alert that was refused: after these, every metric has a series.
+#[tokio::test(start_paused = true)]
+async fn the_documents_list_all_metrics_and_their_help() {
+    let app = TestApp::new();
+    let (flux, release, running) = with_flux(&app, "webhook", 0).await;
+    pass(4).await;
+    flux.heal(&release);
+    pass(120).await;
+    running.abort();
+    app.writes();
+    let metrics = app.scrape().await;
     let rows = metrics.lines().filter_map(|line| {
         let (name, help) = line.strip_prefix("# HELP ")?.split_once(' ')?;
         Some((
@@ -120,11 +153,15 @@ async fn the_readme_lists_all_series_and_says_what_they_say() {
         ))
     });
     let rows: Vec<_> = rows.collect();
+    for name in COUNTED_LATER {
+        let row = format!("| `{name}` | ");
+        assert!(rows.iter().any(|(begin, _)| *begin == row), "{name}");
+    }
     for (name, help) in &rows {
         let listed = |line: &str| line.starts_with(name) && line.ends_with(help);
         assert!(
             README.lines().any(listed),
-            "the README lacks {name}...{help}"
+            "the documents lack {name}...{help}"
         );
     }
     let listed = README.lines().filter(|line| {
@@ -133,7 +170,7 @@ async fn the_readme_lists_all_series_and_says_what_they_say() {
     assert_eq!(
         listed.count(),
         rows.len(),
-        "the README lists series that do not exist"
+        "the documents list metrics that do not exist"
     );
 }
 

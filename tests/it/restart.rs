@@ -280,7 +280,7 @@ async fn a_thousand_alerts_for_one_release_are_one_entry_and_one_patch() {
         assert_eq!(app.send("a", &event).await.status, 202);
     }
     assert_eq!(
-        app.metric("helmreboot_queue_entries{cluster=\"a\"}").await,
+        app.metric("helmreboot_queue_items{cluster=\"a\"}").await,
         1.0
     );
     pass(60).await;
@@ -310,12 +310,12 @@ async fn ten_thousand_alerts_for_ten_thousand_releases_meet_the_bound() {
     }
     assert_eq!((queued, refused), (4096, 5904));
     assert_eq!(
-        app.metric("helmreboot_queue_entries{cluster=\"a\"}").await,
+        app.metric("helmreboot_queue_items{cluster=\"a\"}").await,
         4096.0
     );
     pass(60).await;
     assert_eq!(
-        app.metric("helmreboot_queue_entries{cluster=\"a\"}").await,
+        app.metric("helmreboot_queue_items{cluster=\"a\"}").await,
         0.0,
         "all are gone"
     );

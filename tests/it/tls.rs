@@ -219,7 +219,7 @@ async fn send_says_whether_the_way_is_open_and_the_key_the_same() {
         assert_eq!(ended, Some(code), "{said}");
         assert!(said.contains(part) && !said.contains("hunter2"), "{said}");
     }
-    let ignored = "helmreboot_alerts_ignored_total{cluster=\"a\",why=\"severity\"}";
+    let ignored = "helmreboot_alerts_ignored_total{reason=\"severity\"}";
     assert_eq!(app.metric(ignored).await, 1.0);
     assert!(
         app.cluster("a").calls().is_empty(),

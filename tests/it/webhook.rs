@@ -59,7 +59,7 @@ async fn good_events_that_ask_for_nothing_are_accepted_and_counted() {
             (answer.status, &answer.body["why"]),
             (StatusCode::ACCEPTED, &json!(why))
         );
-        let series = format!("helmreboot_alerts_ignored_total{{cluster=\"a\",why=\"{why}\"}}");
+        let series = format!("helmreboot_alerts_ignored_total{{reason=\"{why}\"}}");
         assert_eq!(app.metric(&series).await, 1.0);
     }
     pass(60).await;

@@ -413,14 +413,14 @@ impl Check {
             let metric = |name: &str| replica.metrics.get(name).copied().unwrap_or_default();
             let sent =
                 metric("helmreboot_restarts_total") + metric("helmreboot_tokens_resent_total");
-            let ended = metric("helmreboot_restart_ends_total");
+            let ended = metric("helmreboot_restart_outcomes_total");
             let by_rule = metric("helmreboot_restarts_by_rule_total");
             let pairs = [
                 (word("restart"), metric("helmreboot_restarts_total")),
                 (word("resend"), metric("helmreboot_tokens_resent_total")),
                 (word("ended"), ended),
                 (by_rule, metric("helmreboot_restarts_total")),
-                (metric("helmreboot_restart_ends_by_rule_total"), ended),
+                (metric("helmreboot_restart_outcomes_by_rule_total"), ended),
             ];
             // A panic may come between counting and noting.
             let panics = self.fate.notes().panics as u64;
