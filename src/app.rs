@@ -88,7 +88,7 @@ impl App {
         let Options {
             classifier,
             policies,
-            caps,
+            limits,
             sweep,
             lease,
             tls,
@@ -132,7 +132,7 @@ impl App {
                 memory.clone(),
                 metrics.clone(),
             );
-            let storm = Limits::new(caps);
+            let storm = Limits::new(limits);
             let scopes = scopes(&config);
             let member = ClusterEntry::new(
                 Arc::clone(&config.name),

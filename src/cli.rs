@@ -26,22 +26,22 @@ pub const EX_USAGE: u8 = 64;
 pub fn command() -> Command {
     Command::new("helmreboot")
         .version(env!("CARGO_PKG_VERSION"))
-        .about("Heals Flux HelmReleases that failed for a passing reason")
+        .about("Restarts Flux HelmReleases that failed for a transient cause")
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommand(
             Command::new("serve")
-                .about("Take alerts from Flux and restart what is stuck for a passing reason")
-                .after_help("HELMREBOOT_TOKEN holds the only cluster's key. Flags come before variables, variables before the file.")
-                .args(settings::ALL.iter().map(flag)),
+                .about("Accept alerts from Flux, and restart HelmReleases that failed for a transient cause")
+                .after_help("HELMREBOOT_TOKEN holds the key of the only cluster. A flag overrides its variable, and a variable overrides the file. Policies, limits and rules are set only in the file (docs/configuration.md).")
+                .args(settings::PROCESS.iter().filter_map(flag)),
         )
         .subcommand(
             Command::new("explain")
-                .about("Say what would be done about a release, and why: live, or out of a file")
+                .about("Print the decision about a HelmRelease, and the reason: from the cluster, or from a file")
                 .arg(
                     Arg::new("release")
                         .value_name("NAMESPACE/NAME")
-                        .help("A release that lives in the cluster")
+                        .help("HelmRelease in the cluster")
                         .required_unless_present("file")
                         .conflicts_with("file"),
                 )
@@ -50,41 +50,41 @@ pub fn command() -> Command {
                         .short('f')
                         .long("file")
                         .value_name("FILE")
-                        .help("HelmReleases as YAML or JSON, also lists; - for standard input"),
+                        .help("HelmReleases as YAML or JSON, also as a List; - is standard input"),
                 )
                 .arg(which_cluster())
-                .arg(output("text, or json for one object a line"))
-                .args(settings::ALL.iter().filter(|setting| explains(setting)).map(flag)),
+                .arg(output("text, or json with one object in each line"))
+                .args(EXPLAIN.iter().filter_map(flag)),
         )
         .subcommand(
             Command::new("classify")
-                .about("Say what a failure message is worth, and which rule says so")
-                .after_help("Without MESSAGE, standard input is read: lines of JSON objects with message and reason, or, without --output json, one message as it is.")
-                .arg(Arg::new("message").value_name("MESSAGE").help("What Flux said").value_parser(NonEmptyStringValueParser::new()))
+                .about("Print the class of a failure message, and the rule that matches it")
+                .after_help("Without MESSAGE, standard input is read: JSON objects with message and reason, one in each line, or, without --output json, one message.")
+                .arg(Arg::new("message").value_name("MESSAGE").help("Message of Flux").value_parser(NonEmptyStringValueParser::new()))
                 .arg(
                     Arg::new("reason")
                         .long("reason")
                         .value_name("REASON")
-                        .help("The reason Flux gave with it, such as UpgradeFailed; a line's own comes first"),
+                        .help("Reason of Flux, such as UpgradeFailed; a line with its own reason overrides it"),
                 )
-                .arg(output("text, or json for one object a line"))
-                .arg(flag(&settings::CONFIG)),
+                .arg(output("text, or json with one object in each line"))
+                .args(flag(&settings::CONFIG)),
         )
         .subcommand(
             Command::new("rules")
-                .about("List the rules that say what messages are worth")
-                .arg(output("text, or json for one object a line"))
-                .arg(flag(&settings::CONFIG)),
+                .about("List the rules that classify messages")
+                .arg(output("text, or json with one object in each line"))
+                .args(flag(&settings::CONFIG)),
         )
         .subcommand(
             Command::new("send")
-                .about("Send a signed alert that asks for nothing, to see whether the way to the service is open")
-                .after_help("The key is the cluster's, as for serve: --token-file, HELMREBOOT_TOKEN or the file of --config.")
+                .about("Send a signed alert without a release, to check the address and the key")
+                .after_help("The key is that of the cluster, as for serve: --token-file, HELMREBOOT_TOKEN, or the file of --config.")
                 .arg(
                     Arg::new("url")
                         .long("url")
                         .value_name("URL")
-                        .help("Where the service takes alerts; without a path, /webhook/CLUSTER")
+                        .help("Address of the webhook; without a path, /webhook/CLUSTER is added")
                         .required(true)
                         .value_parser(NonEmptyStringValueParser::new()),
                 )
@@ -93,18 +93,18 @@ pub fn command() -> Command {
                     Arg::new("ca-file")
                         .long("ca-file")
                         .value_name("FILE")
-                        .help("PEM file with the authorities to trust, instead of this machine's"),
+                        .help("PEM file with the authorities to trust, instead of those of this machine"),
                 )
-                .args([settings::CONFIG, settings::CLUSTER_NAME, settings::TOKEN_FILE].iter().map(flag)),
+                .args([settings::CONFIG, settings::CLUSTER_NAME, settings::TOKEN_FILE].iter().filter_map(flag)),
         )
         .subcommand(
             Command::new("demo")
-                .about("Run the real service against two embedded clusters and tell what happens; needs nothing")
+                .about("Run the service with two embedded clusters, and print what happens")
                 .arg(
                     Arg::new("speed")
                         .long("speed")
                         .value_name("FACTOR")
-                        .help("How many times faster to tell the story, from 0.5 to 20")
+                        .help("Factor by which the demo is faster, from 0.5 to 20")
                         .default_value("1")
                         .value_parser(speed),
                 )
@@ -112,12 +112,12 @@ pub fn command() -> Command {
                     Arg::new("serve")
                         .long("serve")
                         .value_name("ADDRESS")
-                        .help("Go on after the story, until Ctrl-C, with metrics at this address [default: 127.0.0.1:8080]")
+                        .help("Keep running until Ctrl-C, with metrics at this address [default: 127.0.0.1:8080]")
                         .num_args(0..=1)
                         .require_equals(true)
                         .default_missing_value("127.0.0.1:8080"),
                 )
-                .arg(output("text, or json for one document at the end")),
+                .arg(output("text, or json with one document at the end")),
         )
 }
 
@@ -125,7 +125,7 @@ fn which_cluster() -> Arg {
     Arg::new("cluster")
         .long("cluster")
         .value_name("NAME")
-        .help("Which of the clusters in the file of --config")
+        .help("Cluster in the file of --config")
 }
 
 fn output(help: &'static str) -> Arg {
@@ -137,33 +137,29 @@ fn output(help: &'static str) -> Arg {
         .value_parser(["text", "json"])
 }
 
-/// Settings that matter to an explanation: the way to the cluster, and what is allowed.
-fn explains(setting: &Setting) -> bool {
-    use settings as s;
-    let way = [
-        s::CONFIG,
-        s::CLUSTER_NAME,
-        s::KUBECONFIG,
-        s::CONTEXT,
-        s::INSECURE_KUBECONFIG_EXEC,
-        s::INSECURE_KUBECONFIG_TLS,
-        s::MODE,
-    ];
-    let policy = setting.path.is_some_and(|path| path.starts_with("policy."));
-    policy || way.iter().any(|way| way.flag == setting.flag)
-}
+/// The settings of `explain`: how to reach the cluster, and the mode.
+const EXPLAIN: [Setting; 7] = [
+    settings::CONFIG,
+    settings::CLUSTER_NAME,
+    settings::KUBECONFIG,
+    settings::CONTEXT,
+    settings::INSECURE_KUBECONFIG_EXEC,
+    settings::INSECURE_KUBECONFIG_TLS,
+    settings::MODE,
+];
 
-/// The flag of a setting. Values stay text here: all faults are reported together later.
-fn flag(setting: &Setting) -> Arg {
-    let mut help = format!("{} [env: {}]", setting.help, setting.env);
+/// The flag of a setting. Its value stays text here: all faults are reported together later.
+fn flag(setting: &Setting) -> Option<Arg> {
+    let (flag, env) = setting.process?;
+    let mut help = format!("{} [env: {env}]", setting.help);
     if !setting.default.is_empty() {
         help = format!("{help} [default: {}]", setting.default);
     }
-    let arg = Arg::new(setting.flag)
-        .long(setting.flag)
+    let arg = Arg::new(flag)
+        .long(flag)
         .help(help)
         .value_parser(NonEmptyStringValueParser::new());
-    if matches!(setting.default, "true" | "false") {
+    Some(if matches!(setting.default, "true" | "false") {
         // As in Go: --flag and --flag=false.
         arg.num_args(0..=1)
             .require_equals(true)
@@ -171,7 +167,7 @@ fn flag(setting: &Setting) -> Arg {
             .value_name("BOOL")
     } else {
         arg.value_name("VALUE")
-    }
+    })
 }
 
 fn speed(text: &str) -> Result<f64, String> {
@@ -179,7 +175,7 @@ fn speed(text: &str) -> Result<f64, String> {
         .parse()
         .ok()
         .filter(|speed| (0.5..=20.0).contains(speed));
-    speed.ok_or_else(|| "write a number from 0.5 to 20".into())
+    speed.ok_or_else(|| "expected a number from 0.5 to 20".into())
 }
 
 /// What `demo` was asked for.
@@ -197,17 +193,12 @@ pub fn wish(matches: &ArgMatches) -> Args {
 /// The settings that were given as flags.
 pub fn flags(matches: &ArgMatches) -> Flags {
     let given = |setting: &Setting| {
-        Some((
-            setting.flag,
-            // Not every subcommand has every flag.
-            matches
-                .try_get_one::<String>(setting.flag)
-                .ok()
-                .flatten()?
-                .clone(),
-        ))
+        let flag = setting.flag()?;
+        // Not every subcommand has every flag.
+        let value = matches.try_get_one::<String>(flag).ok().flatten()?;
+        Some((flag, value.clone()))
     };
-    settings::ALL.iter().filter_map(given).collect()
+    settings::PROCESS.iter().filter_map(given).collect()
 }
 
 /// The cluster that was named, or the only one.

@@ -67,8 +67,8 @@ pub struct Config {
     pub classifier: Arc<Classifier>,
     /// What may be done to releases.
     pub policies: Policies,
-    /// How much each cluster is asked to bear.
-    pub caps: LimitConfig,
+    /// The limits of each cluster.
+    pub limits: LimitConfig,
     /// How failures are found that no alert announced.
     pub sweep: SweepMode,
     /// While this file exists, nothing is written.
@@ -193,24 +193,26 @@ impl Sources<'_> {
             log_format: self.read(&s::LOG_FORMAT, |text| match text {
                 "json" => Ok(LogFormat::Json),
                 "text" => Ok(LogFormat::Text),
-                _ => Err("write json or text".into()),
+                _ => Err("expected json or text".into()),
             }),
             log_output: self.read(&s::LOG_OUTPUT, |text| match text {
                 "stderr" => Ok(LogOutput::Stderr),
                 "stdout" => Ok(LogOutput::Stdout),
-                _ => Err("write stderr or stdout".into()),
+                _ => Err("expected stderr or stdout".into()),
             }),
             classifier: rules::read(self),
             policies,
-            caps: LimitConfig {
+            limits: LimitConfig {
                 rate: Rate {
                     per_minute: self.read(&s::RATE, |text| parse::number(text, 1..=6000)),
                     burst: self.read(&s::BURST, |text| parse::number(text, 1..=1000)),
                 },
                 in_flight: self.read(&s::IN_FLIGHT, |text| parse::number(text, 1..=1000)),
-                threshold: self.read(&s::STORM_THRESHOLD, |text| parse::number(text, 2..=10_000)),
-                window: self.read(&s::STORM_WINDOW, duration_at_most(hour * 24)),
-                wait: self.read(&s::STORM_WAIT, duration_at_most(hour)),
+                threshold: self.read(&s::BREAKER_THRESHOLD, |text| {
+                    parse::number(text, 2..=10_000)
+                }),
+                window: self.read(&s::BREAKER_WINDOW, duration_at_most(hour * 24)),
+                wait: self.read(&s::BREAKER_WAIT, duration_at_most(hour)),
                 max_wait: hour,
             },
             sweep: self.read(&s::SWEEP, parse::sweep),
@@ -222,7 +224,7 @@ impl Sources<'_> {
             keep_alive: self.read(&s::KEEP_ALIVE, |text| {
                 let keep_alive = parse::duration(text, hour)?.unsigned_abs();
                 if keep_alive < SHORTEST_KEEP_ALIVE {
-                    return Err("write 5s or more, at most 1h".into());
+                    return Err("expected 5s or more, at most 1h".into());
                 }
                 Ok(keep_alive)
             }),
@@ -289,7 +291,7 @@ impl Sources<'_> {
         if let Some((text, place)) = self.given(setting) {
             match parse(text.trim()) {
                 Ok(value) => return value,
-                Err(instead) => self.fault(place, format!("{text:?} does not do; {instead}")),
+                Err(instead) => self.fault(place, format!("invalid value {text:?}: {instead}")),
             }
         }
         parse(setting.default).expect("every default parses, as a test shows")
@@ -316,11 +318,14 @@ impl Sources<'_> {
                 }
             }
         });
-        if let Some(value) = self.flags.get(setting.flag) {
-            return Some((value.clone(), format!("--{}", setting.flag)));
+        let Some((flag, env)) = setting.process else {
+            return in_file;
+        };
+        if let Some(value) = self.flags.get(flag) {
+            return Some((value.clone(), format!("--{flag}")));
         }
-        self.variable(setting.env)
-            .map(|value| (value, setting.env.to_owned()))
+        self.variable(env)
+            .map(|value| (value, env.to_owned()))
             .or(in_file)
     }
 
@@ -363,7 +368,9 @@ pub(crate) fn cluster_name(name: &str) -> Result<Arc<str>, String> {
     if name.len() <= 63 && framed && name.bytes().all(good) {
         Ok(Arc::from(name))
     } else {
-        Err("write up to 63 lower-case letters, digits, - and .".into())
+        Err(format!(
+            "invalid value {name:?}: expected up to 63 lower-case letters, digits, - and ."
+        ))
     }
 }
 

@@ -21,7 +21,7 @@ pub struct Options {
     /// What may be done to releases.
     pub policies: Policies,
     /// How much each cluster is asked to bear.
-    pub caps: LimitConfig,
+    pub limits: LimitConfig,
     /// How releases are looked at without an alert.
     pub sweep: SweepMode,
     /// The Lease by which replicas choose who sweeps; without one, each does.
@@ -54,7 +54,7 @@ impl Options {
         Self {
             classifier: Arc::clone(&config.classifier),
             policies: config.policies.clone(),
-            caps: config.caps,
+            limits: config.limits,
             sweep: config.sweep,
             lease: None,
             tls: None,
@@ -76,7 +76,7 @@ impl Default for Options {
         Self {
             classifier: Classifier::built_in(),
             policies: Policies::default(),
-            caps: LimitConfig::default(),
+            limits: LimitConfig::default(),
             sweep: SweepMode::Watch,
             lease: None,
             tls: None,

@@ -125,9 +125,9 @@ fn identity() -> String {
 
 /// Variables that are set to what is no text: they must not read as unset.
 fn not_unicode() -> impl Iterator<Item = Fault> {
-    let names = settings::ALL
+    let names = settings::PROCESS
         .iter()
-        .map(|setting| setting.env)
+        .filter_map(settings::Setting::env)
         .chain([settings::TOKEN_ENV]);
     let broken =
         names.filter(|name| matches!(std::env::var(name), Err(std::env::VarError::NotUnicode(_))));

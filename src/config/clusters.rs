@@ -117,11 +117,11 @@ fn single(sources: &mut Sources<'_>, only: bool) -> Option<ClusterConfig> {
     let (name, place) =
         named.unwrap_or_else(|| (settings::CLUSTER_NAME.default.into(), "clusterName".into()));
     let name = cluster_name(&name)
-        .map_err(|instead| sources.fault(place, format!("{name:?} does not do; {instead}")))
+        .map_err(|instead| sources.fault(place, instead))
         .ok();
     let namespaces = swept.map(|(text, place)| {
         parse::namespaces(&text)
-            .map_err(|instead| sources.fault(place, format!("{text:?} does not do; {instead}")))
+            .map_err(|instead| sources.fault(place, format!("invalid value {text:?}: {instead}")))
     });
     let mut keys = Vec::new();
     if let Some((path, _)) = &file {

@@ -138,7 +138,10 @@ impl Fields {
 fn unknown_in(map: &Map<String, Value>, prefix: &str, path: &str, faults: &mut Vec<Fault>) {
     for (key, value) in map {
         let full = format!("{path}{key}");
-        let section = settings::ALL.iter().filter_map(|setting| setting.path);
+        let section = settings::PROCESS
+            .iter()
+            .chain(settings::FILE)
+            .filter_map(|setting| setting.path);
         let section = section
             .into_iter()
             .any(|known| known.starts_with(&format!("{full}.")));
@@ -148,8 +151,8 @@ fn unknown_in(map: &Map<String, Value>, prefix: &str, path: &str, faults: &mut V
             }
             Value::Null if section => {}
             _ => {
-                let problem = "there is no such setting; see helmreboot serve --help for the names"
-                    .to_owned();
+                let problem =
+                    "there is no such setting; see docs/configuration.md for the names".to_owned();
                 faults.push(Fault {
                     place: format!("{prefix}{full}"),
                     problem,

@@ -13,7 +13,7 @@ use crate::domain::{
 
 /// `host:port`, or Go's `:port` for every interface.
 pub(super) fn address(text: &str) -> Result<String, String> {
-    let instead = || "write host:port, or :port for every interface".to_owned();
+    let instead = || "expected host:port, or :port for every interface".to_owned();
     let (host, port) = text.rsplit_once(':').ok_or_else(instead)?;
     let bare_v6 = host.contains(':') && !(host.starts_with('[') && host.ends_with(']'));
     if bare_v6 || host.chars().any(char::is_whitespace) || port.parse::<u16>().is_err() {
@@ -27,7 +27,7 @@ pub(super) fn boolean(text: &str) -> Result<bool, String> {
     match text.to_ascii_lowercase().as_str() {
         "true" | "t" | "1" | "yes" => Ok(true),
         "false" | "f" | "0" | "no" => Ok(false),
-        _ => Err("write true or false".into()),
+        _ => Err("expected true or false".into()),
     }
 }
 
@@ -36,7 +36,7 @@ pub(super) fn after_remediation(text: &str) -> Result<AfterRemediation, String> 
     let mut known = AfterRemediation::ALL.iter().copied();
     known
         .find(|known| known.as_str() == text)
-        .ok_or_else(|| "write never, infrastructure or always".into())
+        .ok_or_else(|| "expected never, infrastructure or always".into())
 }
 
 /// A duration of at most so much; `0s` is one.
@@ -53,7 +53,13 @@ pub(super) fn number<T: FromStr + PartialOrd + std::fmt::Display>(
     bounds: RangeInclusive<T>,
 ) -> Result<T, String> {
     let number = text.parse().ok().filter(|number| bounds.contains(number));
-    number.ok_or_else(|| format!("write a number from {} to {}", bounds.start(), bounds.end()))
+    number.ok_or_else(|| {
+        format!(
+            "expected a number from {} to {}",
+            bounds.start(),
+            bounds.end()
+        )
+    })
 }
 
 /// `10%` or `0.1`.
@@ -65,7 +71,7 @@ pub(super) fn share(text: &str) -> Result<f64, String> {
     share
         .ok()
         .filter(|share| (0.0..=1.0).contains(share))
-        .ok_or_else(|| "write a share such as 10% or 0.1, at most 100%".into())
+        .ok_or_else(|| "expected a share such as 10% or 0.1, at most 100%".into())
 }
 
 /// A duration such as `90s`, `1m30s` or `6h`; above nothing, and at most `most`.
@@ -74,14 +80,15 @@ pub(super) fn duration(text: &str, most: SignedDuration) -> Result<SignedDuratio
         .parse()
         .ok()
         .filter(|duration| *duration > SignedDuration::ZERO && *duration <= most);
-    duration.ok_or_else(|| format!("write a duration such as 90s, 1m30s or 6h, at most {most:#}"))
+    duration
+        .ok_or_else(|| format!("expected a duration such as 90s, 1m30s or 6h, at most {most:#}"))
 }
 
 /// The name of a log level.
 pub(super) fn level(text: &str) -> Result<LevelFilter, String> {
     match text {
         "error" | "warn" | "info" | "debug" | "trace" => text.parse().map_err(|_| String::new()),
-        _ => Err("write error, warn, info, debug or trace".into()),
+        _ => Err("expected error, warn, info, debug or trace".into()),
     }
 }
 
@@ -100,7 +107,7 @@ pub(super) fn mode(text: &str) -> Result<Mode, String> {
     match text {
         "observe" => Ok(Mode::Observe),
         "act" => Ok(Mode::Act),
-        _ => Err("write observe or act".into()),
+        _ => Err("expected observe or act".into()),
     }
 }
 
@@ -109,7 +116,7 @@ pub(super) fn action(text: &str) -> Result<Action, String> {
     match text {
         "reset" => Ok(Action::Reset),
         "force" => Ok(Action::Force),
-        _ => Err("write reset or force".into()),
+        _ => Err("expected reset or force".into()),
     }
 }
 
@@ -124,7 +131,7 @@ pub(super) fn namespaces(text: &str) -> Result<Vec<Arc<str>>, String> {
     if !names.is_empty() && names.iter().all(|name| label(name)) {
         Ok(names.into_iter().map(Arc::from).collect())
     } else {
-        Err("write names of namespaces with commas between them, such as team-a,team-b".into())
+        Err("expected names of namespaces with commas between them, such as team-a,team-b".into())
     }
 }
 
@@ -141,6 +148,6 @@ pub(super) fn sweep(text: &str) -> Result<SweepMode, String> {
     match interval {
         Some(None) => Ok(SweepMode::Off),
         Some(Some(interval)) => Ok(SweepMode::Every(interval.unsigned_abs())),
-        None => Err("write watch, off, or an interval from 10s to 168h such as 10m".into()),
+        None => Err("expected watch, off, or an interval from 10s to 168h such as 10m".into()),
     }
 }

@@ -23,15 +23,12 @@ const PREFIX: &str = "policy.";
 /// Reads the policy for everything, then the list, which starts from it.
 pub(super) fn read(sources: &mut Sources<'_>, observed: Vec<Arc<str>>) -> Policies {
     let mut given = Vec::new();
-    let mut base = with(Policy::default(), &mut given, &mut |setting| {
+    let base = with(Policy::default(), &mut given, &mut |setting| {
         sources.given(setting)
     });
     for (place, problem) in given {
         sources.fault(place, problem);
     }
-    let allowed = sources.file.place("policy.allow.policies");
-    let names = sources.file.take_list("policy.allow.policies");
-    base.allow.policies = names_of(sources, &allowed, names);
     let (list, place) = sources.list("policies");
     let mut listed: Vec<(Match, Policy)> = Vec::new();
     for (index, value) in list.into_iter().enumerate() {
@@ -48,27 +45,6 @@ pub(super) fn read(sources: &mut Sources<'_>, observed: Vec<Arc<str>>) -> Polici
             sources.fault(place, problem);
         }
         listed.push((matching, policy));
-    }
-    let mut known: Vec<_> = listed.iter().map(|(_, policy)| &policy.name).collect();
-    known.push(&base.name);
-    let policies = listed.iter().map(|(_, policy)| policy).chain([&base]);
-    for (policy, chosen) in policies.flat_map(|policy| {
-        policy
-            .allow
-            .policies
-            .iter()
-            .map(move |chosen| (policy, chosen))
-    }) {
-        if !known.contains(&chosen) {
-            let problem = format!(
-                "the policy {} allows {chosen}, and there is none of that name",
-                policy.name
-            );
-            sources.faults.push(Fault {
-                place: place.clone(),
-                problem,
-            });
-        }
     }
     Policies {
         base,
@@ -125,7 +101,7 @@ fn entry(
     if let Some((mode, at)) = mode {
         match parse::mode(&mode) {
             Ok(mode) => policy.mode = mode,
-            Err(instead) => faults.push((at, format!("{mode:?} does not do; {instead}"))),
+            Err(instead) => faults.push((at, format!("invalid value {mode:?}: {instead}"))),
         }
     }
     for (place, problem) in faults {
@@ -139,7 +115,6 @@ fn entry(
             .map(|name| name.to_string())
             .collect::<Vec<_>>()
     };
-    policy.allow.policies = list("allow.policies").into_iter().map(Arc::from).collect();
     let matching = Match {
         clusters: list("match.clusters"),
         namespaces: list("match.namespaces"),
@@ -207,7 +182,7 @@ fn with(
         if let Some((text, place)) = given(setting)
             && let Err(instead) = take(text.trim())
         {
-            faults.push((place, format!("{text:?} does not do; {instead}")));
+            faults.push((place, format!("invalid value {text:?}: {instead}")));
         }
     };
     let Policy {
@@ -215,7 +190,6 @@ fn with(
         enabled,
         mode: _,
         limit,
-        own_limit: _,
         backoff,
         slow_lane,
         force,
@@ -223,7 +197,7 @@ fn with(
         after_rollback,
         after_uninstall,
         legacy_annotation,
-        allow,
+        allow_after_rollback,
     } = &mut policy;
     let switch = |to: &mut bool, text: &str| parse::boolean(text).map(|value| *to = value);
     set(&s::ENABLED, &mut |text| switch(enabled, text));
@@ -252,7 +226,7 @@ fn with(
         *unknown = match text {
             "permanent" => Class::Permanent,
             "transient" => Class::Transient,
-            _ => return Err("write permanent or transient".into()),
+            _ => return Err("expected permanent or transient".into()),
         };
         Ok(())
     });
@@ -263,10 +237,7 @@ fn with(
         parse::after_remediation(text).map(|value| *after_uninstall = value)
     });
     set(&s::ALLOW_AFTER_ROLLBACK, &mut |text| {
-        switch(&mut allow.after_rollback, text)
-    });
-    set(&s::ALLOW_LIMIT, &mut |text| {
-        parse::number(text, 0..=100).map(|value| allow.limit = value)
+        switch(allow_after_rollback, text)
     });
     set(&s::LEGACY_ANNOTATION, &mut |text| {
         switch(legacy_annotation, text)

@@ -162,7 +162,7 @@ impl Reading {
             Ok(Some(text)) => match parse(text.trim()) {
                 Ok(value) => Some(Some(value)),
                 Err(instead) => {
-                    self.fault(path, format!("{text:?} does not do; {instead}"));
+                    self.fault(path, format!("invalid value {text:?}: {instead}"));
                     None
                 }
             },
@@ -246,7 +246,7 @@ fn rule_name(name: &str) -> Result<String, String> {
     if starts && name.len() <= 63 && name.bytes().all(plain) && name != Rule::NONE.name {
         Ok(name.to_owned())
     } else {
-        Err("write up to 63 lower-case letters, digits and -, beginning with a letter".into())
+        Err("expected up to 63 lower-case letters, digits and -, beginning with a letter".into())
     }
 }
 
@@ -255,14 +255,14 @@ fn class(text: &str) -> Result<Class, String> {
         "transient" => Ok(Class::Transient),
         "permanent" => Ok(Class::Permanent),
         "benign" => Ok(Class::Benign),
-        _ => Err("write transient, permanent or benign".into()),
+        _ => Err("expected transient, permanent or benign".into()),
     }
 }
 
 fn rank(text: &str) -> Result<Rank, String> {
     let mut ranks = Rank::ALL.iter().copied();
     let rank = ranks.find(|rank| rank.as_str() == text);
-    rank.ok_or_else(|| "write ordinary, exception or fallback".into())
+    rank.ok_or_else(|| "expected ordinary, exception or fallback".into())
 }
 
 /// A share of the policy's limit, in percent.
@@ -271,16 +271,16 @@ fn budget(text: &str) -> Result<u16, String> {
         Some(percent) => percent.trim().parse().ok(),
         None => text.parse().ok().map(|factor: f64| factor * 100.0),
     };
-    let percent = percent.filter(|percent| (0.0..=1000.0).contains(percent));
+    let percent = percent.filter(|percent| (0.0..=100.0).contains(percent));
     // Within u16, as the line above says.
     percent
         .map(|percent| percent.round() as u16)
-        .ok_or_else(|| "write a share of the limit such as 50% or 0.5, at most 1000%".into())
+        .ok_or_else(|| "expected a share of the limit such as 50% or 0.5, at most 100%".into())
 }
 
 fn why(text: &str) -> Result<String, String> {
     if mask(text, usize::MAX) != text || text.chars().count() > 200 {
-        return Err("write one plain line of at most 200 characters".into());
+        return Err("expected one plain line of at most 200 characters".into());
     }
     Ok(text.to_owned())
 }

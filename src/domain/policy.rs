@@ -1,9 +1,9 @@
-//! How much is allowed, in the words of Argo CD's sync retry: `limit`, `backoff.duration`,
-//! `backoff.factor`, `backoff.maxDuration`.
+//! Policies, with the names of the sync retry of Argo CD: `limit`, `backoff.duration`, `backoff.factor`,
+//! `backoff.maxDuration`.
 //!
-//! A release gets the first policy that matches it. Its annotations may always narrow that; they widen
-//! it only as far as the policy's `allow` says, because the owner of a release is often not the operator
-//! of helmreboot. A value that cannot be read narrows: the release is left alone or only observed.
+//! A release has the first policy that matches it. Its annotations narrow the policy, because the owner of a release is
+//! often not the operator of helmreboot. Only `after-rollback` may widen it, where the policy allows that. An annotation
+//! that is not valid narrows the policy: the release is not restarted, or only observed.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -15,14 +15,11 @@ use super::{classify::Class, ledger::RENEW, release::Release};
 mod after_remediation;
 pub use after_remediation::AfterRemediation;
 
-/// Set by people: `"false"`, or anything that is not `"true"`, keeps helmreboot away from this release.
+/// Set by people: with `"false"`, or anything that is not `"true"`, the release is not restarted.
 pub const ENABLED: &str = "helmreboot.io/enabled";
-/// Set by people: `"observe"`, or anything that is not `"act"`, decides and reports, and writes nothing on
-/// this release.
+/// Set by people: with `"observe"`, or anything that is not `"act"`, nothing is written on the release.
 pub const MODE: &str = "helmreboot.io/mode";
-/// Set by people: the name of a policy.
-pub const POLICY: &str = "helmreboot.io/policy";
-/// Set by people: a limit of its own for this release.
+/// Set by people: a lower limit for this release.
 pub const LIMIT: &str = "helmreboot.io/limit";
 /// Set by people: when one restart follows a rollback by Flux; see [`AfterRemediation`].
 pub const AFTER_ROLLBACK: &str = "helmreboot.io/after-rollback";
@@ -63,16 +60,14 @@ pub struct Backoff {
 /// What may be done to a release.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Policy {
-    /// Its name; `default` is the one for whatever no other matches.
+    /// Its name; `default` is the one for releases that no other matches.
     pub name: Arc<str>,
-    /// Off: hands away from these releases.
+    /// Whether these releases are restarted at all.
     pub enabled: bool,
     /// Whether decisions are carried out.
     pub mode: Mode,
     /// Restarts per config key; 0 for none at all.
     pub limit: u32,
-    /// Whether the release set that limit itself: no rule raises it then.
-    pub own_limit: bool,
     /// Waits between them.
     pub backoff: Backoff,
     /// After the limit, one more restart each time this has gone by; `None` for no more.
@@ -87,19 +82,8 @@ pub struct Policy {
     pub after_uninstall: AfterRemediation,
     /// Write `fluxcd.io/reconcileAt` too, as the first helmreboot did.
     pub legacy_annotation: bool,
-    /// How far annotations may widen this.
-    pub allow: Allow,
-}
-
-/// How far a release's annotations may widen its policy.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Allow {
-    /// The highest limit [`LIMIT`] may ask for, where that is more than the policy's own.
-    pub limit: u32,
-    /// Whether [`AFTER_ROLLBACK`] may ask for what the policy does not do by itself.
-    pub after_rollback: bool,
-    /// The policies [`POLICY`] may choose, whatever they allow.
-    pub policies: Vec<Arc<str>>,
+    /// Whether [`AFTER_ROLLBACK`] may ask for more than `after_rollback`.
+    pub allow_after_rollback: bool,
 }
 
 /// Which releases a policy is for. What is empty matches everything.
@@ -116,7 +100,7 @@ pub struct Match {
 /// All policies.
 #[derive(Clone, Debug, Default)]
 pub struct Policies {
-    /// For whatever no other matches.
+    /// For releases that no other matches.
     pub base: Policy,
     /// First match wins.
     pub listed: Vec<(Match, Policy)>,
@@ -124,7 +108,7 @@ pub struct Policies {
     pub observed: Vec<Arc<str>>,
 }
 
-/// An annotation that says nothing that can be heeded, and why.
+/// An annotation that is not valid, and why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct InvalidAnnotation {
     /// The annotation.
@@ -140,7 +124,6 @@ impl Default for Policy {
             enabled: true,
             mode: Mode::Act,
             limit: 5,
-            own_limit: false,
             backoff: Backoff {
                 duration: SignedDuration::from_mins(1),
                 factor: 2.0,
@@ -153,18 +136,13 @@ impl Default for Policy {
             after_rollback: AfterRemediation::Infrastructure,
             after_uninstall: AfterRemediation::Infrastructure,
             legacy_annotation: true,
-            allow: Allow {
-                limit: 0,
-                after_rollback: true,
-                policies: Vec::new(),
-            },
+            allow_after_rollback: true,
         }
     }
 }
 
 impl Policies {
-    /// The policy for a release, with what its annotations make of it, and the annotations that could
-    /// not be heeded.
+    /// The policy for a release, as its annotations narrow it, and the annotations that are not valid.
     pub fn for_release(
         &self,
         cluster: &str,
@@ -175,45 +153,13 @@ impl Policies {
             .iter()
             .find(|(wanted, _)| wanted.matches(cluster, release));
         let mut policy = matching.map_or(&self.base, |(_, policy)| policy).clone();
-        let mut odd = Vec::new();
-        if let Some(name) = release.annotation(POLICY) {
-            match self.named(name.trim()) {
-                Some(chosen) if policy.allow.policies.contains(&chosen.name) => {
-                    policy = chosen.clone();
-                }
-                Some(chosen) => {
-                    let narrowed = policy.narrowed_by(chosen);
-                    if (Policy {
-                        name: chosen.name.clone(),
-                        ..narrowed.clone()
-                    }) != *chosen
-                    {
-                        odd.push(InvalidAnnotation { annotation: POLICY, problem: "the matching policy's allow.policies does not list this policy, so it only narrows" });
-                    }
-                    policy = narrowed;
-                }
-                None => {
-                    policy.mode = Mode::Observe;
-                    odd.push(InvalidAnnotation {
-                        annotation: POLICY,
-                        problem: "there is no policy of that name; nothing is written on this release until there is",
-                    });
-                }
-            }
-        }
+        let mut invalid = Vec::new();
         // What is switched to observing as a whole stays so, whatever policy was chosen.
         if self.base.mode == Mode::Observe || self.observed.iter().any(|name| **name == *cluster) {
             policy.mode = Mode::Observe;
         }
-        policy.annotated(release, &mut odd);
-        (policy, odd)
-    }
-
-    fn named(&self, name: &str) -> Option<&Policy> {
-        let listed = self.listed.iter().map(|(_, policy)| policy);
-        listed
-            .chain([&self.base])
-            .find(|policy| *policy.name == *name)
+        policy.annotated(release, &mut invalid);
+        (policy, invalid)
     }
 }
 
@@ -260,11 +206,11 @@ fn stands_for(pattern: &str, name: &str) -> bool {
 
 impl Policy {
     /// What the annotations of a release make of its policy.
-    fn annotated(&mut self, release: &Release, odd: &mut Vec<InvalidAnnotation>) {
+    fn annotated(&mut self, release: &Release, invalid: &mut Vec<InvalidAnnotation>) {
         let mut read = |annotation, heed: &mut dyn FnMut(&str) -> Result<(), &'static str>| {
             let value = release.annotation(annotation).map(str::trim);
             if let Some(Err(problem)) = value.map(heed) {
-                odd.push(InvalidAnnotation {
+                invalid.push(InvalidAnnotation {
                     annotation,
                     problem,
                 });
@@ -273,7 +219,7 @@ impl Policy {
         read(ENABLED, &mut |value| {
             let enabled = truth(value);
             self.enabled &= enabled.unwrap_or(false);
-            let problem = "expected \"true\" or \"false\"; helmreboot leaves this release alone until it is one of them";
+            let problem = "expected \"true\" or \"false\"; the release is not restarted until it is one of them";
             enabled.map(drop).ok_or(problem)
         });
         read(MODE, &mut |value| {
@@ -292,12 +238,10 @@ impl Policy {
                     "expected a number of restarts such as \"2\"; it counts as 0 until it is one",
                 );
             };
-            let most = self.limit.max(self.allow.limit);
-            self.limit = limit.min(most);
-            self.own_limit = limit <= most;
-            if limit > most {
-                return Err("is more than the policy's limit and allow.limit, so those count");
+            if limit > self.limit {
+                return Err("is more than the limit of the policy, which counts");
             }
+            self.limit = limit;
             Ok(())
         });
         read(AFTER_ROLLBACK, &mut |value| self.heed_after_rollback(value));
@@ -309,56 +253,11 @@ impl Policy {
         });
     }
 
-    /// The restarts that a cause gets, by its share in percent: at least one, unless there are none for
-    /// anybody or for it.
+    /// The restarts for a failure of a rule with this share of the limit, in percent; at least one, unless the share or
+    /// the limit is 0.
     pub fn limit_for(&self, share: u16) -> u32 {
-        let share = if self.own_limit {
-            share.min(100)
-        } else {
-            share
-        };
         let limit = (u64::from(self.limit) * u64::from(share)).div_ceil(100);
         u32::try_from(limit).unwrap_or(u32::MAX)
-    }
-
-    /// Of each setting, whichever does less.
-    fn narrowed_by(&self, other: &Self) -> Self {
-        let (ours, theirs) = (&self.backoff, &other.backoff);
-        Self {
-            name: Arc::clone(&self.name),
-            enabled: self.enabled && other.enabled,
-            mode: if other.mode == Mode::Observe {
-                Mode::Observe
-            } else {
-                self.mode
-            },
-            limit: self.limit.min(other.limit),
-            own_limit: self.own_limit,
-            backoff: Backoff {
-                duration: ours.duration.max(theirs.duration),
-                factor: ours.factor.max(theirs.factor),
-                max_duration: ours.max_duration.max(theirs.max_duration),
-                jitter: ours.jitter.max(theirs.jitter),
-            },
-            slow_lane: match (self.slow_lane, other.slow_lane) {
-                (Some(ours), Some(theirs)) => Some(ours.max(theirs)),
-                _ => None,
-            },
-            force: self.force && other.force,
-            unknown: if other.unknown == Class::Permanent {
-                Class::Permanent
-            } else {
-                self.unknown
-            },
-            after_rollback: self.after_rollback.min(other.after_rollback),
-            after_uninstall: self.after_uninstall.min(other.after_uninstall),
-            legacy_annotation: self.legacy_annotation,
-            allow: Allow {
-                limit: self.allow.limit.min(other.allow.limit),
-                after_rollback: self.allow.after_rollback && other.allow.after_rollback,
-                policies: Vec::new(),
-            },
-        }
     }
 }
 

@@ -13,7 +13,7 @@ use helmreboot::{
 use serde_json::json;
 
 use crate::{
-    binary::{Running, get, helmreboot, kubeconfig, post, recorded_trouble},
+    binary::{Running, config_file, get, helmreboot, kubeconfig, post, recorded_trouble},
     stories,
     support::{TestApp, alerts_only, key},
 };
@@ -69,9 +69,9 @@ async fn alerts_are_taken_for_a_while_after_the_signal_although_it_is_not_ready(
             .args([
                 "serve",
                 "--cluster-name=a",
-                "--shutdown-delay=2s",
-                "--max-event-age=8760h",
                 "--log-output=stdout",
+                "--config",
+                &config_file("slow-balancer", "shutdownDelay: 2s\nmaxEventAge: 8760h\n"),
                 "--kubeconfig",
             ])
             .arg(kubeconfig(

@@ -45,11 +45,13 @@ fn help_and_version_are_on_standard_output_and_bad_usage_is_64() {
         concat!("helmreboot ", env!("CARGO_PKG_VERSION"), "\n")
     );
     let serve = text(&run(helmreboot().args(["serve", "--help"])).stdout);
-    for setting in helmreboot::config::settings::ALL {
+    for (flag, env) in helmreboot::config::settings::PROCESS
+        .iter()
+        .filter_map(|setting| setting.process)
+    {
         assert!(
-            serve.contains(&format!("--{}", setting.flag)) && serve.contains(setting.env),
-            "{}",
-            setting.flag
+            serve.contains(&format!("--{flag}")) && serve.contains(env),
+            "{flag}"
         );
     }
     for bad in [
@@ -71,15 +73,16 @@ fn help_and_version_are_on_standard_output_and_bad_usage_is_64() {
 #[test]
 fn bad_configuration_is_told_in_one_go_and_ends_with_64() {
     let answer = run(helmreboot()
-        .args(["serve", "--limit=many", "--leader-elect=perhaps"])
+        .args(["serve", "--leader-elect=perhaps", "--config"])
+        .arg(config_file("bad", "policy: {limit: many}\n"))
         .env("LOG_LEVEL", "loud"));
     let said = text(&answer.stderr);
     assert_eq!(answer.status.code(), Some(64), "{said}");
     for part in [
         "4 faults",
-        "--limit: \"many\"",
-        "--leader-elect: \"perhaps\"",
-        "LOG_LEVEL: \"loud\"",
+        "policy.limit: invalid value \"many\"",
+        "--leader-elect: invalid value \"perhaps\"",
+        "LOG_LEVEL: invalid value \"loud\"",
         "HELMREBOOT_TOKEN: no key",
     ] {
         assert!(said.contains(part), "{part} is missing in\n{said}");
@@ -181,6 +184,16 @@ pub(crate) fn kubeconfig(name: &str, cluster: &Value, user: &Value) -> PathBuf {
     file
 }
 
+/// A configuration file. Returns its path.
+pub(crate) fn config_file(name: &str, yaml: &str) -> String {
+    let file = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}.config.yaml"));
+    // Tests that run at the same time may share it: a reader must never see half of it.
+    let own = file.with_extension(format!("{:?}", std::thread::current().id()));
+    std::fs::write(&own, yaml).expect("a file");
+    std::fs::rename(&own, &file).expect("a file");
+    file.display().to_string()
+}
+
 /// The running program and what it has said so far.
 pub(crate) struct Running {
     child: Child,
@@ -196,7 +209,8 @@ impl Running {
 
     /// The same, with the key from elsewhere.
     fn serve_with(name: &str, api_server: SocketAddr, key: (&str, &str)) -> Self {
-        Self::serve_told(name, api_server, &[key, ("HELMREBOOT_SWEEP", "off")])
+        let config = config_file(name, "shutdownDelay: 0s\nsweep: off\n");
+        Self::serve_told(name, api_server, &[key, ("HELMREBOOT_CONFIG", &config)])
     }
 
     /// The same, with these variables.
@@ -217,10 +231,19 @@ impl Running {
 
     /// A service on ports of its own.
     pub(crate) fn start(command: &mut Command) -> Self {
+        let configured = command.get_args().any(|argument| argument == "--config")
+            || command
+                .get_envs()
+                .any(|(name, _)| name == "HELMREBOOT_CONFIG");
+        if !configured {
+            command.env(
+                "HELMREBOOT_CONFIG",
+                config_file("no-delay", "shutdownDelay: 0s\n"),
+            );
+        }
         let mut child = command
             .arg("--webhook-bind-address=127.0.0.1:0")
             .env("METRICS_BIND_ADDRESS", "127.0.0.1:0")
-            .env("HELMREBOOT_SHUTDOWN_DELAY", "0s")
             .env("HEALTH_PROBE_BIND_ADDRESS", "127.0.0.1:0")
             .stderr(Stdio::piped())
             .stdout(Stdio::piped())

@@ -140,7 +140,7 @@ fn what_is_all_comments_is_not_said() {
     let plain = chart(&[]);
     for set in [
         "config=null",
-        "config.policy=null,config.storm=null",
+        "config.policy=null,config.limits=null",
         "podLabels=null,commonLabels=null,podAnnotations=null",
         "httpRoute.hostnames=null,nodeSelector=null,extraEnv=null,resources.limits=null",
         "podSecurityContext=null,securityContext=null",

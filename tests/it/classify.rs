@@ -213,18 +213,18 @@ fn rules_that_cannot_be_are_faults_with_their_place() {
         for (place, problem) in [
             ("rules[0].pattern", "is no regular expression"),
             ("rules[1].pattern", "matches every message"),
-            ("rules[2].class", "write transient, permanent or benign"),
+            ("rules[2].class", "expected transient, permanent or benign"),
             ("rules[3].pattern", "is missing"),
             ("rules[5]", "stands here twice"),
             ("rules[6].name", "lower-case letters"),
-            ("rules[7].budget", "write a share of the limit"),
+            ("rules[7].budget", "expected a share of the limit"),
             ("rules[8].name", "is missing"),
             ("rules[9].patern", "there is no such field"),
             ("rules[10].pattern", "is no regular expression"),
             ("rules[11]", "is not a mapping"),
             ("rules[12].pattern", "matches every message"),
             ("rules[13].name", "there is nothing to switch off"),
-            ("rules[14].why", "write one plain line"),
+            ("rules[14].why", "expected one plain line"),
         ] {
             let found = said
                 .lines()

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::{
-    binary::{Running, get, helmreboot, kubeconfig, post},
+    binary::{Running, config_file, get, helmreboot, kubeconfig, post},
     support::{Live, key},
 };
 
@@ -147,7 +147,7 @@ async fn of_three_clusters_a_bad_kubeconfig_and_a_hanging_plugin_cost_the_third_
     let hangs = kubeconfig("hangs", &at(second_at), &exec);
     let good = kubeconfig("good", &at(third_at), &json!({}));
     let keys = ["first", "second", "third"].map(|name| file(&format!("{name}.key"), name));
-    let config = json!({"insecureKubeconfigExec": true, "clusters": [
+    let config = json!({"insecureKubeconfigExec": true, "shutdownDelay": "0s", "clusters": [
         {"name": "first", "keys": [{"file": keys[0]}], "kubeconfig": bad},
         {"name": "second", "keys": [{"file": keys[1]}], "kubeconfig": hangs},
         {"name": "third", "keys": [{"file": keys[2]}], "kubeconfig": good},
@@ -346,7 +346,8 @@ async fn a_flood_of_silent_connections_keeps_no_alert_and_no_probe_out() {
             .args([
                 "serve",
                 "--cluster-name=a",
-                "--max-connections=64",
+                "--config",
+                &config_file("flood", "shutdownDelay: 0s\nmaxConnections: 64\n"),
                 "--kubeconfig",
             ])
             .arg(kubeconfig("flood", &at(address), &json!({})))

@@ -5,6 +5,7 @@ use std::process::Output;
 use serde_json::{Value, json};
 
 use crate::{
+    binary::config_file,
     program::{run, text},
     stories::{self, Kind},
 };
@@ -72,7 +73,8 @@ fn for_people_it_is_the_table_with_the_row_that_held() {
         .into_iter()
         .find(|object| object["status"]["conditions"][0]["type"] == "Stalled")
         .expect("a stuck version");
-    let output = explain(&["-f", "-", "--limit", "0"], &stuck.to_string());
+    let config = config_file("no-restarts", "policy: {limit: 0}\n");
+    let output = explain(&["-f", "-", "--config", &config], &stuck.to_string());
     let shown = text(&output.stdout);
     assert!(
         shown.starts_with("default/apps/upgrade-fails-then-reset-heals: leave: budget-spent"),
@@ -213,10 +215,10 @@ fn what_cannot_be_explained_says_what_to_do() {
             "cannot read /nowhere; write the path",
         ),
         (
-            &["-f", "-", "--limit", "many"],
+            &["-f", "-", "--mode", "perhaps"],
             "",
             64,
-            "write a number from 0 to 100",
+            "expected observe or act",
         ),
         (
             &["apps/web", "--kubeconfig", "/nowhere"],

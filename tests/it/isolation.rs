@@ -120,7 +120,7 @@ async fn a_panic_keeps_no_slot_from_the_releases_that_wait() {
     let mut hits = 0;
     for reads in READS {
         let mut options = alerts_only();
-        options.caps.in_flight = 1;
+        options.limits.in_flight = 1;
         let (app, planted) = app(options);
         let releases: Vec<_> = ["first", "second", "third"]
             .into_iter()

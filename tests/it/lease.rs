@@ -186,7 +186,7 @@ async fn a_hub_says_where_its_lease_is_and_a_follower_that_it_follows() {
     leases.give_to("another");
     let cluster = kubeconfig("followed", &at(address), &json!({}));
     let clusters = json!({"clusters": [{"name": "a", "kubeconfig": cluster, "keys": [{"env": "HELMREBOOT_KEY_A"}]}],
-        "leaderElect": true, "leaderElectionNamespace": "operations",
+        "leaderElect": true, "leaderElectionNamespace": "operations", "shutdownDelay": "0s",
         "leaderElectionKubeconfig": kubeconfig("keeps-the-lease", &at(leases_at), &json!({}))});
     let config = crate::clusters::file("hub-with-lease.yaml", &clusters.to_string());
     let mut program = Running::start(

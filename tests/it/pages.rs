@@ -35,7 +35,7 @@ const ABOUT_THE_CLUSTER: [&str; 4] = [
 fn the_commands_on_our_pages_install_what_they_say() {
     let pages = [
         include_str!("../../README.md"),
-        include_str!("../../deploy/README.md"),
+        include_str!("../../docs/install.md"),
     ];
     let home = std::path::PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
     // The values that a page shows are in the folder it is read in.

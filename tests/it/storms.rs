@@ -12,18 +12,18 @@ use serde_json::json;
 
 use crate::support::{Live, TestApp, pass, ready};
 
-fn caps() -> Options {
+fn limits() -> Options {
     let rate = Rate {
         per_minute: 600,
         burst: 100,
     };
-    let caps = LimitConfig {
+    let limits = LimitConfig {
         rate,
         in_flight: 200,
         ..LimitConfig::default()
     };
     Options {
-        caps,
+        limits,
         ..Options::default()
     }
 }
@@ -51,7 +51,7 @@ fn restarted(app: &TestApp) -> BTreeSet<String> {
 
 #[tokio::test(start_paused = true)]
 async fn of_a_thousand_that_fail_on_one_cause_one_is_tried_and_when_it_helps_the_others_follow() {
-    let app = TestApp::with(caps(), &["a"]);
+    let app = TestApp::with(limits(), &["a"]);
     let flux = app.flux(true);
     let running = tokio::spawn(flux.clone().run());
     let releases = releases(&app, &flux, 1000);
@@ -98,7 +98,7 @@ async fn of_a_thousand_that_fail_on_one_cause_one_is_tried_and_when_it_helps_the
 #[tokio::test(start_paused = true)]
 async fn no_more_than_the_rate_allows_are_restarted() {
     let options = Options {
-        caps: LimitConfig {
+        limits: LimitConfig {
             threshold: 10_000,
             ..LimitConfig::default()
         },
@@ -126,7 +126,7 @@ async fn no_more_than_the_rate_allows_are_restarted() {
 
 #[tokio::test(start_paused = true)]
 async fn a_release_that_was_given_up_comes_back_when_the_shared_cause_is_gone() {
-    let mut options = caps();
+    let mut options = limits();
     options.policies.base.limit = 1;
     options.policies.base.slow_lane = None;
     let app = TestApp::with(options, &["a"]);
@@ -168,8 +168,8 @@ async fn a_pause_keeps_everything_from_being_written_and_its_end_lets_it_go_on()
 
 #[tokio::test(start_paused = true)]
 async fn a_restart_that_waits_for_a_dependency_gives_its_place_away() {
-    let mut options = caps();
-    options.caps.in_flight = 1;
+    let mut options = limits();
+    options.limits.in_flight = 1;
     let app = TestApp::with(options, &["a"]);
     let dependent = app.holds(Live::stalled("dependent"));
     pass(5).await;

@@ -430,14 +430,14 @@ pub(crate) fn unlimited() -> Options {
         per_minute: 6000,
         burst: 1000,
     };
-    let caps = LimitConfig {
+    let limits = LimitConfig {
         rate,
         in_flight: 1000,
         threshold: 10_000,
         ..LimitConfig::default()
     };
     Options {
-        caps,
+        limits,
         ..alerts_only()
     }
 }

@@ -19,7 +19,7 @@ fn wrong_values_are_refused_with_what_to_write() {
         ("fullnameOverride=1x", "beginning with a letter"),
         (
             "nameOverride=My App,fullnameOverride=x",
-            "does not do as a label",
+            "is not valid as a label",
         ),
         ("sweep=30m1h", "an interval from 10s to 168h"),
         ("sweep=9999999999999999999h", "an interval from 10s to 168h"),
@@ -233,10 +233,13 @@ fn the_chart_knows_every_setting_and_no_other() {
     leaves(&schema["properties"]["config"], "", &mut listed);
     // Left to one word, as the chart refuses them.
     listed.remove("tls");
-    let paths = settings::ALL.iter().filter_map(|setting| setting.path);
+    let paths = settings::PROCESS
+        .iter()
+        .chain(settings::FILE)
+        .filter_map(|setting| setting.path);
     let known: BTreeSet<_> = paths
         .filter(|path| !path.starts_with("tls."))
-        .chain(["clusters", "policies", "rules", "policy.allow.policies"])
+        .chain(["clusters", "policies", "rules"])
         .map(str::to_owned)
         .collect();
     assert_eq!(listed, known);

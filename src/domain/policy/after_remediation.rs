@@ -34,7 +34,7 @@ impl Policy {
         let wanted = AfterRemediation::of(value);
         let most = wanted.unwrap_or(AfterRemediation::Never);
         self.after_uninstall = self.after_uninstall.min(most);
-        if most > self.after_rollback && !self.allow.after_rollback {
+        if most > self.after_rollback && !self.allow_after_rollback {
             return Err("the policy's allow.afterRollback forbids it");
         }
         self.after_rollback = most;

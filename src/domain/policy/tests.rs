@@ -54,12 +54,12 @@ fn jitter_differs_by_token_and_stays_within_its_share() {
 }
 
 #[test]
-fn annotations_narrow_and_what_cannot_be_heeded_is_said() {
-    for (key, value, heeded, narrowed) in [
+fn annotations_narrow_and_what_cannot_be_valid_is_said() {
+    for (key, value, valid, narrowed) in [
         (LIMIT, "2", true, true),
         (LIMIT, " 2 ", true, true),
         (LIMIT, "0", true, true),
-        (LIMIT, "5", true, true),
+        (LIMIT, "5", true, false),
         (LIMIT, "50", false, false),
         (LIMIT, "-1", false, true),
         (LIMIT, "many", false, true),
@@ -82,15 +82,13 @@ fn annotations_narrow_and_what_cannot_be_heeded_is_said() {
         (MODE, "dry-run", false, true),
         (MODE, "off", false, true),
         (MODE, "nope", false, true),
-        (POLICY, "unheard-of", false, true),
-        (POLICY, "default", true, false),
         (RENEW, "monday", true, false),
         (RENEW, " ", false, false),
         (AFTER_ROLLBACK, "false", true, true),
         (AFTER_ROLLBACK, "perhaps", false, true),
     ] {
-        let (policy, odd) = with(Policy::default(), key, value);
-        assert_eq!(odd.is_empty(), heeded, "{key}: {value:?}: {odd:?}");
+        let (policy, invalid) = with(Policy::default(), key, value);
+        assert_eq!(invalid.is_empty(), valid, "{key}: {value:?}: {invalid:?}");
         assert_eq!(policy != Policy::default(), narrowed, "{key}: {value:?}");
     }
 }
@@ -98,25 +96,21 @@ fn annotations_narrow_and_what_cannot_be_heeded_is_said() {
 #[test]
 fn annotations_widen_only_as_far_as_allowed() {
     let strict = Policy {
-        allow: Allow {
-            limit: 8,
-            after_rollback: false,
-            policies: Vec::new(),
-        },
+        allow_after_rollback: false,
         ..Policy::default()
     };
     let after = |policy: Policy, value| {
-        let (policy, odd) = with(policy, AFTER_ROLLBACK, value);
-        (policy.after_rollback, odd.len())
+        let (policy, invalid) = with(policy, AFTER_ROLLBACK, value);
+        (policy.after_rollback, invalid.len())
     };
     use AfterRemediation::{Always, Infrastructure, Never};
     assert_eq!(after(Policy::default(), "true"), (Always, 0));
     assert_eq!(after(strict.clone(), "always"), (Infrastructure, 1));
     assert_eq!(after(strict.clone(), "infrastructure"), (Infrastructure, 0));
     assert_eq!(after(strict.clone(), "never"), (Never, 0));
-    assert_eq!(with(strict.clone(), LIMIT, "7").0.limit, 7);
-    let (policy, odd) = with(strict.clone(), LIMIT, "9");
-    assert_eq!((policy.limit, odd.len()), (8, 1));
+    assert_eq!(with(strict.clone(), LIMIT, "3").0.limit, 3);
+    let (policy, invalid) = with(strict.clone(), LIMIT, "9");
+    assert_eq!((policy.limit, invalid.len()), (5, 1));
     let open = Policy {
         after_rollback: Always,
         ..strict
@@ -166,35 +160,6 @@ fn the_first_policy_that_matches_counts() {
 }
 
 #[test]
-fn a_chosen_policy_narrows_and_takes_the_place_only_where_it_is_allowed_to() {
-    let generous = Policy {
-        name: "generous".into(),
-        limit: 9,
-        after_uninstall: AfterRemediation::Always,
-        slow_lane: None,
-        ..Policy::default()
-    };
-    let mut policies = Policies {
-        listed: vec![(
-            Match {
-                namespaces: vec!["elsewhere".into()],
-                ..Match::default()
-            },
-            generous.clone(),
-        )],
-        ..Policies::default()
-    };
-    let release = annotated(POLICY, "generous");
-    let (policy, odd) = policies.for_release("a", &release);
-    let usual = AfterRemediation::Infrastructure;
-    assert_eq!((policy.limit, policy.after_uninstall), (5, usual));
-    assert_eq!(policy.slow_lane, None, "that much it narrows");
-    assert_eq!(odd.len(), 1);
-    policies.base.allow.policies.push("generous".into());
-    assert_eq!(policies.for_release("a", &release), (generous, vec![]));
-}
-
-#[test]
 fn observing_as_a_whole_or_by_cluster_outranks_every_policy() {
     let act = (Match::default(), Policy::default());
     let observing = Policies {
@@ -222,28 +187,20 @@ fn observing_as_a_whole_or_by_cluster_outranks_every_policy() {
 }
 
 #[test]
-fn a_rule_s_share_lowers_any_limit_and_raises_only_the_policy_s() {
-    let policy = |limit, own_limit| Policy {
-        limit,
-        own_limit,
-        ..Policy::default()
-    };
-    for (limit, own, share, gets) in [
-        (5, false, 100, 5),
-        (5, false, 60, 3),
-        (5, false, 1, 1),
-        (1, false, 60, 1),
-        (5, false, 0, 0),
-        (0, false, 1000, 0),
-        (5, false, 1000, 50),
-        (5, true, 1000, 5),
-        (5, true, 20, 1),
-        (u32::MAX, false, 1000, u32::MAX),
+fn a_rule_s_share_lowers_the_limit() {
+    for (limit, share, expected) in [
+        (5, 100, 5),
+        (5, 60, 3),
+        (5, 1, 1),
+        (1, 60, 1),
+        (5, 0, 0),
+        (0, 100, 0),
+        (u32::MAX, 100, u32::MAX),
     ] {
-        assert_eq!(
-            policy(limit, own).limit_for(share),
-            gets,
-            "{limit} {own} {share}"
-        );
+        let policy = Policy {
+            limit,
+            ..Policy::default()
+        };
+        assert_eq!(policy.limit_for(share), expected, "{limit} {share}");
     }
 }

@@ -185,13 +185,8 @@ pub(super) fn act(land: &mut Land, fate: &Fate) {
             ]),
         ),
         38 => annotate(
-            "helmreboot.io/policy",
-            fate.one_of(&[
-                json!("default"),
-                json!("unheard-of"),
-                Value::Null,
-                Value::Null,
-            ]),
+            "helmreboot.io/limit",
+            fate.one_of(&[json!("2"), json!("many"), Value::Null, Value::Null]),
         ),
         _ => {
             let label = json!({"touched": fate.number(0..1000).to_string()});

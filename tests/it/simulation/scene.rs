@@ -326,7 +326,7 @@ fn options(fate: &Fate) -> Options {
     } else {
         Vec::new()
     };
-    let caps = LimitConfig {
+    let limits = LimitConfig {
         in_flight: fate.one_of(&[2, 20]),
         threshold: fate.one_of(&[3, 5]),
         rate: Rate {
@@ -342,7 +342,7 @@ fn options(fate: &Fate) -> Options {
             observed,
             ..Policies::default()
         },
-        caps,
+        limits,
         sweep: fate.one_of(&[
             SweepMode::Watch,
             SweepMode::Watch,

@@ -26,7 +26,7 @@
 {{- fail (printf "the name %q is none that Kubernetes takes for a Service: write lower-case letters, digits and -, beginning with a letter, into fullnameOverride" (include "helmreboot.fullname" .)) }}
 {{- end }}
 {{- if not (regexMatch "^[A-Za-z0-9]([-A-Za-z0-9_.]{0,56}[A-Za-z0-9])?$" (include "helmreboot.name" .)) }}
-{{- fail (printf "nameOverride is %q, which does not do as a label: write up to 58 letters, digits, - and ." (include "helmreboot.name" .)) }}
+{{- fail (printf "nameOverride is %q, which is not valid as a label: expected up to 58 letters, digits, - and ." (include "helmreboot.name" .)) }}
 {{- end }}
 {{- range $key, $names := dict "flux.namespaces" .Values.flux.namespaces "rbac.namespaces" .Values.rbac.namespaces }}
 {{- range $names }}

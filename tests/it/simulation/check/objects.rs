@@ -56,14 +56,11 @@ pub(super) fn opted_out(object: &Value) -> bool {
     enabled.is_some_and(|text| !text.trim().eq_ignore_ascii_case("true"))
 }
 
-/// Whether a person wants nothing to be written: anything but `act` says so, and so does a policy that does
-/// not exist.
+/// Whether a person wants nothing to be written: anything but `act` says so.
 pub(super) fn only_observed(object: &Value) -> bool {
     let annotations = &object["metadata"]["annotations"];
     let mode = annotations["helmreboot.io/mode"].as_str();
-    let policy = annotations["helmreboot.io/policy"].as_str();
     mode.is_some_and(|mode| !mode.trim().eq_ignore_ascii_case("act"))
-        || policy.is_some_and(|policy| policy != "default")
 }
 
 /// What helmreboot keeps for itself.

@@ -1,4 +1,4 @@
-//! What the README says is so.
+//! The documents agree with the code.
 
 use helmreboot::{
     app::Options,
@@ -13,43 +13,96 @@ use helmreboot::{
 
 use crate::support::WRITTEN;
 
-const README: &str = include_str!("../../README.md");
+const DECISIONS: &str = include_str!("../../docs/how-it-decides.md");
+const CONFIGURATION: &str = include_str!("../../docs/configuration.md");
 
 #[test]
-fn the_configuration_table_is_the_code_s() {
-    for setting in settings::ALL {
-        let cell = |text: Option<&str>| {
-            text.filter(|text| !text.is_empty())
-                .map_or("–".to_owned(), |text| format!("`{text}`"))
-        };
-        let row = format!(
-            "| `--{}` | `{}` | {} | {} | {} |",
-            setting.flag,
-            setting.env,
-            cell(setting.path),
-            cell(Some(setting.default)),
+fn the_tables_of_settings_have_exactly_the_settings_of_the_code() {
+    let cell = |text: &str| match text {
+        "" => "-".to_owned(),
+        _ => format!("`{text}`"),
+    };
+    let process = settings::PROCESS.iter().map(|setting| {
+        let (flag, env) = setting.process.expect("a flag and a variable");
+        let (path, default) = (
+            cell(setting.path.unwrap_or_default()),
+            cell(setting.default),
+        );
+        format!(
+            "| `--{flag}` | `{env}` | {path} | {default} | {} |",
             setting.help
+        )
+    });
+    let file = settings::FILE.iter().map(|setting| {
+        let (path, default) = (
+            cell(setting.path.unwrap_or_default()),
+            cell(setting.default),
         );
-        assert!(
-            README.lines().any(|line| line == row),
-            "the README lacks\n{row}"
-        );
-    }
-    let rows = README
-        .lines()
-        .filter(|line| line.starts_with("| `--"))
-        .count();
-    assert_eq!(
-        rows,
-        settings::ALL.len(),
-        "the README has rows for settings that do not exist"
-    );
-    assert!(README.contains(settings::TOKEN_ENV));
+        format!("| {path} | {default} | {} |", setting.help)
+    });
+    is_shown(CONFIGURATION, "| flag |", &process.collect::<Vec<_>>());
+    is_shown(CONFIGURATION, "| setting |", &file.collect::<Vec<_>>());
+    assert!(CONFIGURATION.contains(settings::TOKEN_ENV));
 }
 
-/// The table that begins so has exactly these rows.
-fn is_shown(heading: &str, expected: &[String]) {
-    let shown = README.split_once(heading).map_or("", |(_, rest)| rest);
+#[test]
+fn the_readme_is_short() {
+    let words = include_str!("../../README.md").split_whitespace().count();
+    assert!(words <= 1500, "{words} words");
+}
+
+/// Links between the documents lead to a file, and to a heading in it.
+#[test]
+fn links_between_the_documents_lead_somewhere() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let docs = std::fs::read_dir(root.join("docs")).expect("a folder");
+    let docs = docs.map(|entry| entry.expect("an entry").path());
+    let top = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"].map(|name| root.join(name));
+    let mut links = 0;
+    for page in docs.chain(top) {
+        let text = std::fs::read_to_string(&page).expect("a file");
+        for link in text
+            .split("](")
+            .skip(1)
+            .filter_map(|rest| rest.split(')').next())
+        {
+            if link.contains("://") {
+                continue;
+            }
+            let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let target = match file {
+                "" => page.clone(),
+                _ => page.parent().expect("a folder").join(file),
+            };
+            assert!(target.exists(), "{}: {link}", page.display());
+            if !anchor.is_empty() {
+                let target = std::fs::read_to_string(&target).expect("a file");
+                let mut headings = target.lines().filter(|line| line.starts_with('#'));
+                assert!(
+                    headings.any(|heading| anchor_of(heading) == anchor),
+                    "{}: {link}",
+                    page.display()
+                );
+            }
+            links += 1;
+        }
+    }
+    assert!(links > 20, "{links}");
+}
+
+/// The anchor that GitHub gives a heading.
+fn anchor_of(heading: &str) -> String {
+    let text = heading.trim_start_matches('#').trim().to_lowercase();
+    let kept = text
+        .chars()
+        .filter(|at| at.is_alphanumeric() || [' ', '-', '_'].contains(at));
+    kept.collect::<String>().replace(' ', "-")
+}
+
+/// The table of a document that begins so has exactly these rows.
+#[track_caller]
+fn is_shown(page: &str, heading: &str, expected: &[String]) {
+    let shown = page.split_once(heading).map_or("", |(_, rest)| rest);
     let shown: Vec<_> = shown.lines().skip(2).take(expected.len() + 1).collect();
     let (last, rows) = shown.split_last().expect("a table");
     assert_eq!(rows, expected, "\n{}", expected.join("\n"));
@@ -67,21 +120,21 @@ fn the_decision_table_is_the_one_decisions_are_made_by() {
         format!("| {} | {} | {} |", row.live, row.done, words.join(" "))
     };
     let expected: Vec<_> = TABLE.iter().map(row).collect();
-    is_shown("| live HelmRelease |", &expected);
+    is_shown(DECISIONS, "| live HelmRelease |", &expected);
 }
 
 #[test]
 fn every_word_of_the_decision_table_is_explained() {
     for why in Reason::ALL {
         assert!(
-            README.contains(&format!("`{}`", why.as_str())),
+            DECISIONS.contains(&format!("`{}`", why.as_str())),
             "{}",
             why.as_str()
         );
     }
     for end in ledger::RestartOutcome::ALL {
         assert!(
-            README.contains(&format!("`{}`", end.as_str())),
+            DECISIONS.contains(&format!("`{}`", end.as_str())),
             "{}",
             end.as_str()
         );
@@ -95,18 +148,17 @@ fn every_annotation_that_is_written_or_read_is_named() {
         ledger::RENEW,
         policy::ENABLED,
         policy::MODE,
-        policy::POLICY,
         policy::LIMIT,
         policy::AFTER_ROLLBACK,
     ];
     for name in WRITTEN.into_iter().chain(read) {
-        assert!(README.contains(&format!("`{name}")), "{name}");
+        assert!(CONFIGURATION.contains(&format!("`{name}")), "{name}");
     }
 }
 
 /// The first sample of YAML that holds a line.
-fn sample(line: &str) -> &'static str {
-    let mut samples = README
+fn sample(page: &'static str, line: &str) -> &'static str {
+    let mut samples = page
         .split("```yaml\n")
         .skip(1)
         .filter_map(|rest| rest.split("```").next());
@@ -137,7 +189,7 @@ fn the_list_of_families_is_the_one_verdicts_are_made_by() {
         )
     };
     let expected: Vec<_> = FAMILIES.iter().map(row).collect();
-    is_shown("| family | about |", &expected);
+    is_shown(DECISIONS, "| family | about |", &expected);
 }
 
 #[test]
@@ -147,7 +199,7 @@ fn the_sample_rules_are_understood() {
         ("  - name: slow-proxy", &["slow-proxy"][..]),
         ("  - name: tenant-full", &["tenant-full", "known-denial"]),
     ] {
-        let yaml = sample(line);
+        let yaml = sample(DECISIONS, line);
         let file = folder.join("sample-rules.yaml");
         std::fs::write(&file, yaml).expect("a file");
         let flags = [("config", file.display().to_string())].into();
@@ -158,12 +210,12 @@ fn the_sample_rules_are_understood() {
         let own: Vec<_> = own.map(|entry| entry.rule.name).collect();
         assert_eq!(own, names);
     }
-    assert_eq!(sample("  - name: slow-proxy").lines().count(), 3);
+    assert_eq!(sample(DECISIONS, "  - name: slow-proxy").lines().count(), 3);
 }
 
 #[test]
 fn the_sample_configuration_is_understood() {
-    let yaml = sample("clusters:");
+    let yaml = sample(CONFIGURATION, "clusters:");
     let folder = std::path::PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
     let mut text = yaml.to_owned();
     for name in ["hub", "prod-eu-team-a", "prod-eu"] {
@@ -186,7 +238,7 @@ fn the_sample_configuration_is_understood() {
 
 #[test]
 fn the_sample_policies_are_understood() {
-    let yaml = sample("policies:");
+    let yaml = sample(CONFIGURATION, "policies:");
     let file = std::path::PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("policies.yaml");
     std::fs::write(&file, yaml).expect("a file");
     let flags = [("config", file.display().to_string())].into();
@@ -204,7 +256,7 @@ fn what_tests_run_with_is_what_users_get() {
     let given = Options::of(&config.expect("a configuration"));
     let default = Options::default();
     assert_eq!(given.policies.base, default.policies.base);
-    assert_eq!(given.caps, default.caps);
+    assert_eq!(given.limits, default.limits);
     assert_eq!(given.sweep, default.sweep);
     assert_eq!(given.queue_capacity, default.queue_capacity);
     assert_eq!(given.max_event_age, default.max_event_age);
