@@ -48,7 +48,7 @@ pub use options::Options;
 /// How long stopping may take: Kubernetes kills after 30 s, and a call to an API server takes up to 8.
 const STOP_TIMEOUT: Duration = Duration::from_secs(9);
 
-/// Beyond the settle time: an alert that was accepted just before the end gets its first look.
+/// Beyond the first interval: an alert that was accepted just before the end gets its first reconcile.
 const GRACE: Duration = Duration::from_millis(200);
 
 /// Connections that may be open at the port of the metrics, and at that of the probes. Few clients use them.
@@ -64,15 +64,15 @@ pub struct ClusterHandle {
     pub connection: Connection,
 }
 
-/// The service as a value: its routers can be called without a socket, its workers run anywhere.
+/// The service as a value: its routers can be called without a socket, its reconcilers run anywhere.
 pub struct App {
     registry: Arc<Registry>,
     shared: Shared,
     series: Arc<Series>,
     readiness: Readiness,
     webhook: Webhook,
-    workers: Vec<Reconciler>,
-    sweeps: Vec<Watcher>,
+    reconcilers: Vec<Reconciler>,
+    watchers: Vec<Watcher>,
     clusters: Vec<(ClusterConfig, Connection)>,
     lease: Option<Lease>,
     tls: Option<Tls>,
@@ -116,8 +116,8 @@ impl App {
             intervals: Arc::new(intervals),
         };
         let memory = AnswerMemory::default();
-        let (mut members, mut workers) = (Vec::new(), Vec::new());
-        let (mut sweeps, mut clusters) = (Vec::new(), Vec::new());
+        let (mut members, mut reconcilers) = (Vec::new(), Vec::new());
+        let (mut watchers, mut clusters) = (Vec::new(), Vec::new());
         for ClusterHandle {
             config,
             keys,
@@ -132,35 +132,35 @@ impl App {
                 memory.clone(),
                 metrics.clone(),
             );
-            let storm = Limits::new(limits);
+            let restart_limits = Limits::new(limits);
             let scopes = scopes(&config);
             let member = ClusterEntry::new(
                 Arc::clone(&config.name),
                 keys,
                 Arc::clone(&queue),
-                storm.clone(),
+                restart_limits.clone(),
                 health,
                 scopes.len(),
             );
-            let swept = |(namespace, status): (Option<Arc<str>>, &Arc<ClusterStatus>)| {
+            let watcher = |(namespace, status): (Option<Arc<str>>, &Arc<ClusterStatus>)| {
                 Watcher::new(
                     cluster.clone(),
                     namespace,
                     Arc::clone(&queue),
-                    storm.clone(),
+                    restart_limits.clone(),
                     (Arc::clone(status), member.statuses.clone()),
                     shared.clone(),
                     sweep,
                 )
             };
             if sweep != SweepMode::Off {
-                sweeps.extend(scopes.into_iter().zip(&member.statuses).map(swept));
+                watchers.extend(scopes.into_iter().zip(&member.statuses).map(watcher));
             }
             let statuses = member.statuses.clone();
-            workers.push(Reconciler::new(
+            reconcilers.push(Reconciler::new(
                 cluster,
                 queue,
-                storm,
+                restart_limits,
                 statuses,
                 shared.clone(),
             ));
@@ -187,8 +187,8 @@ impl App {
             series,
             readiness: Readiness::default(),
             webhook,
-            workers,
-            sweeps,
+            reconcilers,
+            watchers,
             clusters,
             lease,
             tls,
@@ -229,14 +229,14 @@ impl App {
         Arc::clone(&self.registry)
     }
 
-    /// The workers, for somebody who runs them without ports.
-    pub fn take_workers(&mut self) -> Vec<Reconciler> {
-        std::mem::take(&mut self.workers)
+    /// The reconcilers, for a caller that runs them without ports.
+    pub fn take_reconcilers(&mut self) -> Vec<Reconciler> {
+        std::mem::take(&mut self.reconcilers)
     }
 
-    /// The sweeps, likewise.
-    pub fn take_sweeps(&mut self) -> Vec<Watcher> {
-        std::mem::take(&mut self.sweeps)
+    /// The watchers, for the same caller.
+    pub fn take_watchers(&mut self) -> Vec<Watcher> {
+        std::mem::take(&mut self.watchers)
     }
 
     /// The switch that keeps everything from being written.
@@ -244,7 +244,7 @@ impl App {
         self.shared.pause.clone()
     }
 
-    /// Whether this replica sweeps.
+    /// Whether this replica is the leader.
     pub fn leads(&self) -> Leadership {
         self.shared.leadership.clone()
     }
@@ -281,14 +281,14 @@ impl App {
             let serving = server::serve(listener, router, stop, None, connections, self.keep_alive);
             servers.spawn(serving);
         }
-        let mut workers: JoinSet<()> = self
-            .take_workers()
+        let mut reconcilers: JoinSet<()> = self
+            .take_reconcilers()
             .into_iter()
             .map(Reconciler::run)
             .collect();
         // Dropped, and with it ended, when this function returns.
         let mut background: JoinSet<()> =
-            self.take_sweeps().into_iter().map(Watcher::run).collect();
+            self.take_watchers().into_iter().map(Watcher::run).collect();
         for (config, connection) in std::mem::take(&mut self.clusters) {
             let keeper = Keeper {
                 config,
@@ -326,7 +326,7 @@ impl App {
             Some(ended) = servers.join_next() => return Err(broken("a listener", ended.map(|served| served.err()))),
             Some(ended) = background.join_next() => return Err(broken("a task in the background", ended.map(|()| None))),
             Some(ended) = campaign.join_next() => return Err(broken("leader election", ended.map(|()| None))),
-            Some(ended) = workers.join_next() => return Err(broken("a worker", ended.map(|()| None))),
+            Some(ended) = reconcilers.join_next() => return Err(broken("a worker", ended.map(|()| None))),
         };
         self.readiness.set(false);
         let delay = self.shutdown_delay;
@@ -347,8 +347,8 @@ impl App {
         resign.send_replace(true);
         let drained = async {
             while campaign.join_next().await.is_some() {}
-            while workers.join_next().await.is_some() {}
-            // Whoever is in the middle of a request gets an answer.
+            while reconcilers.join_next().await.is_some() {}
+            // A request that is being read gets an answer.
             while stop_webhook.connection_count() > 0 {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
@@ -372,7 +372,7 @@ impl App {
         if left > 0 {
             tracing::warn!(
                 left,
-                "stopped with {left} releases that were waited for; the next start looks at those that are still stuck, if the sweep is on"
+                "stopped with {left} releases in the queue; after the next start, the watcher enqueues those that still fail, unless sweep is off"
             );
         }
         tracing::info!("stopped");
@@ -380,7 +380,7 @@ impl App {
     }
 }
 
-/// What the sweeps of a cluster look at: everything at once, or one namespace each.
+/// What each watcher of a cluster watches: all namespaces, or one.
 fn scopes(config: &ClusterConfig) -> Vec<Option<Arc<str>>> {
     if config.namespaces.is_empty() {
         return vec![None];

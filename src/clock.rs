@@ -20,7 +20,7 @@ impl Clock {
         Self::new(Timestamp::now)
     }
 
-    /// A clock that reads `start` now and then goes with tokio's, which tests can pause.
+    /// A clock that shows `start` now, and advances with the clock of tokio, which tests can pause.
     pub fn with_tokio(start: Timestamp) -> Self {
         let base = Instant::now();
         Self::new(move || {

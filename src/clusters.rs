@@ -35,7 +35,7 @@ pub struct ClusterEntry {
     pub name: Arc<str>,
     /// Where its failures go.
     pub queue: Arc<Queue>,
-    /// How its releases are seen to stand, by each of its sweeps.
+    /// What each of its watchers sees.
     pub statuses: Vec<Arc<ClusterStatus>>,
     limits: Limits,
     health: Arc<Health>,
@@ -82,27 +82,29 @@ impl Registry {
         &self.decoy
     }
 
-    /// Takes no more failures; those that come due within `grace` are still looked at.
+    /// Accepts no more alerts. Items that are due within `grace` are still reconciled.
     pub fn close(&self, grace: Duration) {
         self.members().for_each(|member| member.queue.close(grace));
     }
 }
 
 impl ClusterEntry {
-    /// A cluster with its keys and queue, looked at by so many sweeps.
+    /// A cluster with its keys and queue, and so many watchers.
     pub fn new(
         name: Arc<str>,
         keys: Keys,
         queue: Arc<Queue>,
         limits: Limits,
         health: Arc<Health>,
-        sweeps: usize,
+        watchers: usize,
     ) -> Self {
         health.keys(!keys.is_empty());
         Self {
             name,
             queue,
-            statuses: std::iter::repeat_with(Arc::default).take(sweeps).collect(),
+            statuses: std::iter::repeat_with(Arc::default)
+                .take(watchers)
+                .collect(),
             limits,
             health,
             keys: RwLock::new(Arc::new(keys)),
@@ -115,7 +117,7 @@ impl ClusterEntry {
         &self.limits
     }
 
-    /// How it stands now.
+    /// Its gauges.
     pub fn standing(&self, now: Timestamp) -> ClusterGauges {
         let mut limits = self.limits.lock();
         ClusterGauges {
@@ -123,7 +125,7 @@ impl ClusterEntry {
             failing: Failing::sum(self.statuses.iter().map(|status| status.failing())),
             in_flight: limits.in_flight(),
             breakers: limits.open(now),
-            looked: self
+            up_to_date: self
                 .statuses
                 .iter()
                 .map(|it| it.last_up_to_date(now))

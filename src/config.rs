@@ -46,7 +46,7 @@ pub struct Fault {
     pub problem: String,
 }
 
-/// Everything `serve` is told.
+/// The configuration of `serve`.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Where alerts come in, as `host:port`; an empty host is every interface.
@@ -59,7 +59,7 @@ pub struct Config {
     pub probe_address: String,
     /// The least severe level that is logged.
     pub log_level: tracing::level_filters::LevelFilter,
-    /// How log lines look.
+    /// The format of log lines.
     pub log_format: LogFormat,
     /// Where they go.
     pub log_output: LogOutput,
@@ -69,7 +69,7 @@ pub struct Config {
     pub policies: Policies,
     /// The limits of each cluster.
     pub limits: LimitConfig,
-    /// How failures are found that no alert announced.
+    /// How failures are found without an alert.
     pub sweep: SweepMode,
     /// While this file exists, nothing is written.
     pub pause_file: Option<PathBuf>,
@@ -81,13 +81,13 @@ pub struct Config {
     pub keep_alive: Duration,
     /// How long alerts are still taken after a signal to stop.
     pub shutdown_delay: Duration,
-    /// Releases that may wait for their first look, for each cluster.
+    /// Releases that may wait for their first reconcile, for each cluster.
     pub queue_capacity: usize,
     /// The oldest event that is taken.
     pub max_event_age: SignedDuration,
     /// How far an event may be in the future.
     pub max_event_ahead: SignedDuration,
-    /// Of several replicas, one sweeps. All act, and compare-and-swap keeps two from acting twice.
+    /// Of several replicas, one watches. All reconcile, and compare-and-swap keeps two from writing twice.
     pub leader_elect: bool,
     /// Where the Lease for that is.
     pub lease: LeasePlace,
@@ -104,7 +104,7 @@ pub(crate) struct Sources<'a> {
     faults: Vec<Fault>,
     /// Whether keys are needed.
     keys: bool,
-    /// A file was named and could not be read: what is missing may stand there.
+    /// A file was named and could not be read: settings that are missing may be in it.
     unread: bool,
 }
 
@@ -122,13 +122,13 @@ impl Config {
         }
     }
 
-    /// The same for somebody who goes on looking for faults: with any, the configuration only shows
+    /// The same for a caller that checks further: with faults, the configuration only shows
     /// what else there is to check.
     pub fn read(flags: &Flags, env: &dyn Fn(&str) -> Option<String>) -> (Self, Vec<Fault>) {
         Self::read_all(flags, env, true)
     }
 
-    /// The same for somebody who takes no alerts: keys are neither needed nor read.
+    /// The same for a caller that accepts no alerts: keys are neither needed nor read.
     pub fn read_without_keys(
         flags: &Flags,
         env: &dyn Fn(&str) -> Option<String>,
@@ -273,14 +273,11 @@ impl Sources<'_> {
             }),
             (None, None) => None,
             (Some((_, place)), None) => {
-                self.fault(place, "has no key beside it; set --tls-key-file too");
+                self.fault(place, "has no key; set --tls-key-file too");
                 None
             }
             (None, Some((_, place))) => {
-                self.fault(
-                    place,
-                    "has no certificate beside it; set --tls-cert-file too",
-                );
+                self.fault(place, "has no certificate; set --tls-cert-file too");
                 None
             }
         }
@@ -329,7 +326,7 @@ impl Sources<'_> {
             .or(in_file)
     }
 
-    /// The list at a path, and where it stands; a fault where it is none.
+    /// The list at a path, and its place; a fault if it is no list.
     fn list(&mut self, path: &str) -> (Vec<serde_json::Value>, String) {
         let place = self.file.place(path);
         let list = self.file.take_list(path).unwrap_or_else(|problem| {
@@ -357,7 +354,7 @@ impl fmt::Display for Fault {
     }
 }
 
-/// A name that may stand in a URL path, a header and a metric label.
+/// A name that is valid in a URL path, a header and a label of a metric.
 pub(crate) fn cluster_name(name: &str) -> Result<Arc<str>, String> {
     let good = |byte: u8| {
         byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'.'

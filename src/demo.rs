@@ -1,4 +1,4 @@
-//! `helmreboot demo`: the real service against two embedded clusters, told as it happens.
+//! `helmreboot demo`: the service with two embedded clusters. Prints what happens.
 //!
 //! Everything but the clusters is real: alerts are signed and come over HTTP, decisions are made and
 //! written as they would be in production. The tests use the same house.
@@ -41,7 +41,7 @@ const HURRY: f64 = 4.0;
 /// How the demo was asked for.
 #[derive(Clone, Debug)]
 pub struct Args {
-    /// 1 tells the story in about half a minute; more is faster.
+    /// 1 is about half a minute; more is faster.
     pub speed: f64,
     /// One JSON document at the end instead of a story.
     pub json: bool,
@@ -58,7 +58,7 @@ pub(crate) struct Spoke {
     address: String,
 }
 
-/// Runs the demo. True if all came out as told.
+/// Runs the demo. True if every release had the expected end.
 ///
 /// # Errors
 /// No port can be had on the loopback address.
@@ -124,23 +124,23 @@ pub async fn run(wish: Args) -> anyhow::Result<bool> {
         .map(|spoke| tokio::spawn(spoke.flux.clone().run()))
         .collect();
 
-    let mut teller = Narrator::new(wish.json);
-    teller.say(&format!(
+    let mut narrator = Narrator::new(wish.json);
+    narrator.say(&format!(
         "helmreboot takes alerts at {base}/{{cluster}} and serves {metrics}.\n\
          Two embedded clusters run Flux; time goes {speed:.0} times as fast as in life.\n"
     ));
-    let outcome = story::play(&spokes, &journal, &mut teller, speed).await;
-    let good = outcome.iter().all(|end| end.as_told);
-    teller.end(&outcome, good);
+    let outcome = story::play(&spokes, &journal, &mut narrator, speed).await;
+    let good = outcome.iter().all(|end| end.as_expected);
+    narrator.end(&outcome, good);
     if wish.serve.is_some() {
         // Until now, Ctrl-C ended it as it ends any program.
         let mut signals = telemetry::signals().context("cannot handle signals")?;
-        teller.say(&format!("\nThe releases and {metrics} stay until Ctrl-C."));
+        narrator.say(&format!("\nThe releases and {metrics} stay until Ctrl-C."));
         let _ = signals.recv().await;
     }
     finish(stop, service, controllers).await?;
-    teller
-        .told()
+    narrator
+        .finish()
         .context("the story could not be written to standard output")?;
     Ok(good)
 }
@@ -177,7 +177,7 @@ async fn finish(
     Ok(())
 }
 
-/// Waits a little between two looks at the clusters.
+/// Waits a little between two reads of the clusters.
 pub(crate) async fn breathe(speed: f64) {
     tokio::time::sleep(
         Duration::from_millis(120)
@@ -210,8 +210,8 @@ pub(crate) fn words(entry: &crate::domain::journal::Entry) -> String {
             "gives up after {} restarts: budget-spent",
             entry.attempt
         ),
-        ("leave", "permanent") => write!(text, "leaves it alone: permanent ({})", entry.rule),
-        ("leave", why) => write!(text, "leaves it alone: {why}"),
+        ("leave", "permanent") => write!(text, "does not restart it: permanent ({})", entry.rule),
+        ("leave", why) => write!(text, "does not restart it: {why}"),
         (what, why) => write!(text, "{what}: {why}"),
     };
     text

@@ -30,7 +30,7 @@ thread_local! {
 }
 
 /// Makes every panic of the process say where it happened and nothing else. One that is caught here is
-/// told by the code that catches it.
+/// logged by the code that catches it.
 pub fn install_hook() {
     panic::set_hook(Box::new(|info: &PanicHookInfo<'_>| {
         let location = info.location().map_or_else(
@@ -51,7 +51,7 @@ pub fn install_hook() {
 /// Runs a future to its end, or to a panic, which is counted.
 ///
 /// # Errors
-/// It panicked. The caller tells what that means.
+/// It panicked. The caller logs what that means.
 pub async fn caught<F: Future>(
     part: Part,
     metrics: &Metrics,
@@ -74,7 +74,7 @@ pub async fn caught<F: Future>(
 /// It panicked.
 pub fn catch<T>(part: Part, metrics: &Metrics, code: impl FnOnce() -> T) -> Result<T, Panicked> {
     CATCHING.set(CATCHING.get() + 1);
-    // What is shared behind it is locks, which recover from a panic, and atomics.
+    // The shared state consists of locks, which recover from a panic, and atomics.
     let outcome = panic::catch_unwind(AssertUnwindSafe(code));
     CATCHING.set(CATCHING.get() - 1);
     outcome.map_err(|_| {
@@ -85,7 +85,7 @@ pub fn catch<T>(part: Part, metrics: &Metrics, code: impl FnOnce() -> T) -> Resu
     })
 }
 
-/// Runs a task that has no end, and begins it anew some time after a panic.
+/// Runs a task that has no end, and starts it again some time after a panic.
 pub async fn supervised<F: Future<Output = ()>>(
     part: Part,
     name: &str,

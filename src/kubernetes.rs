@@ -215,7 +215,7 @@ impl Cluster {
             CallResult::Unauthorized,
             CallResult::Unreadable,
         ];
-        // What is wrong with a kubeconfig is told where it is read.
+        // A problem of the kubeconfig is logged where it is read.
         if matches!(failed, Some(Failed::Error(Error::NoAccess(_)))) {
             return;
         }
@@ -275,7 +275,7 @@ impl Cluster {
             return Err(refused(status.as_u16(), &bytes));
         }
         let answer = read(&bytes).map_err(|error| {
-            // Line and column, never the value that stood there.
+            // Line and column, never the value.
             let (line, column) = (error.line(), error.column());
             Error::Unreadable(format!(
                 "no HelmRelease at line {line}, column {column}; is this an API server?"
@@ -288,9 +288,9 @@ impl Cluster {
 /// A live release.
 #[derive(Clone, Debug)]
 pub struct Observed {
-    /// As it stands.
+    /// The object.
     pub release: Release,
-    /// The time of day where it stands. Replicas whose clocks differ agree on it, and so do the ledgers
+    /// The time by the clock of the API server. Replicas whose clocks differ agree on it, and so do the ledgers
     /// they write; whole seconds, and `None` where a proxy took it away.
     pub at: Option<Timestamp>,
 }

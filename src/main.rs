@@ -25,7 +25,7 @@ fn main() -> ExitCode {
         eprintln!("helmreboot: internal error at {location}; please report it");
         ExitCode::FAILURE
     });
-    // A name that is being looked up keeps a thread busy that nobody can stop: do not wait for it.
+    // A DNS lookup keeps a thread busy that cannot be stopped: do not wait for it.
     runtime.shutdown_background();
     code
 }

@@ -44,7 +44,7 @@ pub struct ClusterGauges {
     /// Circuit breakers that are open.
     pub breakers: usize,
     /// When the current state of all releases was last known.
-    pub looked: Option<Timestamp>,
+    pub up_to_date: Option<Timestamp>,
     /// Whether alerts can be verified, and the API server answers.
     pub up: bool,
 }
@@ -246,7 +246,7 @@ impl Metrics {
             .set(count(now.breakers));
         self.watch_success
             .get_or_create(&labels)
-            .set(now.looked.map_or(0.0, unix));
+            .set(now.up_to_date.map_or(0.0, unix));
         self.up.get_or_create(&labels).set(i64::from(now.up));
     }
 

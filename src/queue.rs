@@ -22,23 +22,23 @@ pub use work_item::{RunningRestart, Source, UnconfirmedPatch, WorkItem};
 /// Something about a release has changed.
 #[derive(Clone, Copy, Debug)]
 pub struct Wakeup<'a> {
-    /// Look no later than then.
+    /// Reconcile no later than then.
     pub due: Instant,
-    /// It fails, as the object of this UID: a look that is under way may have come too early to see it.
+    /// It fails, with this UID. A reconcile that runs may have read the release before that.
     pub failing: Option<&'a str>,
-    /// Flux is done with it for now. While it works, a look would see nothing new.
+    /// Flux does not work on it now. While it works, a reconcile would have nothing to do.
     pub at_rest: bool,
     /// A restart that began then helped another with the same cause: if this one was given up before,
     /// it may come back before its time. By the clock of this process.
     pub released: Option<Timestamp>,
 }
 
-/// What arrived during a look.
+/// What arrived during a reconcile.
 #[derive(Clone, Copy, Debug, Default)]
 struct Wakeups {
-    /// Look again no later than then, if there is to be another look at all.
+    /// Reconcile again no later than then, if there is another reconcile at all.
     sooner: Option<Instant>,
-    /// Look again in any case.
+    /// Reconcile again in any case.
     again: Option<Instant>,
     released: Option<Timestamp>,
 }
@@ -70,8 +70,8 @@ struct Inner {
     /// Due time and order of arrival -> entry. Iteration happens here only, so that it has an order.
     due: BTreeMap<(Instant, u64), ReleaseRef>,
     arrivals: u64,
-    /// Entries that were announced and not looked at yet. Only these are bounded: whatever was seen to
-    /// exist is bounded by the cluster.
+    /// Items that were not reconciled yet. Only these are bounded: an alert may name a release that does not exist.
+    /// Releases that exist are bounded by the cluster.
     unseen: usize,
     /// Since the queue was closed: what comes due until then is still given out.
     closed: Option<Instant>,
@@ -83,7 +83,7 @@ enum Slot {
         item: WorkItem,
         at: (Instant, u64),
     },
-    /// Being looked at; what arrives meanwhile waits here.
+    /// Being reconciled. What arrives meanwhile waits here.
     Reconciling {
         next: Option<(WorkItem, Instant)>,
         wakeups: Wakeups,
@@ -91,7 +91,7 @@ enum Slot {
 }
 
 impl Queue {
-    /// A queue for at most `capacity` releases that were not looked at yet.
+    /// A queue for at most `capacity` releases that were not reconciled yet.
     pub fn new(capacity: usize) -> Self {
         Self {
             inner: Mutex::default(),

@@ -18,7 +18,7 @@ use crate::config::{LogFormat, LogOutput};
 
 /// Logs: our own lines from `level` on, libraries' only from warnings on, because what
 /// they say at lower levels may hold what we would never print. The Kubernetes client is silent: each
-/// failed call is an error to it, and what comes of it is told by the worker, once.
+/// failed call is an error to it, and the reconciler logs what follows, once.
 pub fn init(level: LevelFilter, format: LogFormat, output: LogOutput) {
     let ours: Directive = format!("helmreboot={level}")
         .parse()
@@ -55,7 +55,7 @@ pub fn init(level: LevelFilter, format: LogFormat, output: LogOutput) {
     }
 }
 
-/// JSON lines with `severity` beside `level`: Google Cloud Logging and others take the level from there.
+/// JSON lines with `severity` and `level`: Google Cloud Logging and others take the level from there.
 struct WithSeverity<F>(F);
 
 impl<S, N, F> FormatEvent<S, N> for WithSeverity<F>

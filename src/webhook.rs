@@ -53,7 +53,7 @@ pub struct Webhook {
     pub metrics: Metrics,
     /// What time it is.
     pub clock: Clock,
-    /// From the alert to the first look.
+    /// From the alert to the first reconcile.
     pub settle: Duration,
     /// The oldest event that is taken.
     pub max_age: SignedDuration,
@@ -61,7 +61,7 @@ pub struct Webhook {
     pub max_ahead: SignedDuration,
     /// Keeps refusals from filling the log.
     pub quiet: Arc<LogLimit>,
-    /// Room for bodies that are being read, in KiB, so that memory is bounded before anybody is known.
+    /// Room for bodies that are being read, in KiB, so that memory is bounded before a signature is verified.
     pub room: Arc<Semaphore>,
 }
 
@@ -138,7 +138,7 @@ impl FromRequest<Webhook> for SignedAlert {
                 "send application/json, as Flux does",
             ));
         }
-        // Whoever does not even try to sign costs no reading.
+        // The body of a request without a signature is not read.
         let signature = parts
             .headers
             .get(SIGNATURE_HEADER)
@@ -286,7 +286,7 @@ impl Webhook {
     }
 }
 
-/// The body of a 202: what will be looked at, or why nothing will.
+/// The body of a 202: the release that will be reconciled, or the reason why none will.
 #[derive(Debug, Default, Serialize)]
 struct Accepted<'a> {
     status: &'static str,
@@ -299,7 +299,7 @@ struct Accepted<'a> {
     why: Option<&'static str>,
 }
 
-/// Parses a verified body. The detail names the field and never repeats what stood in it.
+/// Parses a verified body. The detail names the field and never repeats its value.
 fn parse(bytes: &Bytes) -> Result<Event, String> {
     if bytes.trim_ascii_start().first() == Some(&b'[') {
         return Err("not a Flux event: the body is not an object".into());
@@ -326,7 +326,7 @@ fn fault(bytes: &Bytes) -> String {
     }
     let said = inner.to_string();
     if said.starts_with("duplicate field") {
-        return "not a Flux event: a field stands there twice".to_owned();
+        return "not a Flux event: a field occurs twice".to_owned();
     }
     match said
         .strip_prefix("missing field `")

@@ -1,4 +1,4 @@
-//! What goes on beside the work: keys and certificates that change, and the switch that pauses everything.
+//! Tasks in the background: keys and certificates that change, and the pause file.
 
 use std::{
     path::PathBuf,
@@ -32,7 +32,7 @@ const KEY_INTERVAL: Duration = Duration::from_secs(5);
 /// How long the first read of keys may keep the start waiting.
 const FIRST_READ: Duration = Duration::from_secs(1);
 
-/// How long after a panic a task in the background begins anew.
+/// The time from a panic in a task in the background to its next start.
 const RESTART_PAUSE: Duration = Duration::from_secs(10);
 
 /// The pause file, and what it switches.
@@ -44,7 +44,7 @@ pub(super) struct PauseFile {
     pub(super) registry: Arc<Registry>,
 }
 
-/// How often the pause file is looked for.
+/// The interval between two checks of the pause file.
 const PAUSE_INTERVAL: Duration = Duration::from_secs(1);
 
 impl PauseFile {
@@ -70,7 +70,7 @@ impl PauseFile {
         }
     }
 
-    /// Stops or starts writing. What waited for the end of a pause is looked at again.
+    /// Pauses, or ends the pause. At its end, the releases that waited are reconciled.
     pub(super) async fn check(&self, reads: &mut BlockingRead<Result<bool, String>>) {
         let path = self.path.clone();
         let check = move || path.try_exists().map_err(|error| error.to_string());
@@ -92,7 +92,7 @@ impl PauseFile {
             tracing::warn!("paused: decisions are reported, and nothing is written: {reason}");
         } else {
             tracing::info!(
-                "no longer paused: {file} does not exist; the releases that waited are looked at again"
+                "no longer paused: {file} does not exist; the releases that waited are reconciled"
             );
             for member in self.registry.members() {
                 member.queue.wake_all(Instant::now());
@@ -139,7 +139,7 @@ async fn refresh_periodically(mut tls: Tls) {
 pub(super) async fn keep_lease_connection(lease: Lease, metrics: Metrics) {
     let log = |problem: Option<&str>| match problem {
         Some(problem) => tracing::warn!(
-            "cannot connect to the cluster of the Lease, so this replica does not sweep; alerts are handled, and it is tried again when its files change, and periodically: {problem}"
+            "cannot connect to the cluster of the Lease, so this replica is not the leader and does not watch; alerts are handled; retrying when its files change, and periodically: {problem}"
         ),
         None => tracing::debug!("the client of the Lease is made"),
     };
@@ -188,33 +188,37 @@ pub(super) struct Keeper {
 }
 
 impl Keeper {
-    /// Makes the client, and makes it anew when files change or the server does not accept it.
+    /// Makes the client, and a new one when files change or the server refuses it.
     pub(super) async fn keep_connection(self, connection: Connection) {
         let name = &self.config.name;
-        let told = Mutex::new(None);
-        let tell = |problem: Option<&str>| self.tell_access(&told, problem);
+        let logged = Mutex::new(None);
+        let report = |problem: Option<&str>| self.report_access(&logged, problem);
         let task = format!("the connection to {name}");
         isolation::supervised(
             Part::Background,
             &task,
             &self.metrics,
             RESTART_PAUSE,
-            || connection.clone().maintain(self.config.reach.clone(), tell),
+            || {
+                connection
+                    .clone()
+                    .maintain(self.config.reach.clone(), report)
+            },
         )
         .await;
     }
 
     /// Tells of the way to the API server: that it cannot be used, and that it is another one.
-    fn tell_access(&self, told: &Mutex<Option<bool>>, problem: Option<&str>) {
+    fn report_access(&self, logged: &Mutex<Option<bool>>, problem: Option<&str>) {
         let name = &self.config.name;
-        let before = told
+        let before = logged
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .replace(problem.is_none());
         match (problem, before) {
             (Some(problem), _) => {
                 let place = &self.config.reach_place;
-                tracing::warn!(cluster = %name, "cluster {name} is not available: {problem} (configured by {place}; it is tried again when that changes, and now and then)");
+                tracing::warn!(cluster = %name, "cluster {name} is not available: {problem} (configured by {place}; retrying when that changes, and periodically)");
             }
             (None, None) => {}
             (None, Some(false)) => {
@@ -257,7 +261,7 @@ impl Keeper {
         let mut ticks = interval(KEY_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut reads = BlockingRead::default();
-        let mut told = None;
+        let mut logged = None;
         loop {
             ticks.tick().await;
             let config = self.config.clone();
@@ -265,20 +269,20 @@ impl Keeper {
             let renewed = read.and_then(|read| renewed(read?, member, &self.registry));
             match renewed {
                 Ok(changed) => {
-                    told = None;
+                    logged = None;
                     if let Some(keys) = changed {
                         member.set_keys(keys);
                         tracing::info!(cluster = %name, "the keys of {name} changed and are in force");
                     }
                 }
-                Err(problem) if told.as_ref() != Some(&problem) => {
+                Err(problem) if logged.as_ref() != Some(&problem) => {
                     let place = &self.config.place;
                     if member.keys().is_empty() {
                         tracing::warn!(cluster = %name, "alerts of cluster {name} are refused, for it has no key: {problem} (configured by {place}; it is read again every {} s)", KEY_INTERVAL.as_secs());
                     } else {
                         tracing::warn!(cluster = %name, "the keys of {name} stay as they were: {problem} (configured by {place})");
                     }
-                    told = Some(problem);
+                    logged = Some(problem);
                 }
                 Err(_) => {}
             }
@@ -333,7 +337,7 @@ pub async fn first_keys(clusters: &[ClusterConfig]) -> Vec<Keys> {
         let known = kept.iter().map(|(name, keys)| (*name, Arc::clone(keys)));
         let keys = read.and_then(|keys| apart(&keys, known).map(|()| keys));
         let keys = keys.unwrap_or_else(|problem| {
-            // Files are read again, and told of, by the keeper.
+            // The background task reads the files again, and logs problems.
             if !config.has_key_files() {
                 tracing::warn!(cluster = %name, "alerts of cluster {name} are refused, for it has no key: {problem} (configured by {})", config.place);
             }

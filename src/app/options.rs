@@ -1,4 +1,4 @@
-//! What the service is told.
+//! The options of the service.
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -13,7 +13,7 @@ use crate::{
     server::tls::Tls,
 };
 
-/// What the service is told beside its clusters.
+/// The options of the service, without its clusters.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// What messages are worth.
@@ -22,9 +22,9 @@ pub struct Options {
     pub policies: Policies,
     /// How much each cluster is asked to bear.
     pub limits: LimitConfig,
-    /// How releases are looked at without an alert.
+    /// How failures are found without an alert.
     pub sweep: SweepMode,
-    /// The Lease by which replicas choose who sweeps; without one, each does.
+    /// The Lease of the leader election; without one, each replica is a leader.
     pub lease: Option<Lease>,
     /// What alerts come in with, where not over plain HTTP.
     pub tls: Option<Tls>,
@@ -36,20 +36,20 @@ pub struct Options {
     pub keep_alive: Duration,
     /// How long alerts are still taken after the first signal.
     pub shutdown_delay: Duration,
-    /// Releases that may wait for their first look, for each cluster.
+    /// Releases that may wait for their first reconcile, for each cluster.
     pub queue_capacity: usize,
     /// The oldest event that is taken.
     pub max_event_age: SignedDuration,
     /// How far an event may be in the future.
     pub max_event_ahead: SignedDuration,
-    /// What tells this process from others that write in the same second.
+    /// A random number: makes the tokens of this process differ from those of others in the same second.
     pub salt: u32,
     /// How long things take.
     pub intervals: Intervals,
 }
 
 impl Options {
-    /// The part of a configuration that the service itself is told, but for what has to be opened first.
+    /// The options in a configuration, without those that need a file.
     pub fn of(config: &Config) -> Self {
         Self {
             classifier: Arc::clone(&config.classifier),

@@ -63,7 +63,7 @@ pub fn classify(matches: &ArgMatches, flags: &Flags) -> anyhow::Result<ExitCode>
             "{bad} line{} could not be read; the output says which, each in its place",
             if bad == 1 { "" } else { "s" }
         ),
-        // Whoever reads has seen enough.
+        // The reader has closed the pipe.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
         Err(error) => Err(error).context("cannot read or write on"),
     }

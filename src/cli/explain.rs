@@ -30,7 +30,7 @@ use crate::{
 mod input;
 mod print;
 
-/// The time in which a status settles: after it, Ready=False beside Reconciling=True means that Flux
+/// The time in which a status settles: after it, Ready=False with Reconciling=True means that Flux
 /// backs off by itself.
 const SETTLE: SignedDuration = SignedDuration::from_secs(7);
 
@@ -178,7 +178,7 @@ async fn observe(
             cluster.name
         ),
         Err(error) => Err(anyhow::Error::new(error).context(format!(
-            "cannot look at {namespace}/{name} in cluster {}",
+            "cannot get {namespace}/{name} in cluster {}",
             cluster.name
         ))),
     }
@@ -194,7 +194,7 @@ fn open(file: &str) -> anyhow::Result<Box<dyn BufRead>> {
     Ok(Box::new(BufReader::new(opened)))
 }
 
-/// Whether the status has stood long enough to be believed.
+/// Whether the status is old enough to be final.
 fn settled(release: &Release, now: Timestamp) -> bool {
     let ready = release.condition("Ready");
     let since = ready.and_then(|ready| ready.last_transition_time.as_deref()?.parse().ok());

@@ -46,7 +46,7 @@ pub fn rules(matches: &ArgMatches, flags: &Flags) -> anyhow::Result<ExitCode> {
         table(&mut out, classifier.entries(), coloured(&io::stdout()))
     };
     match printed.and_then(|()| out.flush()) {
-        // Whoever reads has seen enough.
+        // The reader has closed the pipe.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
         printed => printed.context("cannot write to standard output")?,
     }

@@ -31,7 +31,7 @@ use crate::{
 /// notification-controller gives up after as long by default.
 const LONGEST_WAIT: Duration = Duration::from_secs(15);
 
-/// How long it is tried again where nobody listens, and how often.
+/// How long, and how often, it is retried while the connection is refused.
 const DEAF: Duration = Duration::from_secs(5);
 const AGAIN: Duration = Duration::from_millis(500);
 
@@ -95,7 +95,7 @@ fn request(address: &Uri, cluster: &str, key: &Key) -> anyhow::Result<Request<Bo
     let event = json!({
         "involvedObject": {"apiVersion": "helm.toolkit.fluxcd.io/v2", "kind": "HelmRelease",
             "namespace": namespace, "name": "helmreboot-test"},
-        // What asks for nothing: no release is looked at.
+        // An event that leads to no reconcile.
         "severity": "info", "reason": "HelmrebootTest", "message": format!("sent by helmreboot send at {now}"),
         "timestamp": now, "metadata": {"cluster": cluster},
         "reportingController": "helm-controller", "reportingInstance": "helmreboot-send",
@@ -135,13 +135,14 @@ fn connector(address: &Uri, authority: Option<&Path>) -> anyhow::Result<Connecto
     Ok(builder.https_or_http().enable_http1().build())
 }
 
-/// Posts once; again for a while where nobody listens: a Service refuses for a second or two after its pod is ready.
+/// Posts once, and again for a while if the connection is refused: a Service refuses for a second or two after its pod
+/// is ready.
 async fn send_until_heard(
     connector: &Connector,
     request: impl Fn() -> anyhow::Result<Request<Body>>,
 ) -> anyhow::Result<(StatusCode, String)> {
     let begun = Instant::now();
-    let mut told = false;
+    let mut logged = false;
     loop {
         let posted = timeout(LONGEST_WAIT, post(request()?, connector)).await;
         let error = match posted {
@@ -149,12 +150,12 @@ async fn send_until_heard(
             Ok(answer) => return answer,
             Err(_) => bail!("no answer within {} s", LONGEST_WAIT.as_secs()),
         };
-        if !told {
+        if !logged {
             eprintln!(
                 "helmreboot: {error:#}; trying again for {} s",
                 DEAF.as_secs()
             );
-            told = true;
+            logged = true;
         }
         sleep(AGAIN).await;
     }

@@ -34,7 +34,7 @@ impl fmt::Display for Misconfigured {
     }
 }
 
-/// Reads the configuration, makes clients, binds ports, serves until told to stop.
+/// Reads the configuration, makes clients, binds ports, and serves until a signal.
 ///
 /// # Errors
 /// [`Misconfigured`] before a port is bound; anything else later.

@@ -1,4 +1,4 @@
-//! What the sweep of a cluster sees: how many releases fail, for which causes, and when all were last up_to_date at.
+//! What a watcher sees of a cluster: how many releases fail, for which causes, and when that was last complete.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -26,7 +26,7 @@ pub struct ClusterConfig {
     pub reach: ClusterAccess,
     /// Whether anything is written there.
     pub mode: Mode,
-    /// The namespaces that are swept; none for all at once.
+    /// The namespaces that are watched; none for the whole cluster.
     pub namespaces: Vec<Arc<str>>,
     /// Where its keys are configured, for people.
     pub place: String,
@@ -100,13 +100,13 @@ fn single(sources: &mut Sources<'_>, only: bool) -> Option<ClusterConfig> {
     let file = text(&settings::TOKEN_FILE);
     let kubeconfig = text(&settings::KUBECONFIG);
     let context = text(&settings::CONTEXT);
-    let swept = sources.given_as(&settings::SWEEP_NAMESPACES, Fields::take_names);
+    let watched = sources.given_as(&settings::SWEEP_NAMESPACES, Fields::take_names);
     let token = sources
         .variable(settings::TOKEN_ENV)
         .map(|token| (token, settings::TOKEN_ENV.to_owned()));
     if !only {
         let token = token.filter(|_| sources.keys);
-        for (_, place) in [named, file, kubeconfig, context, swept, token]
+        for (_, place) in [named, file, kubeconfig, context, watched, token]
             .into_iter()
             .flatten()
         {
@@ -119,7 +119,7 @@ fn single(sources: &mut Sources<'_>, only: bool) -> Option<ClusterConfig> {
     let name = cluster_name(&name)
         .map_err(|instead| sources.fault(place, instead))
         .ok();
-    let namespaces = swept.map(|(text, place)| {
+    let namespaces = watched.map(|(text, place)| {
         parse::namespaces(&text)
             .map_err(|instead| sources.fault(place, format!("invalid value {text:?}: {instead}")))
     });
@@ -250,7 +250,7 @@ fn listed(sources: &mut Sources<'_>, place: String, value: Value) -> Option<Clus
     })
 }
 
-/// Names and keys must tell clusters apart: with one key for two, either could speak for the other. Keys
+/// Names and keys must differ: with one key for two clusters, each could send alerts for the other. Keys
 /// in files are compared when they are read, for what is wrong with a file of one cluster must not keep the
 /// others from being served.
 fn check_apart(faults: &mut Vec<Fault>, clusters: &[ClusterConfig]) {

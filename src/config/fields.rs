@@ -1,4 +1,4 @@
-//! A YAML file as fields that are taken out one by one; what nobody took is a fault.
+//! A YAML file as fields that are taken out one by one. A field that is left is a fault.
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::{Fault, settings};
 
-/// The fields of a mapping, and where it stands.
+/// The fields of a mapping, and its place.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Fields {
     prefix: String,
@@ -53,7 +53,7 @@ impl Fields {
         }
     }
 
-    /// Where `path` stands, for people.
+    /// The place of `path`, for messages.
     pub(super) fn place(&self, path: &str) -> String {
         format!("{}{path}", self.prefix)
     }
@@ -110,7 +110,7 @@ impl Fields {
         }
     }
 
-    /// Where something stands that nobody took, down to the last field.
+    /// The places of the fields that are left.
     pub(super) fn left(&self) -> Vec<String> {
         fn walk(map: &Map<String, Value>, place: &str, left: &mut Vec<String>) {
             for (key, value) in map {
@@ -127,7 +127,7 @@ impl Fields {
         left
     }
 
-    /// Faults for all fields that nobody took.
+    /// Faults for all fields that are left.
     pub(super) fn unknown(&self) -> Vec<Fault> {
         let mut faults = Vec::new();
         unknown_in(&self.map, &self.prefix, "", &mut faults);

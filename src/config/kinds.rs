@@ -11,7 +11,7 @@ pub struct LeasePlace {
     pub kubeconfig: Option<PathBuf>,
 }
 
-/// How a cluster's releases are looked at without an alert.
+/// How failures are found without an alert.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SweepMode {
     /// All the time.
@@ -22,7 +22,7 @@ pub enum SweepMode {
     Off,
 }
 
-/// Where the webhook's certificate and its key stand, as cert-manager and `kubernetes.io/tls` Secrets
+/// The files of the webhook's certificate and its key, as cert-manager and `kubernetes.io/tls` Secrets
 /// keep them.
 #[derive(Clone, Debug)]
 pub struct TlsFiles {
@@ -34,7 +34,7 @@ pub struct TlsFiles {
     pub place: String,
 }
 
-/// How log lines look.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
     /// One JSON object a line.

@@ -135,7 +135,7 @@ pub(super) fn namespaces(text: &str) -> Result<Vec<Arc<str>>, String> {
     }
 }
 
-/// How failures are found that no alert announced.
+/// How failures are found without an alert.
 pub(super) fn sweep(text: &str) -> Result<SweepMode, String> {
     if text == "watch" {
         return Ok(SweepMode::Watch);

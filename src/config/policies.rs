@@ -17,7 +17,7 @@ use crate::domain::{
     policy::{Match, Policies, Policy},
 };
 
-/// Where the settings of a policy stand, in front of their own names.
+/// The section of the settings of a policy.
 const PREFIX: &str = "policy.";
 
 /// Reads the policy for everything, then the list, which starts from it.

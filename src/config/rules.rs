@@ -47,7 +47,7 @@ pub(super) fn read(sources: &mut Sources<'_>) -> Arc<Classifier> {
             continue;
         };
         if named.contains(&rule.name) {
-            let problem = format!("the name {} stands here twice; write it once", rule.name);
+            let problem = format!("the name {} is here twice; write it once", rule.name);
             sources.fault(place, problem);
             continue;
         }
@@ -84,7 +84,7 @@ impl Reading {
     /// The rule, and whether it is in force. Rules live as long as the process, so their texts are leaked:
     /// once, at the start, as much as the file holds.
     fn rule(&mut self, known: &[Entry]) -> Option<(Rule, bool)> {
-        // All fields are taken before any fault ends this: what is left is what nobody knows.
+        // All fields are taken before a fault ends this: fields that are left are unknown.
         let name = self.text("name", rule_name);
         let enabled = self.text("enabled", parse::boolean);
         let patterns = self.patterns();
@@ -239,7 +239,7 @@ fn is_reason(reason: &str) -> bool {
     starts && reason.len() <= 128 && reason.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
-/// A name that may stand in a metric's label and an annotation.
+/// A name that is valid in a label of a metric and in an annotation.
 fn rule_name(name: &str) -> Result<String, String> {
     let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     let starts = name.starts_with(|char: char| char.is_ascii_lowercase());

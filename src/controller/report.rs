@@ -57,7 +57,7 @@ pub(super) struct Reports {
     reported: Mutex<Reported>,
     /// For all lines at level info.
     infos: LogLimit,
-    /// For lines at level warn, by rule: a rare cause stays visible beside one that many releases have.
+    /// For lines at level warn, by rule: a rare cause is logged although another is frequent.
     warnings: LogLimit,
     pub(super) tally: Tally,
 }

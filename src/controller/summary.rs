@@ -42,7 +42,7 @@ struct State {
     limited: bool,
     /// Whether `limited` was logged.
     limited_told: bool,
-    /// The last summary told of releases that are held back.
+    /// The last summary reported restarts that are held back.
     held: bool,
 }
 
@@ -98,7 +98,7 @@ pub fn log_breakers(cluster: &str, limits: &Limits) {
 }
 
 impl Reconciler {
-    /// Once a minute: says what holds restarts back for long, and now and then a summary.
+    /// Once a minute: logs a limit that is used up, and every few minutes a summary.
     pub(super) fn log_summary(&self) {
         let now = self.shared.clock.now();
         let (held, config, in_flight) = {

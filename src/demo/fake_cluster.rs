@@ -45,7 +45,7 @@ pub use writes::Writes;
 pub struct FakeCluster {
     inner: Arc<Mutex<Inner>>,
     /// Tells watches that something was written, in the order in which they began to wait: a
-    /// `tokio::sync::watch` would tell them in a random one.
+    /// `tokio::sync::watch` would wake them in a random one.
     written: broadcast::Sender<()>,
     clock: Clock,
 }
@@ -57,7 +57,7 @@ struct Inner {
     requests: Vec<Call>,
     faults: Vec<Fault>,
     rights: Option<Rights>,
-    /// What a broken proxy answers to every look at an object.
+    /// What a broken proxy answers to every GET.
     nonsense: Option<String>,
     /// Raised to end all watches.
     cut: u64,
@@ -164,7 +164,7 @@ impl FakeCluster {
         self.lock().faults.clear();
     }
 
-    /// Answers every look at an object with this text and 200, as a broken proxy does.
+    /// Answers every GET with this text and 200, as a broken proxy does.
     pub fn answer_gets_with(&self, text: Option<String>) {
         self.lock().nonsense = text;
     }
@@ -389,7 +389,7 @@ impl FakeCluster {
             inner.store.writes_as("");
             changed
         };
-        // Nobody may be listening.
+        // There may be no receiver.
         let _ = self.written.send(());
         changed
     }

@@ -47,7 +47,7 @@ pub struct FakeFlux {
 #[derive(Debug, Default)]
 struct World {
     /// Releases whose cause of failure has gone away.
-    healed: BTreeSet<Key>,
+    removed_causes: BTreeSet<Key>,
     /// helm-controller is not there.
     stopped: bool,
     /// Dependencies that are not ready, by `namespace/name`.
@@ -102,16 +102,16 @@ impl FakeFlux {
     }
 
     /// The cause of the release's failure goes away.
-    pub fn heal(&self, key: &Key) {
-        self.world().healed.insert(key.clone());
+    pub fn remove_cause(&self, key: &Key) {
+        self.world().removed_causes.insert(key.clone());
     }
 
     /// The cause comes back.
     pub fn ail(&self, key: &Key) {
-        self.world().healed.remove(key);
+        self.world().removed_causes.remove(key);
     }
 
-    /// helm-controller goes away, or comes back and looks at what has changed since.
+    /// helm-controller stops, or starts again and reconciles what has changed since.
     pub fn set_running(&self, running: bool) {
         self.world().stopped = !running;
         self.started.notify_waiters();

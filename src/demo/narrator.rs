@@ -19,13 +19,13 @@ pub(crate) struct End {
     pub(super) restarts: i64,
     pub(super) became: String,
     pub(super) expected: String,
-    pub(super) as_told: bool,
+    pub(super) as_expected: bool,
 }
 
 impl End {
     pub(super) fn to_json(&self) -> Value {
         json!({"cluster": self.cluster, "release": self.release, "story": self.story, "restarts": self.restarts,
-            "became": self.became, "expected": self.expected, "asTold": self.as_told})
+            "became": self.became, "expected": self.expected, "asExpected": self.as_expected})
     }
 }
 
@@ -34,7 +34,7 @@ pub(crate) struct Narrator {
     start: Instant,
     json: bool,
     colours: bool,
-    /// Why nothing can be told any more: nobody listens, or the disk is full.
+    /// Why nothing more can be printed: the pipe is closed, or the disk is full.
     broken: RefCell<Option<io::Error>>,
 }
 
@@ -58,24 +58,24 @@ impl Narrator {
 
     pub(super) fn say(&self, text: &str) {
         if !self.json {
-            self.print(text);
+            self.write_line(text);
         }
     }
 
-    fn print(&self, text: &str) {
+    fn write_line(&self, text: &str) {
         let mut broken = self.broken.borrow_mut();
         if broken.is_none() {
             *broken = writeln!(io::stdout(), "{text}").err();
         }
     }
 
-    /// Whether everything could be told.
-    pub(super) fn told(self) -> io::Result<()> {
+    /// Whether everything could be printed.
+    pub(super) fn finish(self) -> io::Result<()> {
         self.broken.into_inner().map_or(Ok(()), Err)
     }
 
     /// One thing that happens.
-    pub(crate) fn tell(&self, who: Who, cluster: &str, release: &str, text: &str) {
+    pub(crate) fn event(&self, who: Who, cluster: &str, release: &str, text: &str) {
         let (name, colour) = match who {
             Who::Flux => ("flux", "33"),
             Who::Helmreboot => ("helmreboot", "36"),
@@ -97,9 +97,9 @@ impl Narrator {
     pub(super) fn end(&self, ends: &[End], good: bool) {
         if self.json {
             let releases: Vec<_> = ends.iter().map(End::to_json).collect();
-            self.print(&format!(
+            self.write_line(&format!(
                 "{}",
-                json!({"releases": releases, "asTold": good})
+                json!({"releases": releases, "asExpected": good})
             ));
             return;
         }
@@ -110,12 +110,12 @@ impl Narrator {
                 "WHAT HAPPENED",
                 "RESTARTS",
                 "BECAME",
-                "AS TOLD",
+                "AS EXPECTED",
             ]
             .map(str::to_owned),
         ];
         for end in ends {
-            let told = if end.as_told {
+            let printed = if end.as_expected {
                 "yes".to_owned()
             } else {
                 format!("no: expected {}", end.expected)
@@ -126,16 +126,16 @@ impl Narrator {
                 end.story.into(),
                 end.restarts.to_string(),
                 end.became.clone(),
-                told,
+                printed,
             ]);
         }
-        self.print(&format!("\n{}", table(&rows)));
+        self.write_line(&format!("\n{}", table(&rows)));
         let verdict = if good {
-            "All came out as told."
+            "All releases had the expected end."
         } else {
-            "Not all came out as told."
+            "Not all releases had the expected end."
         };
-        self.print(&format!(
+        self.write_line(&format!(
             "{verdict} It took {:.0} s.",
             self.start.elapsed().as_secs_f64()
         ));

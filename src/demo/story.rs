@@ -37,11 +37,11 @@ struct Progress {
     dependency_back: bool,
 }
 
-/// Plays the story and tells it, until every release has come to its end.
+/// Plays the story and prints it, until every release has its end.
 pub(super) async fn play(
     spokes: &[Spoke],
     journal: &Journal,
-    teller: &mut Narrator,
+    narrator: &mut Narrator,
     speed: f64,
 ) -> Vec<End> {
     let spoke = |role: &Role| {
@@ -55,15 +55,15 @@ pub(super) async fn play(
     }
     let deadline = Instant::now() + Duration::from_secs_f64(LONGEST / speed);
     let mut progress: Vec<Progress> = ROLES.iter().map(|_| Progress::default()).collect();
-    let (mut told, mut sent, mut refused) = (0, vec![0; spokes.len()], None);
+    let (mut printed, mut sent, mut refused) = (0, vec![0; spokes.len()], None);
     let mut over = false;
     loop {
-        tell_alerts(spokes, &mut sent, teller);
-        let (entries, next) = journal.since(told);
-        told = next;
+        tell_alerts(spokes, &mut sent, narrator);
+        let (entries, next) = journal.since(printed);
+        printed = next;
         for entry in entries {
             let release = format!("{}/{}", entry.release.namespace, entry.release.name);
-            teller.tell(
+            narrator.event(
                 Who::Helmreboot,
                 &entry.release.cluster,
                 &release,
@@ -71,19 +71,19 @@ pub(super) async fn play(
             );
         }
         for (role, progress) in ROLES.iter().zip(&mut progress) {
-            turn(role, progress, spoke(role), teller);
+            turn(role, progress, spoke(role), narrator);
         }
         if refused.is_none()
             && let Some(alert) = spokes[0].flux.alerts().first()
         {
-            refused = Some(forge(&spokes[0], alert, teller).await);
+            refused = Some(forge(&spokes[0], alert, narrator).await);
         }
         if over || Instant::now() > deadline {
             break;
         }
         over = ROLES
             .iter()
-            .all(|role| end(role, spoke(role), journal).as_told);
+            .all(|role| end(role, spoke(role), journal).as_expected);
         breathe(speed).await;
     }
     let mut ends: Vec<_> = ROLES
@@ -102,12 +102,12 @@ pub(super) async fn play(
             "taken".into()
         },
         expected: "turned away".into(),
-        as_told: refused,
+        as_expected: refused,
     });
     ends
 }
 
-fn tell_alerts(spokes: &[Spoke], sent: &mut [usize], teller: &Narrator) {
+fn tell_alerts(spokes: &[Spoke], sent: &mut [usize], narrator: &Narrator) {
     for (spoke, sent) in spokes.iter().zip(sent) {
         let alerts = spoke.flux.alerts();
         for alert in &alerts[*sent..] {
@@ -122,7 +122,7 @@ fn tell_alerts(spokes: &[Spoke], sent: &mut [usize], teller: &Narrator) {
                 .map_or(cause, |(_, cause)| cause)
                 .replace("\n\t", " ");
             let short: String = cause.chars().take(88).collect();
-            teller.tell(
+            narrator.event(
                 Who::Flux,
                 spoke.name,
                 &release,
@@ -134,7 +134,7 @@ fn tell_alerts(spokes: &[Spoke], sent: &mut [usize], teller: &Narrator) {
 }
 
 /// The world does its part, once.
-fn turn(role: &Role, progress: &mut Progress, spoke: &Spoke, teller: &Narrator) {
+fn turn(role: &Role, progress: &mut Progress, spoke: &Spoke, narrator: &Narrator) {
     let key = role.key();
     let Some(object) = spoke.cluster.get(&key) else {
         return;
@@ -148,7 +148,7 @@ fn turn(role: &Role, progress: &mut Progress, spoke: &Spoke, teller: &Narrator) 
     };
     if role.expected == "rolled-back" && !progress.upgraded && is("Ready", "status", "True") {
         progress.upgraded = true;
-        teller.tell(
+        narrator.event(
             Who::World,
             role.cluster,
             role.release,
@@ -161,7 +161,7 @@ fn turn(role: &Role, progress: &mut Progress, spoke: &Spoke, teller: &Narrator) 
     let database = Key::new(&key.namespace, "database");
     if progress.turned && !progress.dependency_back && is("Ready", "reason", "DependencyNotReady") {
         progress.dependency_back = true;
-        teller.tell(
+        narrator.event(
             Who::World,
             role.cluster,
             role.release,
@@ -184,42 +184,42 @@ fn turn(role: &Role, progress: &mut Progress, spoke: &Spoke, teller: &Narrator) 
         return;
     }
     progress.turned = true;
-    let tell = |text: &str| teller.tell(Who::World, role.cluster, role.release, text);
+    let print = |text: &str| narrator.event(Who::World, role.cluster, role.release, text);
     match turn {
         Turn::Heal(why) => {
-            tell(why);
-            spoke.flux.heal(&key);
+            print(why);
+            spoke.flux.remove_cause(&key);
         }
         Turn::Suspend => {
-            tell("a person suspends it");
+            print("a person suspends it");
             spoke
                 .cluster
                 .apply(&key, &json!({"spec": {"suspend": true}}));
         }
         Turn::LoseDependency => {
-            tell("its webhook answers again, but its database is down");
-            spoke.flux.heal(&key);
+            print("its webhook answers again, but its database is down");
+            spoke.flux.remove_cause(&key);
             spoke.flux.set_ready(&database, false);
         }
     }
 }
 
-/// Somebody without the key sends an alert, and somebody with a recorder sends an old one again.
-async fn forge(spoke: &Spoke, alert: &Alert, teller: &Narrator) -> (StatusCode, StatusCode) {
+/// A sender without the key sends an alert, and another sends a recorded one again.
+async fn forge(spoke: &Spoke, alert: &Alert, narrator: &Narrator) -> (StatusCode, StatusCode) {
     let stranger = SigningKey::new(Secret::new("a guess").expect("not empty"), None);
     let forged = post(spoke, &alert.body, &stranger.sign(alert.body.as_bytes())).await;
-    teller.tell(
+    narrator.event(
         Who::World,
         spoke.name,
         "shop/checkout",
-        &format!("somebody without the key sends an alert: {forged}"),
+        &format!("a sender without the key sends an alert: {forged}"),
     );
     let replayed = post(spoke, &alert.body, &spoke.key.sign(alert.body.as_bytes())).await;
-    teller.tell(
+    narrator.event(
         Who::World,
         spoke.name,
         "shop/checkout",
-        &format!("somebody sends a recorded alert again: {replayed}, dropped as a duplicate"),
+        &format!("a recorded alert is sent again: {replayed}, dropped as a duplicate"),
     );
     (forged, replayed)
 }
@@ -257,7 +257,7 @@ fn end(role: &Role, spoke: &Spoke, journal: &Journal) -> End {
         .flatten()
         .any(|condition| condition["type"] == "Ready" && condition["status"] == "True");
     let gave_up = annotation(GAVE_UP).is_some();
-    // One patch for each restart, one for giving up, and none beside them.
+    // One patch for each restart, one for giving up, and no others.
     let path = format!("/{}/helmreleases/{}?", key.namespace, key.name);
     let writes = spoke
         .cluster
@@ -267,7 +267,7 @@ fn end(role: &Role, spoke: &Spoke, journal: &Journal) -> End {
         .count();
     let expected_writes = role.restarts + role.resent + i64::from(role.expected == "budget-spent");
     let became = last.unwrap_or("still open").to_owned();
-    let as_told = became == role.expected
+    let as_expected = became == role.expected
         && restarts == role.restarts
         && ready == (role.expected == "recovered")
         && gave_up == (role.expected == "budget-spent")
@@ -280,6 +280,6 @@ fn end(role: &Role, spoke: &Spoke, journal: &Journal) -> End {
         restarts,
         became,
         expected,
-        as_told,
+        as_expected,
     }
 }

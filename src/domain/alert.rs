@@ -1,7 +1,7 @@
 //! A Flux event as notification-controller posts it, and what it means to us.
 //!
 //! The shape is `fluxcd/pkg:apis/event/v1beta1/event.go`. An event is a hint and nothing more: all it
-//! can do is make us look at the live HelmRelease.
+//! can do is cause a reconcile of the live HelmRelease.
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
@@ -93,7 +93,7 @@ string_enum! {
     Ignored {
         /// About another kind of object.
         Kind = "kind",
-        /// A HelmRelease of somebody else's API group.
+        /// A HelmRelease of another API group.
         ApiGroup = "api-group",
         /// Not said by helm-controller: our own events come back this way, and must not start a loop.
         Controller = "controller",
@@ -107,7 +107,7 @@ string_enum! {
 /// What an event means.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Meaning {
-    /// A release failed: look at it.
+    /// A release failed: reconcile it.
     Failure(Failure),
     /// Nothing to do.
     Ignored(Ignored),

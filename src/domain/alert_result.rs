@@ -3,15 +3,15 @@
 string_enum! {
     /// The answer to one request.
     AlertResult {
-        /// The release will be looked at.
+        /// The release will be reconciled.
         Queued = "queued",
-        /// The release waits to be looked at already.
+        /// The release was in the queue already.
         Merged = "merged",
         /// A good event that asks for nothing.
         Ignored = "ignored",
         /// These very bytes were accepted before.
         Duplicate = "duplicate",
-        /// No signature, a wrong one, or an unknown cluster; nobody is told which.
+        /// No signature, a wrong one, or an unknown cluster; the answer does not say which.
         Unauthorized = "unauthorized",
         /// Path, header and metadata name different clusters.
         Contradiction = "contradiction",

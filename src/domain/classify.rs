@@ -1,9 +1,9 @@
 //! Rules -> verdict: would the very same request succeed later?
 //!
-//! What Flux itself calls benign is benign. Otherwise permanent outranks transient, so that nothing a
-//! stranger writes into a message makes a lasting failure look passing; an exception takes back only what
-//! lies inside its own match; words that are only quoted do not count as passing; and fallbacks speak
-//! where nobody else does, or where a refusal is the last thing said. Where a message lists several
+//! What Flux itself calls benign is benign. Otherwise permanent outranks transient, so that no text that a chart adds
+//! to a message makes a permanent failure transient. An exception takes back only what is inside of its own match.
+//! Quoted words do not make a failure transient. Fallbacks decide if no other rule matches, or if a refusal is at the
+//! end of the message. Where a message lists several
 //! failures, the worst counts, and each must be known.
 
 use std::{
@@ -79,7 +79,7 @@ pub struct Entry {
 pub struct Fired {
     /// The rule.
     pub rule: &'static Rule,
-    /// The bytes of the message that it matched; empty for a rule that goes by the reason alone.
+    /// The bytes of the message that it matched; empty for a rule without patterns.
     pub span: Range<usize>,
     /// Whether all of it lies inside the match of an exception, so that it does not count.
     pub excepted: bool,
@@ -198,7 +198,7 @@ impl Classifier {
         if rule.class != Class::Transient {
             return Verdict::of(rule);
         }
-        // Of several failures, one may last, and so may one that nobody knows.
+        // Of several failures, one may be permanent, or unknown.
         let mut worst = Verdict::of(rule);
         worst.infrastructure &= !reading.tells_of_a_wait();
         for item in text::items(&lower) {
@@ -216,9 +216,8 @@ impl Classifier {
         worst
     }
 
-    /// The verdict on a live release, from all its conditions that tell of a failure: the cause is often
-    /// not in Ready (after a rollback it stands only in Released). The worst one counts. `None` if no
-    /// condition tells of one.
+    /// The verdict on a live release, from all its conditions that report a failure: the cause is often not in
+    /// Ready (after a rollback it is only in Released). The worst one counts. `None` if no condition reports a failure.
     pub fn release(&self, release: &Release) -> Option<Verdict> {
         self.cause(release).map(|(verdict, _)| verdict)
     }
@@ -236,10 +235,10 @@ impl Classifier {
         if causes.iter().any(|(verdict, _)| names_cause(verdict)) {
             causes.retain(|(verdict, _)| verdict.rule != GAVE_UP);
         }
-        let passing = |(verdict, _): &&(Verdict, _)| verdict.class == Class::Transient;
+        let transient = |(verdict, _): &&(Verdict, _)| verdict.class == Class::Transient;
         let infrastructure = causes
             .iter()
-            .filter(passing)
+            .filter(transient)
             .all(|(verdict, _)| verdict.infrastructure);
         causes
             .iter_mut()

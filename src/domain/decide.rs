@@ -18,12 +18,12 @@ mod remediation;
 mod rows;
 pub use rows::TABLE;
 
-/// What made us look.
+/// What caused the reconcile.
 #[derive(Clone, Debug, Default)]
 pub struct Trigger {
     /// The UID the alert named.
     pub uid: Option<Box<str>>,
-    /// Whether the release was looked at before for the same failure: one look has passed already.
+    /// Whether this is not the first reconcile for this failure.
     pub settled: bool,
     /// A restart that began then helped another release with the same cause: what was given up before
     /// may come back before its time.
@@ -33,7 +33,7 @@ pub struct Trigger {
 /// Everything a decision rests on.
 #[derive(Clone, Copy, Debug)]
 pub struct Inputs<'a> {
-    /// What made us look.
+    /// What caused the reconcile.
     pub trigger: &'a Trigger,
     /// What the failure text of the live conditions is worth.
     pub verdict: Verdict,
@@ -70,7 +70,7 @@ pub enum Decision {
         /// Which row.
         reason: Reason,
     },
-    /// Look again, at a known time or after the usual growing wait.
+    /// Reconcile again, at a known time or after the growing interval.
     Wait {
         /// Not before, where that is known.
         until: Option<Timestamp>,
@@ -95,13 +95,13 @@ string_enum! {
         Replaced = "replaced",
         /// The object is being deleted.
         Deleting = "deleting",
-        /// A person suspended it; nobody else may undo that.
+        /// A person suspended it.
         Suspended = "suspended",
         /// `helmreboot.io/enabled: "false"`.
         OptedOut = "opted-out",
         /// Ready, for the generation that is wanted.
         Recovered = "recovered",
-        /// A request waits that Flux has not picked up yet, ours or somebody's.
+        /// Flux has not handled a request yet, ours or that of another client.
         TokenPending = "token-pending",
         /// Flux tries again by itself.
         FluxRetries = "flux-retries",
@@ -115,9 +115,9 @@ string_enum! {
         Settling = "settling",
         /// Flux has not tried the wanted configuration yet.
         NotAttempted = "not-attempted",
-        /// The configuration that Flux tried last is deployed. Ready may tell of an earlier attempt.
+        /// The configuration that Flux tried last is deployed. Ready may be about an earlier attempt.
         ReadyOutdated = "ready-outdated",
-        /// Somebody must change something first.
+        /// A person has to change something first.
         Permanent = "permanent",
         /// No rule knows the cause.
         UnknownCause = "unknown-cause",
@@ -125,7 +125,7 @@ string_enum! {
         RolledBack = "rolled-back",
         /// Flux uninstalled what failed.
         Uninstalled = "uninstalled",
-        /// Somebody, mostly Git, puts back the request that stood there before ours.
+        /// Another client, in most cases a sync from Git, restores the request before ours.
         Contested = "contested",
         /// All restarts for this configuration are spent.
         BudgetSpent = "budget-spent",
@@ -135,7 +135,7 @@ string_enum! {
         BreakerOpen = "breaker-open",
         /// The cluster has had as many restarts as it may, or has as many running.
         RateLimited = "rate-limited",
-        /// Flux has given up: stuck until somebody asks.
+        /// Flux gave up, and does not retry without a request.
         Stalled = "stalled",
         /// Failed, and Flux neither works on it nor says that it gave up.
         IdleFailed = "idle-failed",
@@ -182,7 +182,7 @@ impl Decision {
         self.reason().decides()
     }
 
-    /// When the release may be restarted, or looked at again, where that is known.
+    /// When the release may be restarted, or is reconciled again, if that is known.
     pub fn next(&self) -> Option<Timestamp> {
         match self {
             Self::Restart { .. } => None,

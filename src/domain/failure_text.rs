@@ -26,11 +26,11 @@ impl<'a> From<&'a str> for FailureText<'a> {
     }
 }
 
-/// helm-controller appends up to ten log lines behind this to what it sends, never to conditions
-/// (`fluxcd/helm-controller:internal/reconcile/*.go`). The tail is noise that anybody can write into.
+/// helm-controller appends up to ten log lines after this to what it sends, never to conditions
+/// (`fluxcd/helm-controller:internal/reconcile/*.go`). Any program whose output is logged can write into the tail.
 const LOG_TAIL: &str = "\n\nLast Helm logs:\n\n";
 
-/// The same behind a program that writes CRLF.
+/// The same from a program that writes CRLF.
 const LOG_TAIL_CRLF: &str = "\r\n\r\nLast Helm logs:\r\n";
 
 /// What Helm itself said, without the log tail of an event.

@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use super::target::Target;
 
-/// Releases with the same fingerprint are likely to fail, and to heal, together.
+/// Releases with the same fingerprint are likely to fail, and to recover, together.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Fingerprint(Arc<str>);
 

@@ -1,4 +1,4 @@
-//! A bounded record of what happened, for people who look in.
+//! A bounded record of what happened.
 
 use std::{collections::VecDeque, sync::Mutex};
 

@@ -53,7 +53,7 @@ string_enum! {
         FailedAgain = "failed-again",
         /// Flux took the token and did nothing (story reset-swallowed-by-dependency).
         Swallowed = "swallowed",
-        /// The configuration changed, or somebody suspended, deleted or asked for something themselves.
+        /// The configuration changed, or the release was suspended or deleted, or another request was made.
         Superseded = "superseded",
     }
 }
@@ -108,7 +108,7 @@ pub struct AttemptState {
     pub sends: u32,
     /// Flux took the last token and did nothing.
     pub swallowed: bool,
-    /// The token that stood there before ours stands there again: somebody, mostly Git, puts it back.
+    /// The token before ours is back: another client, in most cases a sync from Git, restores it.
     pub contested: bool,
 }
 
@@ -138,7 +138,7 @@ pub fn attempt_state(release: &Release, record: &Record) -> AttemptState {
     }
     let last = state.last().map(|at| (at, state.token.clone()));
     if is_renewed(&state, release) {
-        // A renewal that comes anew at every sync must not lead to a restart at every sync.
+        // A renewal that is written at every sync must not lead to a restart at every sync.
         return AttemptState {
             last,
             ..AttemptState::default()
@@ -200,8 +200,7 @@ pub struct RestartRequest {
 pub struct Stamp {
     /// The time of day, as the ledger shall say it.
     pub now: Timestamp,
-    /// What tells the tokens of this process from those of another that writes in the same second:
-    /// below a second, in nanoseconds.
+    /// Makes the tokens of this process differ from those of another that writes in the same second: the nanoseconds.
     pub salt: u32,
 }
 
@@ -345,7 +344,7 @@ fn outcome(state: &State, release: &Release) -> Option<RestartOutcome> {
     })
 }
 
-/// RFC 3339 with nanoseconds, as the Flux CLI writes it, and never a value that stands there already:
+/// RFC 3339 with nanoseconds, as the Flux CLI writes it, and never a value that is there already:
 /// two processes must each know its own.
 fn fresh_token(release: &Release, stamp: Stamp) -> String {
     let taken = [

@@ -51,8 +51,8 @@ pub struct LimitState {
     breakers: BTreeMap<Fingerprint, Breaker>,
     /// The cause each release last failed for.
     causes: BTreeMap<ReleaseRef, Fingerprint>,
-    /// When breakers that are over were last looked for.
-    swept: Option<Timestamp>,
+    /// When breakers that are over were last removed.
+    cleaned_at: Option<Timestamp>,
     /// Breakers that opened or closed.
     changes: Changes,
 }
@@ -71,8 +71,8 @@ const LONGEST_RESTART: SignedDuration = SignedDuration::from_hours(2);
 /// How long those that wait for others sleep at most; they are woken when their turn comes.
 const LONGEST_WAIT: SignedDuration = SignedDuration::from_mins(10);
 
-/// How often breakers that are over are looked for.
-const SWEEP_INTERVAL: SignedDuration = SignedDuration::from_secs(10);
+/// The interval between two removals of breakers that are over.
+const CLEAN_INTERVAL: SignedDuration = SignedDuration::from_secs(10);
 
 impl LimitState {
     /// A quiet cluster.
@@ -84,12 +84,12 @@ impl LimitState {
             slots: Slots::default(),
             breakers: BTreeMap::new(),
             causes: BTreeMap::new(),
-            swept: None,
+            cleaned_at: None,
             changes: Changes::default(),
         }
     }
 
-    /// A release was seen failing for that cause. Says which releases may be looked at now.
+    /// A release was seen failing for that cause. Returns the releases to wake.
     pub fn failed(
         &mut self,
         release: &ReleaseRef,
@@ -108,7 +108,7 @@ impl LimitState {
         wakes
     }
 
-    /// Gives a restart its slot, or says what it has to wait for; and which others may be looked at now.
+    /// Gives a restart its slot, or says what it has to wait for; and the others to wake.
     ///
     /// # Errors
     /// The reason, and when to ask again.
@@ -191,7 +191,7 @@ impl LimitState {
         self.running.insert(release.clone(), restart);
     }
 
-    /// A restart ended. Says which releases may be looked at now.
+    /// A restart ended. Returns the releases to wake.
     pub fn ended(
         &mut self,
         release: &ReleaseRef,
@@ -248,7 +248,7 @@ impl LimitState {
         breaker.is_some_and(|breaker| breaker.give_up(release))
     }
 
-    /// A release needs nothing any more. Says which others may be looked at now.
+    /// A release needs nothing any more. Returns the others to wake.
     pub fn forget(&mut self, release: &ReleaseRef, now: Timestamp) -> Vec<Wake> {
         self.rate.forget(release);
         self.slots.leave(release);
@@ -360,11 +360,11 @@ impl LimitState {
     }
 
     fn forget_the_old(&mut self, now: Timestamp) {
-        let lately = |swept: Timestamp| now.duration_since(swept).abs() < SWEEP_INTERVAL;
-        if self.swept.is_some_and(lately) {
+        let lately = |cleaned_at: Timestamp| now.duration_since(cleaned_at).abs() < CLEAN_INTERVAL;
+        if self.cleaned_at.is_some_and(lately) {
             return;
         }
-        self.swept = Some(now);
+        self.cleaned_at = Some(now);
         let (config, running) = (self.config, &self.running);
         self.breakers.retain(|cause, breaker| {
             let running = running.values().any(|restart| restart.cause == *cause);

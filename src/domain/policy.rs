@@ -89,9 +89,9 @@ pub struct Policy {
 /// Which releases a policy is for. What is empty matches everything.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Match {
-    /// Names of clusters; `*` at the end stands for any rest.
+    /// Names of clusters; `*` at the end matches any rest.
     pub clusters: Vec<String>,
-    /// Namespaces, likewise.
+    /// Namespaces, in the same form.
     pub namespaces: Vec<String>,
     /// Labels of the release, all of them.
     pub labels: BTreeMap<String, String>,
@@ -176,7 +176,7 @@ impl Match {
     fn matches(&self, cluster: &str, release: &Release) -> bool {
         let metadata = &release.metadata;
         let any = |patterns: &[String], name: &str| {
-            patterns.is_empty() || patterns.iter().any(|pattern| stands_for(pattern, name))
+            patterns.is_empty() || patterns.iter().any(|pattern| matches_name(pattern, name))
         };
         any(&self.clusters, cluster)
             && any(&self.namespaces, &metadata.namespace)
@@ -197,7 +197,7 @@ fn truth(value: &str) -> Option<bool> {
     }
 }
 
-fn stands_for(pattern: &str, name: &str) -> bool {
+fn matches_name(pattern: &str, name: &str) -> bool {
     match pattern.strip_suffix('*') {
         Some(start) => name.starts_with(start),
         None => name == pattern,
@@ -207,9 +207,9 @@ fn stands_for(pattern: &str, name: &str) -> bool {
 impl Policy {
     /// What the annotations of a release make of its policy.
     fn annotated(&mut self, release: &Release, invalid: &mut Vec<InvalidAnnotation>) {
-        let mut read = |annotation, heed: &mut dyn FnMut(&str) -> Result<(), &'static str>| {
+        let mut read = |annotation, apply: &mut dyn FnMut(&str) -> Result<(), &'static str>| {
             let value = release.annotation(annotation).map(str::trim);
-            if let Some(Err(problem)) = value.map(heed) {
+            if let Some(Err(problem)) = value.map(apply) {
                 invalid.push(InvalidAnnotation {
                     annotation,
                     problem,
@@ -244,7 +244,9 @@ impl Policy {
             self.limit = limit;
             Ok(())
         });
-        read(AFTER_ROLLBACK, &mut |value| self.heed_after_rollback(value));
+        read(AFTER_ROLLBACK, &mut |value| {
+            self.apply_after_rollback(value)
+        });
         read(RENEW, &mut |value| {
             if value.is_empty() {
                 return Err("is empty; write any new value, such as the date");
@@ -276,8 +278,8 @@ impl Backoff {
         self.after(lane.as_secs_f64(), last, token)
     }
 
-    /// Jitter comes out of the token, so that every replica and every look reach the same answer. Whole
-    /// seconds, as the clocks of API servers tell them.
+    /// Jitter comes out of the token, so that every replica and every reconcile compute the same time. Whole
+    /// seconds, as API servers report them.
     fn after(&self, wait: f64, last: Timestamp, token: &str) -> Timestamp {
         let hash = Sha256::digest(token.as_bytes());
         let share = f64::from(u32::from_be_bytes([hash[0], hash[1], hash[2], hash[3]]))

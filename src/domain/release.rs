@@ -69,7 +69,7 @@ pub struct Metadata {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Spec {
-    /// A person said: hands off.
+    /// A person suspended the release.
     #[serde(deserialize_with = "or_default")]
     pub suspend: bool,
     /// The timeout of actions that have none of their own, as a Go duration.
@@ -234,7 +234,7 @@ impl Release {
         self.metadata.annotations.get(key).map(String::as_str)
     }
 
-    /// What the conditions say that tell of a failure. Stalled only says that Flux stopped, not
+    /// The texts of the conditions that report a failure. Stalled only says that Flux stopped, not
     /// why, so it speaks only where nothing else does.
     pub fn failures(&self) -> impl Iterator<Item = FailureText<'_>> {
         let failed = ["Released", "Ready", "TestSuccess", "Remediated"]
@@ -257,7 +257,7 @@ impl Release {
         self.is("Ready", Truth::False) || self.is("Stalled", Truth::True)
     }
 
-    /// Whether Flux is done with it for now, so that a look is worth while.
+    /// Whether Flux does not work on it now, so that a reconcile has something to do.
     pub fn at_rest(&self) -> bool {
         let working = self.is("Reconciling", Truth::True) && !self.is("Stalled", Truth::True);
         self.metadata.deletion_timestamp.is_some()
@@ -265,7 +265,7 @@ impl Release {
             || !(working || self.token_pending())
     }
 
-    /// Whether a token waits that Flux has not taken notice of, ours or somebody's.
+    /// Whether there is a token that Flux has not handled, ours or that of another client.
     pub fn token_pending(&self) -> bool {
         // Flux keeps an empty token as none at all.
         self.annotation(REQUESTED_AT)
@@ -347,7 +347,7 @@ impl Snapshot {
     }
 }
 
-/// Chart version and digest of the values, cut to what tells two apart.
+/// Chart version and digest of the values, cut to a length at which they still differ.
 fn config(revision: Option<&str>, digest: Option<&str>) -> String {
     let digest = digest.unwrap_or("-");
     let digest = digest.rsplit(':').next().unwrap_or(digest);
@@ -362,7 +362,7 @@ impl ConfigKey {
         format!("{}-{}", self.generation, self.config_hash())
     }
 
-    /// Of chart version and values alone: the same in `status.history`, which knows no generation.
+    /// Of chart version and values: the same in `status.history`, which knows no generation.
     pub fn config_hash(&self) -> String {
         short_hash(&self.config)
     }

@@ -2,11 +2,11 @@
 //!
 //! Who speaks, what failed, and would the very same request succeed later? A row names the family, not
 //! a message. Patterns see the head of the message, in linear time, byte by byte, with `.` matching line
-//! breaks. Which row names a verdict is told in [`super::classify`].
+//! breaks. [`super::classify`] says which row names a verdict.
 
 use super::ledger::Action;
 
-/// What Go says of a request that got no answer, behind its URL and up to the end of the cause
+/// What Go says of a request that got no answer, after its URL and up to the end of the cause
 /// (`net/url`, `net`, `net/http`, `io`): a stranger's words have no room in it.
 macro_rules! outage {
     () => {
@@ -54,7 +54,7 @@ string_enum! {
     Class {
         /// No failed release, or Flux retries by itself.
         Benign = "benign",
-        /// Somebody must change something first.
+        /// A person has to change something first.
         Permanent = "permanent",
         /// Retrying the same release unchanged has a fair chance.
         Transient = "transient",
@@ -64,7 +64,7 @@ string_enum! {
 }
 
 string_enum! {
-    /// How a rule stands to the others.
+    /// The order of a rule among the others.
     Rank {
         /// What lies inside its match counts for no ordinary rule: `is forbidden: status unknown for
         /// quota` is no lack of rights. Such a pattern holds no text that a stranger can choose.
@@ -88,7 +88,7 @@ pub struct Rule {
     pub patterns: &'static [&'static str],
     /// The condition reasons it is for; none: all, and messages whose reason is not known.
     pub reasons: &'static [&'static str],
-    /// How it stands to the others.
+    /// Its order among the others.
     pub rank: Rank,
     /// How to ask Flux for the restart, where that differs from the policy.
     pub action: Option<Action>,
@@ -114,7 +114,7 @@ pub struct Family {
     pub rules: &'static [Rule],
 }
 
-/// The rule for messages that tell that Flux gave up, and not why.
+/// The rule for messages that say that Flux gave up, and not why.
 pub const GAVE_UP: &str = "gave-up-without-cause";
 
 /// The family of rules about waits for objects, hooks and tests.

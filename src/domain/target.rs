@@ -28,8 +28,8 @@ pub struct Target<'a> {
 /// The most of a name that is shown, in characters.
 const LONGEST: usize = 80;
 
-/// What stands before a name, and what ends it. The first that occurs counts: a webhook's name says more
-/// than the host behind it, and a host more than the object that could not be read from it.
+/// The text before a name, and what ends it. The first that occurs counts: a webhook's name says more
+/// than its host, and a host more than the object that could not be read from it.
 const MARKERS: [(Sort, &str, &str); 18] = [
     (Sort::Webhook, "webhook \"", "\""),
     (Sort::Webhook, "conversion webhook for ", " ,:"),
@@ -51,11 +51,11 @@ const MARKERS: [(Sort, &str, &str); 18] = [
     (Sort::Kind, "cannot be handled as a ", ": "),
 ];
 
-/// What stands behind an object's name, where its kind stands in front of it.
+/// The text after an object's name, if its kind is before it.
 const REFUSALS: [&str; 3] = ["\" is invalid", "\" is forbidden", "\" already exists"];
 
 impl<'a> Target<'a> {
-    /// Whom a message names, if anybody.
+    /// The target that a message names, if there is one.
     pub fn of(message: &'a str) -> Option<Self> {
         MARKERS
             .into_iter()
@@ -90,7 +90,7 @@ fn named(sort: Sort, name: &str) -> Option<Target<'_>> {
     (!name.is_empty()).then_some(Target { sort, name })
 }
 
-/// The host of an address, and the path behind it. Whoever logs in by URL has a secret before the @, and
+/// The host of an address, and the path after it. A URL with a password has it before the @, and
 /// a port adds nothing.
 fn host(address: &str) -> Option<(&str, &str)> {
     let address = address.rsplit('@').next()?;

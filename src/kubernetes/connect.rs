@@ -155,14 +155,14 @@ fn server_name(material: &Material) -> Result<Option<ServerName<'static>>, Strin
         .map_err(|_| "its tls-server-name is no name; write a DNS name or an address".into())
 }
 
-/// What every request carries. A value that cannot stand in a header is told by its name alone.
+/// The headers of every request. The error about a value that is not valid in a header has only its name.
 fn headers(material: &Material) -> Result<HeaderMap, String> {
     let mut headers = HeaderMap::new();
     headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
     let secret = |text: String, what: &str| {
         let value = HeaderValue::try_from(text);
         let mut value = value.map_err(|_| {
-            format!("its {what} holds characters that no header may hold; write it anew")
+            format!("its {what} holds characters that no header may hold; write it again")
         })?;
         value.set_sensitive(true);
         Ok::<_, String>(value)

@@ -124,15 +124,15 @@ impl Connection {
         Moves(self.0.server.subscribe())
     }
 
-    /// Makes the client, and makes it anew whenever what it rests on changes. Tells of each change: the
+    /// Makes the client, and a new one whenever its kubeconfig changes. Reports each change: the
     /// problem, or none.
-    pub async fn maintain(self, reach: ClusterAccess, tell: impl Fn(Option<&str>)) {
+    pub async fn maintain(self, reach: ClusterAccess, report: impl Fn(Option<&str>)) {
         if self.0.fixed {
             return std::future::pending().await;
         }
         let (mut known, mut reads) = (Known::default(), Reads::default());
         loop {
-            let pass = self.pass(&reach, &mut reads, &mut known, &tell).await;
+            let pass = self.pass(&reach, &mut reads, &mut known, &report).await;
             if let Pass::FilesChanged = pass {
                 continue;
             }
@@ -149,18 +149,18 @@ impl Connection {
         }
     }
 
-    /// One look at the files, and what follows from it.
+    /// Reads the files once, and makes a new client if they changed.
     async fn pass(
         &self,
         reach: &ClusterAccess,
         reads: &mut Reads,
         known: &mut Known,
-        tell: &impl Fn(Option<&str>),
+        report: &impl Fn(Option<&str>),
     ) -> Pass {
         let material = match connect::read(reach, reads).await {
             Ok(material) => material,
             Err(problem) => {
-                self.failed(known, None, problem, tell);
+                self.failed(known, None, problem, report);
                 return Pass::Done;
             }
         };
@@ -184,8 +184,8 @@ impl Connection {
             () = files_changed(reach, reads, digest) => return Pass::FilesChanged,
         };
         match client {
-            Ok(connected) => self.made(known, digest, connected, tell),
-            Err(problem) => self.failed(known, Some(digest), problem, tell),
+            Ok(connected) => self.made(known, digest, connected, report),
+            Err(problem) => self.failed(known, Some(digest), problem, report),
         }
         Pass::Done
     }
@@ -195,7 +195,7 @@ impl Connection {
         known: &mut Known,
         digest: Digest,
         connected: Connected,
-        tell: &impl Fn(Option<&str>),
+        report: &impl Fn(Option<&str>),
     ) {
         let left = connected.expires.map(|at| {
             let left = at.duration_since(Timestamp::now());
@@ -229,7 +229,7 @@ impl Connection {
         self.0.state.send_replace(State::Up(connected.client));
         // That a plugin renews its credential in time is no news.
         if !renewed {
-            tell(None);
+            report(None);
         }
     }
 
@@ -238,7 +238,7 @@ impl Connection {
         known: &mut Known,
         digest: Option<Digest>,
         problem: String,
-        tell: &impl Fn(Option<&str>),
+        report: &impl Fn(Option<&str>),
     ) {
         let works = matches!(*self.0.state.borrow(), State::Up(_)) && !known.refused;
         if works && known.failures_to_renew < MAX_RENEWAL_FAILURES {
@@ -269,7 +269,7 @@ impl Connection {
         self.0.health.access(false);
         let shown: Arc<str> = problem.as_str().into();
         self.0.state.send_replace(State::Down(shown));
-        tell(Some(&problem));
+        report(Some(&problem));
         known.problem = Some(problem);
     }
 }

@@ -13,25 +13,25 @@ pub enum Error {
     /// The object is not there: nothing to do.
     #[error("the HelmRelease does not exist")]
     Gone,
-    /// Somebody wrote in between: observe and decide again.
-    #[error("the HelmRelease was changed by somebody else in the meantime")]
+    /// Another client wrote in between: get and evaluate again.
+    #[error("another client changed the HelmRelease in the meantime")]
     Conflict,
-    /// Rights are missing: somebody has to grant them.
+    /// Rights are missing: a person has to grant them.
     #[error(
-        "the API server refuses: {0}; grant get and patch on helmreleases.{HELM_GROUP}, and for the sweep list and watch"
+        "the API server refuses: {0}; grant get and patch on helmreleases.{HELM_GROUP}, and list and watch for the watcher"
     )]
     Forbidden(String),
-    /// The credentials are not accepted: somebody has to renew them.
+    /// The credentials are not accepted: a person has to renew them.
     #[error(
         "the API server does not accept the credentials: {0}; they are read again every few seconds, so put a token or certificate that holds into the kubeconfig"
     )]
     Unauthorized(String),
-    /// The request is refused for what it holds: mostly, somebody has to change an admission policy.
+    /// The content of the request is refused. In most cases a person has to change an admission policy.
     #[error(
         "the API server rejects the request: {0}; if an admission policy or webhook says so, let helmreboot's annotations pass"
     )]
     Rejected(String),
-    /// No HelmRelease API here: somebody has to install Flux, or to point us elsewhere.
+    /// There is no HelmRelease API: a person has to install Flux, or to configure another cluster.
     #[error(
         "this cluster serves no HelmRelease API that is known here (v2, v2beta2, v2beta1); is Flux installed?"
     )]
@@ -80,7 +80,7 @@ impl Error {
         }
     }
 
-    /// Whether time alone may mend it; otherwise a person has to.
+    /// Whether it may pass by itself; otherwise a person has to act.
     pub fn passes(&self) -> bool {
         matches!(
             self,
@@ -119,7 +119,7 @@ pub(super) fn refused(code: u16, bytes: &[u8]) -> Failed {
 
 pub(super) fn meaning(code: u16, status: &Status) -> Failed {
     let missing = Missing::of(status);
-    // Behind "Invalid value" the server repeats what stands in the object, values and all.
+    // After "Invalid value" the server repeats the object with its values.
     let said = status
         .message
         .split("Invalid value")

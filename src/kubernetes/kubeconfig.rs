@@ -322,7 +322,7 @@ fn data_or_file(
         let decoded = STANDARD.decode(bare);
         return decoded
             .map(Some)
-            .map_err(|_| format!("its {what}-data is not base64; encode the PEM anew"));
+            .map_err(|_| format!("its {what}-data is not base64; encode the PEM again"));
     }
     nonempty(file).map(|file| contents(&file)).transpose()
 }
@@ -335,7 +335,7 @@ fn contents(file: &str) -> Result<Vec<u8>, String> {
 
 fn text(bytes: Vec<u8>, what: &str) -> Result<String, String> {
     let text =
-        String::from_utf8(bytes).map_err(|_| format!("{what} is not text; write it anew"))?;
+        String::from_utf8(bytes).map_err(|_| format!("{what} is not text; write it again"))?;
     let trimmed = text.trim();
     if trimmed.is_empty() {
         return Err(format!("{what} is empty; put the token into it"));

@@ -1,5 +1,5 @@
-//! Leader election: of several replicas, the one that holds a Lease in helmreboot's own namespace sweeps. If two
-//! replicas sweep for a moment, they look twice and write once: every write is a compare-and-swap.
+//! Leader election: of several replicas, the holder of a Lease in helmreboot's own namespace watches. If two replicas
+//! watch for a moment, both reconcile and one writes: every write is a compare-and-swap.
 
 use std::{pin::pin, time::Duration};
 
@@ -86,19 +86,19 @@ impl Lease {
         }
     }
 
-    /// Keeps the client up to date with its files. `tell` gets each problem, and `None` when it is solved.
-    pub async fn keep_connection(self, tell: impl Fn(Option<&str>)) {
+    /// Keeps the client up to date with its files. `report` gets each problem, and `None` when it is solved.
+    pub async fn keep_connection(self, report: impl Fn(Option<&str>)) {
         let reach = ClusterAccess {
             prefer_in_cluster: self.place.kubeconfig.is_none(),
             kubeconfig: self.place.kubeconfig.clone(),
             ..ClusterAccess::default()
         };
-        self.connection.maintain(reach, tell).await;
+        self.connection.maintain(reach, report).await;
     }
 
-    /// Takes part in the election until `resigned`, and then releases the Lease. `tell` gets each change: true
+    /// Takes part in the election until `resigned`, and then releases the Lease. `report` gets each change: true
     /// when this replica becomes the leader.
-    pub async fn elect(self, tell: impl Fn(bool), resigned: impl Future<Output = ()>) {
+    pub async fn elect(self, report: impl Fn(bool), resigned: impl Future<Output = ()>) {
         let mut resigned = pin!(resigned);
         let mut election = Election::default();
         tokio::select! {
@@ -129,7 +129,7 @@ impl Lease {
                 Outcome::Holds(holds) => {
                     election.confirm_by = None;
                     election.logged = None;
-                    self.set(&mut election, holds, &tell);
+                    self.set(&mut election, holds, &report);
                 }
                 Outcome::ConnectionChanged => {
                     // The next manager reads the Lease again, and only reports that this replica holds it.
@@ -139,12 +139,12 @@ impl Lease {
                 }
                 Outcome::Unconfirmed => {
                     election.confirm_by = None;
-                    self.set(&mut election, false, &tell);
+                    self.set(&mut election, false, &report);
                 }
                 Outcome::Failed(error) => {
                     election.manager = None;
                     election.confirm_by = None;
-                    self.set(&mut election, false, &tell);
+                    self.set(&mut election, false, &report);
                     self.log(&mut election, &error);
                     if is_unauthorized(&error) {
                         self.connection.refused();
@@ -161,8 +161,8 @@ impl Lease {
     }
 
     /// This replica is the leader, or a standby.
-    fn set(&self, election: &mut Election, leader: bool, tell: &impl Fn(bool)) {
-        tell(leader);
+    fn set(&self, election: &mut Election, leader: bool, report: &impl Fn(bool)) {
+        report(leader);
         if leader == election.leader {
             return;
         }
@@ -171,12 +171,12 @@ impl Lease {
         if leader {
             tracing::info!(
                 identity,
-                "this replica is the leader and sweeps: it holds the Lease {name}"
+                "this replica is the leader and watches: it holds the Lease {name}"
             );
         } else {
             tracing::info!(
                 identity,
-                "this replica is a standby and does not sweep: it no longer holds the Lease {name}"
+                "this replica is a standby and does not watch: it no longer holds the Lease {name}"
             );
         }
     }
@@ -196,7 +196,7 @@ impl Lease {
         if election.logged.as_ref() != Some(&problem) {
             tracing::warn!(
                 identity = self.identity,
-                "cannot get or renew the Lease {name}, so this replica does not sweep; alerts are handled, and it is tried again every {seconds} s: {problem}"
+                "cannot get or renew the Lease {name}, so this replica does not watch; alerts are handled; retrying every {seconds} s: {problem}"
             );
             election.logged = Some(problem);
         }
@@ -220,7 +220,7 @@ impl Lease {
     }
 
     /// Logs which replica leads if it is another one that was not logged.
-    async fn tell_of_leader(&self, client: Client, known: &mut Option<String>) {
+    async fn log_leader(&self, client: Client, known: &mut Option<String>) {
         let leases: Api<LeaseObject> = Api::namespaced(client.clone(), &self.namespace(&client));
         let spec = leases.get_opt(LEASE).await.ok().flatten();
         let spec = spec.and_then(|lease| lease.spec).unwrap_or_default();
@@ -240,7 +240,7 @@ impl Lease {
             tracing::info!(
                 identity,
                 holder,
-                "this replica is a standby and does not sweep: {holder} holds the Lease {name}"
+                "this replica is a standby and does not watch: {holder} holds the Lease {name}"
             );
             *known = Some(holder);
         }
@@ -261,7 +261,7 @@ impl Lease {
                 };
                 match self.manager(client.clone()).await {
                     Ok(made) => {
-                        self.tell_of_leader(client, holder).await;
+                        self.log_leader(client, holder).await;
                         manager.insert(made)
                     }
                     Err(error) => return Outcome::Failed(error),

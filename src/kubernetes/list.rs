@@ -1,5 +1,5 @@
 //! All releases of a cluster, page by page. A page that is too large or too slow is asked for again with
-//! fewer releases; what cannot be read even alone is named and skipped.
+//! fewer releases; a release that cannot be read by itself is named and skipped.
 
 use std::sync::atomic::Ordering;
 
@@ -38,7 +38,7 @@ pub struct Unreadable {
 pub struct Pages<'a> {
     cluster: &'a Cluster,
     namespace: Option<&'a str>,
-    /// How to ask for the next page; `None` behind the last.
+    /// How to ask for the next page; `None` after the last.
     next: Option<Option<String>>,
     limit: u32,
     version: String,
@@ -84,7 +84,7 @@ impl Cluster {
 }
 
 impl Pages<'_> {
-    /// The next page; `None` behind the last.
+    /// The next page; `None` after the last.
     ///
     /// # Errors
     /// See [`Error`]; [`Error::Unavailable`] also where the list has changed too much to go on.
@@ -165,7 +165,7 @@ impl Pages<'_> {
     }
 }
 
-/// Reads one object. What is wrong with it is told by the path of a field, for values may be secret.
+/// Reads one object. An error has the path of a field and not its value, which may be secret.
 pub(super) fn item(object: &RawValue) -> Item {
     let mut json = serde_json::Deserializer::from_str(object.get());
     serde_path_to_error::deserialize::<_, Release>(&mut json).map_err(|error| {

@@ -98,7 +98,7 @@ fn certified_key(certificate: &[u8], key: &[u8]) -> Result<CertifiedKey, String>
         .filter_map(Result::ok)
         .collect();
     if chain.is_empty() {
-        return Err("the client certificate holds no PEM certificate; write it anew".into());
+        return Err("the client certificate holds no PEM certificate; write it again".into());
     }
     let key = PrivateKeyDer::from_pem_slice(key)
         .ok()

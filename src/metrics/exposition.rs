@@ -2,7 +2,7 @@
 
 use prometheus_client::{encoding::text, registry::Registry};
 
-/// A format in which all series are told.
+/// A format of all series.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exposition {
     /// OpenMetrics 1.0.
@@ -50,7 +50,7 @@ impl Exposition {
 }
 
 /// OpenMetrics as the text format: there, a counter is called by the name of its samples, an info is a gauge, and
-/// neither units nor an end are told.
+/// there are neither units nor an end.
 fn as_text(open_metrics: &str) -> String {
     let mut out = String::with_capacity(open_metrics.len());
     let mut help = None;

@@ -10,7 +10,7 @@ use std::{
 
 use tokio::time::Instant;
 
-/// How one cluster is, told by those who see it.
+/// The health of one cluster.
 #[derive(Debug, Default)]
 pub struct Health {
     /// There is a key that alerts can be verified with.
@@ -19,7 +19,7 @@ pub struct Health {
     access: AtomicU8,
     /// Calls in a row that the API server did not answer, or did not accept.
     failed: AtomicU32,
-    /// When the first call of an outage failed, and whether that it began was told.
+    /// When the first request of an outage failed, and whether its begin was logged.
     outage: Mutex<Option<(Instant, bool)>>,
 }
 
@@ -59,13 +59,13 @@ impl Health {
         let mut outage = self.outage.lock().unwrap_or_else(PoisonError::into_inner);
         if answered {
             self.failed.store(0, Ordering::Relaxed);
-            let (since, told) = outage.take()?;
-            return told.then(|| Outage::Ended(since.elapsed()));
+            let (since, logged) = outage.take()?;
+            return logged.then(|| Outage::Ended(since.elapsed()));
         }
         let failed = self.failed.fetch_add(1, Ordering::Relaxed) + 1;
-        let (since, told) = outage.get_or_insert_with(|| (Instant::now(), false));
-        let news = failed >= FAILED && since.elapsed() >= LASTING && !*told;
-        *told |= news;
+        let (since, logged) = outage.get_or_insert_with(|| (Instant::now(), false));
+        let news = failed >= FAILED && since.elapsed() >= LASTING && !*logged;
+        *logged |= news;
         news.then_some(Outage::Began)
     }
 
@@ -79,7 +79,7 @@ impl Health {
         self.failed.load(Ordering::Relaxed) < FAILED
     }
 
-    /// Whether alerts can be verified and releases be looked at.
+    /// Whether alerts can be verified, and the API server answers.
     pub fn is_up(&self) -> bool {
         self.keys.load(Ordering::Relaxed)
             && self.access.load(Ordering::Relaxed) == UP

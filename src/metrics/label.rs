@@ -1,4 +1,4 @@
-//! The words that stand in labels.
+//! The values of labels.
 
 use crate::domain::string_enum;
 
@@ -62,11 +62,11 @@ impl CallResult {
 }
 
 string_enum! {
-    /// The result of one look, in controller-runtime's words.
+    /// The result of one reconcile, with the names of controller-runtime.
     Reconciled {
         /// Nothing left to do.
         Success = "success",
-        /// To be looked at again.
+        /// To be reconciled again.
         RequeueAfter = "requeue_after",
         /// The API server did not play along.
         Error = "error",
@@ -74,9 +74,9 @@ string_enum! {
 }
 
 string_enum! {
-    /// When the sweep found what no alert had announced.
+    /// When the watcher found a failure that no alert had named.
     Found {
-        /// In its first look at everything: it may have been announced to a predecessor.
+        /// In its first list: the alert may have gone to an earlier process.
         AtStart = "start",
         /// Later: an alert is missing.
         Later = "later",

@@ -1,4 +1,4 @@
-//! A release to look at, and all that is remembered of it between two looks.
+//! An item of the work queue: a release to reconcile, and what is known about it between two reconciles.
 
 use jiff::Timestamp;
 use tokio::time::Instant;
@@ -12,57 +12,57 @@ use crate::domain::{
 };
 
 string_enum! {
-    /// Who said that a release failed.
+    /// What enqueued a release.
     Source {
-        /// Flux, by an alert.
+        /// An alert.
         Alert = "alert",
-        /// Its own status, as the sweep saw it.
+        /// The watcher.
         Watch = "watch",
     }
 }
 
-/// A release to look at.
+/// A release to reconcile.
 #[derive(Clone, Debug)]
 pub struct WorkItem {
-    /// What was said to have failed.
+    /// The release.
     pub failure: Failure,
-    /// Who said so.
+    /// What enqueued it.
     pub source: Source,
-    /// When the failure was announced.
+    /// When it was enqueued, or when its last wait ended.
     pub since: Instant,
-    /// Looks taken for this failure.
+    /// Reconciles for this failure.
     pub reconciles: u32,
-    /// Looks in a row that the API server did not answer.
+    /// Errors in a row.
     pub errors: u32,
-    /// A restart whose end has not been seen.
+    /// A restart that has not ended.
     pub running: Option<RunningRestart>,
-    /// A restart whose answer was lost.
+    /// A restart whose answer from the API server was lost.
     pub unconfirmed: Option<UnconfirmedPatch>,
-    /// The row that held at the last look, and the rule where another one is news.
+    /// The reason of the last decision, and the rule if another one is to be reported.
     pub last_decision: Option<(Reason, Option<&'static str>)>,
     /// Whether the long wait was reported.
     pub reported_long: bool,
-    /// It failed when this process first looked, which told of all of those in one line.
+    /// It failed when this process started. One log line has reported all of those.
     pub known_at_start: bool,
     /// See [`super::Wakeup::released`].
     pub released: Option<Timestamp>,
 }
 
-/// A restart that runs.
+/// A restart that has not ended.
 #[derive(Clone, Debug)]
 pub struct RunningRestart {
-    /// The token it was asked for with.
+    /// Its token.
     pub token: String,
     /// The rule that named its cause.
     pub rule: &'static str,
-    /// Whether this process began it. Of what another one began, that one counts the end.
+    /// Whether this process began it. The outcome is counted by the process that began it.
     pub ours: bool,
 }
 
-/// A restart that was sent, and may have been written.
+/// A patch that was sent, and may have been written.
 #[derive(Clone, Debug)]
 pub struct UnconfirmedPatch {
-    /// What was ordered.
+    /// The restart.
     pub request: RestartRequest,
     /// What was to be written.
     pub changes: Changes,
@@ -73,19 +73,19 @@ pub struct UnconfirmedPatch {
 }
 
 impl UnconfirmedPatch {
-    /// The state it carries; no two are alike, for each has a fresh token.
+    /// The state in it. Each has a new token, so that no two are equal.
     pub fn state(&self) -> Option<&str> {
         self.changes.get(STATE)?.as_deref()
     }
 
-    /// The token it carries.
+    /// The token in it.
     pub fn token(&self) -> Option<String> {
         token_of(self.state()?)
     }
 }
 
 impl WorkItem {
-    /// A failure that was just announced.
+    /// An item for a failure that was just found.
     pub fn new(failure: Failure, source: Source) -> Self {
         let since = Instant::now();
         Self {
@@ -103,11 +103,10 @@ impl WorkItem {
         }
     }
 
-    /// Takes over what another announcement of the same release says. The running running goes on, and
-    /// so does the wait for an API server in trouble.
+    /// Takes over a newer item of the same release. Its running restart stays, and so do the errors of the API server.
     pub(super) fn renew(&mut self, mut newer: Self) {
         if self.failure.uid != newer.failure.uid {
-            // Alerts come in any request: which of the two objects lives now, the look will show.
+            // Alerts arrive in any order. The reconcile shows which of the two objects exists.
             newer.failure.uid = None;
         }
         let (running, unconfirmed) = (self.running.take(), self.unconfirmed.take());

@@ -1,4 +1,4 @@
-//! How many connections are open, before anybody is known: a flood of them costs a bounded amount of
+//! How many connections are open before a signature was verified: a flood of them costs a bounded amount of
 //! memory and descriptors, and keeps no alert out.
 //!
 //! Where all places are taken, the connection that has been silent longest, and never brought an alert
@@ -182,7 +182,7 @@ impl AsyncWrite for Bounded {
     }
 }
 
-/// A service that tells its requests over which connection they came.
+/// A service that adds its connection to each request.
 #[derive(Clone, Debug)]
 pub struct Marked<S> {
     service: S,

@@ -1,4 +1,4 @@
-//! Reading a body from somebody we do not know yet: bounded in size and in time.
+//! Reads the body of a request whose sender is not known yet: bounded in size and in time.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
 //! Which cluster a request claims to speak for. The claim only picks the keys that the signature is
-//! then checked with, so nobody can speak for a cluster whose key they do not hold.
+//! verified with, so that a sender without the key of a cluster cannot send alerts for it.
 
 use http::request::Parts;
 use serde::Deserialize;
@@ -15,7 +15,7 @@ pub(super) struct Claim<'a> {
     pub(super) contradicted: bool,
 }
 
-/// The one part of an unverified body that is looked at. Borrows, so that nothing is allocated that
+/// The one part of an unverified body that is read. Borrows, so that nothing is allocated that
 /// grows with what a stranger sent; a name with escapes in it is no cluster's and reads as none.
 #[derive(Deserialize)]
 struct Peek<'a> {

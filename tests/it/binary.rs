@@ -150,7 +150,7 @@ fn the_demo_tells_its_story_and_all_comes_out_as_told() {
         "budget-spent",
         "turned away",
         "swallowed",
-        "All came out as told.",
+        "All releases had the expected end.",
     ] {
         assert!(said.contains(part), "{part} is missing in\n{said}");
     }
@@ -158,7 +158,7 @@ fn the_demo_tells_its_story_and_all_comes_out_as_told() {
     assert!(start.elapsed() < Duration::from_secs(60));
     let answer = run(helmreboot().args(["demo", "--speed", "8", "--output", "json"]));
     let document: Value = serde_json::from_slice(&answer.stdout).expect("one JSON document");
-    assert_eq!(document["asTold"], true, "{document}");
+    assert_eq!(document["asExpected"], true, "{document}");
 }
 
 #[test]

@@ -215,7 +215,7 @@ fn rules_that_cannot_be_are_faults_with_their_place() {
             ("rules[1].pattern", "matches every message"),
             ("rules[2].class", "expected transient, permanent or benign"),
             ("rules[3].pattern", "is missing"),
-            ("rules[5]", "stands here twice"),
+            ("rules[5]", "is here twice"),
             ("rules[6].name", "lower-case letters"),
             ("rules[7].budget", "expected a share of the limit"),
             ("rules[8].name", "is missing"),

@@ -33,7 +33,7 @@ async fn a_slow_start_heals() {
     let app = TestApp::new();
     let (flux, release, running) = with_flux(&app, "slow", 0).await;
     pass(32).await;
-    flux.heal(&release);
+    flux.remove_cause(&release);
     pass(30).await;
     assert!(ready(&app.cluster("a").get(&release).expect("the release")));
     assert_eq!(app.writes().len(), 1);
@@ -122,7 +122,7 @@ async fn a_swallowed_token_is_noticed_and_the_release_heals_all_the_same() {
         &json!({"spec": {"dependsOn": [{"name": "database"}]}}),
     );
     pass(4).await;
-    flux.heal(&release);
+    flux.remove_cause(&release);
     flux.set_ready(&dependency, false);
     pass(10).await;
     flux.set_ready(&dependency, true);
@@ -147,7 +147,7 @@ async fn a_success_renews_the_budget() {
     let app = TestApp::new();
     let (flux, release, running) = with_flux(&app, "webhook", 0).await;
     pass(100).await;
-    flux.heal(&release);
+    flux.remove_cause(&release);
     pass(300).await;
     assert!(ready(&app.cluster("a").get(&release).expect("the release")));
     assert_eq!(

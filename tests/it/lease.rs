@@ -168,7 +168,7 @@ async fn a_conflict_while_the_lease_is_released_does_not_delay_the_end() {
             )
             .env("HELMREBOOT_TOKEN", "the key"),
     );
-    program.wait_for(&["this replica is the leader and sweeps"]);
+    program.wait_for(&["this replica is the leader and watches"]);
     program.signal("-TERM");
     let (code, took, said) = program.end();
     assert_eq!(code, Some(0), "{said:#?}");
@@ -239,7 +239,7 @@ async fn the_client_of_the_lease_follows_its_kubeconfig() {
         &at(leases_at),
         &json!({"token": "first"}),
     );
-    program.wait_for(&["this replica is the leader and sweeps"]);
+    program.wait_for(&["this replica is the leader and watches"]);
     server.healed(1, Duration::from_secs(10), "swept").await;
     // The leader uses a rotated token before it has to renew the Lease, and goes on leading.
     leases.wants("second");
@@ -265,7 +265,7 @@ async fn the_client_of_the_lease_follows_its_kubeconfig() {
         &at(leases_at),
         &json!({"token": "third"}),
     );
-    program.wait_for(&["this replica is a standby and does not sweep"]);
+    program.wait_for(&["this replica is a standby and does not watch"]);
 }
 
 /// A campaign against an API server that always answers so, what it told, and the way to end it.

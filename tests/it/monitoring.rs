@@ -141,7 +141,7 @@ async fn the_documents_list_all_metrics_and_their_help() {
     let app = TestApp::new();
     let (flux, release, running) = with_flux(&app, "webhook", 0).await;
     pass(4).await;
-    flux.heal(&release);
+    flux.remove_cause(&release);
     pass(120).await;
     running.abort();
     app.writes();

@@ -60,7 +60,9 @@ async fn a_thousand_stuck_releases_an_outage_and_a_restart_fit_on_two_screens() 
     let (clusters, clock) = app.kill();
     let app = TestApp::around(Options::default(), clusters, clock);
     pass(10 * 60).await;
-    releases.iter().for_each(|release| flux.heal(release));
+    releases
+        .iter()
+        .for_each(|release| flux.remove_cause(release));
     pass(3 * 3600).await;
 
     let healed = |release: &&Key| ready(&app.cluster("a").get(release).expect("the release"));

@@ -100,7 +100,7 @@ pub(crate) async fn perform(story: &[Entry], key: &Key, cluster: &FakeCluster, f
             Kind::Annotate { what } => {
                 cluster.apply(key, &json!({"metadata": {"annotations": what}}))
             }
-            Kind::Heal => flux.heal(key),
+            Kind::Heal => flux.remove_cause(key),
             Kind::Delete => cluster.delete(key),
             Kind::Seen { .. } | Kind::Alert { .. } => {}
         }

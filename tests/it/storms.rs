@@ -69,7 +69,9 @@ async fn of_a_thousand_that_fail_on_one_cause_one_is_tried_and_when_it_helps_the
         restarted(&app)
     );
     // The webhook is back.
-    releases.iter().for_each(|release| flux.heal(release));
+    releases
+        .iter()
+        .for_each(|release| flux.remove_cause(release));
     pass(20 * 60).await;
     let mut steps = vec![restarted(&app).len()];
     let healthy = || {
@@ -139,7 +141,9 @@ async fn a_release_that_was_given_up_comes_back_when_the_shared_cause_is_gone() 
         (2..6).contains(&spent),
         "{spent} probes have failed and were given up"
     );
-    releases.iter().for_each(|release| flux.heal(release));
+    releases
+        .iter()
+        .for_each(|release| flux.remove_cause(release));
     pass(3600).await;
     for release in &releases {
         assert!(

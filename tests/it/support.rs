@@ -156,9 +156,9 @@ impl TestApp {
             clusters.iter().map(entrance).collect(),
             clock.clone(),
         );
-        let workers = app.take_workers().into_iter();
+        let workers = app.take_reconcilers().into_iter();
         let mut workers: Vec<_> = workers.map(|worker| tokio::spawn(worker.run())).collect();
-        let sweeps = app.take_sweeps().into_iter();
+        let sweeps = app.take_watchers().into_iter();
         workers.extend(sweeps.map(|sweep| tokio::spawn(sweep.run())));
         let (webhook, metrics, journal, registry) =
             (app.webhook(), app.metrics(), app.journal(), app.registry());

@@ -35,7 +35,7 @@ struct Line<'a> {
 const AROUND: usize = 60;
 
 impl<W: Write> Printer<'_, W> {
-    /// A message that came alone: all there is to say about it.
+    /// A single message, with every rule that matches.
     pub(super) fn alone(&mut self, said: FailureText<'_>) -> io::Result<()> {
         if self.json {
             return self.row(said);
@@ -53,8 +53,7 @@ impl<W: Write> Printer<'_, W> {
         writeln!(out, "class    {bold}{}{plain}", verdict.class.as_str())?;
         writeln!(out, "rule     {}: {}", rule.name, rule.why)?;
         writeln!(out, "source   {}", rule.source)?;
-        let target =
-            Target::of(head).map_or("names nobody".into(), |target| Shown(target).to_string());
+        let target = Target::of(head).map_or("none".into(), |target| Shown(target).to_string());
         writeln!(out, "target   {target}")?;
         let decided = fired.iter().find(|fired| fired.rule.name == verdict.rule);
         if let Some(decided) = decided {
@@ -129,10 +128,10 @@ impl<W: Write> Printer<'_, W> {
     }
 }
 
-/// What a rule matched, with some of what stands around it.
+/// What a rule matched, with some text around it.
 fn quote(head: &str, fired: &Fired, bold: &str, plain: &str) -> String {
     if fired.rule.patterns.is_empty() {
-        return "the reason alone says so".into();
+        return "the reason of the condition".into();
     }
     let start = head.floor_char_boundary(fired.span.start);
     let end = head.ceil_char_boundary(fired.span.end);

@@ -178,7 +178,7 @@ impl<'de> Visitor<'de> for Hand {
     fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Found, A::Error> {
         let (mut object, mut is_list) = (Map::new(), false);
         while let Some(key) = fields.next_key::<String>()? {
-            // A list tells its kind after its items.
+            // The kind of a list may follow its items.
             if key == "items" {
                 is_list = true;
                 fields.next_value::<Found>()?;

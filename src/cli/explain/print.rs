@@ -126,7 +126,7 @@ pub(super) fn text(
     }
     fact(
         "unknown",
-        "whether the limits of the running service hold a restart back (storm, rate-limited); ask its log, and its /metrics: helmreboot_breakers_open, helmreboot_restarts_in_flight".into(),
+        "whether the limits of the running service delay a restart (breaker-open, rate-limited); see its log and /metrics: helmreboot_breakers_open, helmreboot_restarts_in_flight".into(),
     );
     text
 }
@@ -138,7 +138,7 @@ fn clean(name: &str) -> String {
 
 fn cause(release: &Release, verdict: Verdict, classifier: &Classifier) -> String {
     match classifier.cause(release) {
-        None => "no condition tells of a failure".into(),
+        None => "no condition reports a failure".into(),
         Some((_, message)) if verdict.class == Class::Unknown => {
             format!("unknown, no rule fires on: {}", mask(message, 160))
         }

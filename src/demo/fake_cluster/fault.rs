@@ -28,6 +28,6 @@ pub enum FaultKind {
     SlowBody(Duration),
     /// A list takes that long for each object that it asks for.
     SlowItems(Duration),
-    /// Somebody else writes the object just before the call: a stale `resourceVersion`.
+    /// Another client writes the object just before the request: a stale `resourceVersion`.
     WriteBefore,
 }

@@ -2,7 +2,7 @@
 
 use super::{FakeCluster, path::Path};
 
-/// Verbs, everywhere or in some namespaces. Discovery is everybody's.
+/// Verbs, everywhere or in some namespaces. Discovery is allowed to all.
 #[derive(Clone, Debug)]
 pub struct Rights {
     /// As RBAC spells them.

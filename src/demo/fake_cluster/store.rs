@@ -35,11 +35,11 @@ pub struct Change {
     pub kind: &'static str,
     /// Which object.
     pub key: Key,
-    /// As it stood afterwards.
+    /// The object after the change.
     pub object: Arc<Value>,
     /// When.
     pub at: Timestamp,
-    /// The field manager of a patch over the API; empty for whoever lives in the cluster.
+    /// The field manager of a patch over the API; empty for clients inside of the cluster.
     pub manager: String,
 }
 

@@ -9,7 +9,7 @@ pub struct Writes(pub(super) broadcast::Receiver<()>);
 impl Writes {
     /// Waits until something was written that was not waited for yet.
     pub async fn next(&mut self) {
-        // Having missed some is having been told of one.
+        // A reader that missed some has been woken all the same.
         let _ = self.0.recv().await;
     }
 

@@ -1,4 +1,4 @@
-//! Helm's actions as helm-controller runs them: what is told, counted and stored, in which order.
+//! Helm's actions as helm-controller runs them: what is reported, counted and stored, in which order.
 
 use std::time::Duration;
 

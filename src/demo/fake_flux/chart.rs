@@ -11,7 +11,7 @@ use super::{FakeFlux, Key, object::Object};
 /// Which Flux is played.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Era {
-    /// helm-controller 1.6: Helm 4, waits tell what they wait for.
+    /// helm-controller 1.6: Helm 4, whose wait errors name the object.
     Current,
     /// helm-controller 1.3 (Flux 2.6): Helm 3; the slow chart's cause is a webhook that hangs.
     Flux26,
@@ -42,7 +42,7 @@ pub(super) enum Outcome {
 }
 
 impl Helm {
-    /// What stands at the end of the storage, unless it was uninstalled.
+    /// The newest revision in the storage, unless it was uninstalled.
     pub(super) fn latest(&self) -> Option<&Revision> {
         self.revisions
             .last()
@@ -129,7 +129,7 @@ impl FakeFlux {
             ("slow", Era::Current) => self.wait_for_widget(key, timeout(object)).await,
             ("slow" | "webhook", _) => self.call_webhook(key, action).await,
             ("new-object", _) => self.create_object(key).await,
-            ("refused", _) if !self.world().healed.contains(key) => {
+            ("refused", _) if !self.world().removed_causes.contains(key) => {
                 self.sleep(quick).await;
                 Outcome::Failed("failed to create resource: Post \"https://10.96.0.1:443/apis/apps/v1/namespaces/apps/deployments\": dial tcp 10.96.0.1:443: connect: connection refused".into())
             }
@@ -166,13 +166,13 @@ impl FakeFlux {
         }
     }
 
-    /// The chart waits for an object that becomes ready when the release is healed.
+    /// The chart waits for an object that becomes ready when the cause is removed.
     async fn wait_for_widget(&self, key: &Key, timeout: Duration) -> Outcome {
         let step = Duration::from_millis(200);
         let mut waited = Duration::ZERO;
         while waited <= timeout {
             self.sleep(step).await;
-            if self.world().healed.contains(key) {
+            if self.world().removed_causes.contains(key) {
                 return Outcome::Deployed;
             }
             waited += step;
@@ -183,9 +183,9 @@ impl FakeFlux {
         ))
     }
 
-    /// One new object has an admission webhook, which hangs until the release is healed.
+    /// One new object has an admission webhook, which hangs until the cause is removed.
     async fn create_object(&self, key: &Key) -> Outcome {
-        if self.world().healed.contains(key) {
+        if self.world().removed_causes.contains(key) {
             self.sleep(Duration::from_millis(150)).await;
             return Outcome::Deployed;
         }
@@ -196,9 +196,9 @@ impl FakeFlux {
         ))
     }
 
-    /// An admission webhook hangs until the release is healed.
+    /// An admission webhook hangs until the cause is removed.
     async fn call_webhook(&self, key: &Key, action: &str) -> Outcome {
-        if self.world().healed.contains(key) {
+        if self.world().removed_causes.contains(key) {
             self.sleep(Duration::from_millis(150)).await;
             return Outcome::Deployed;
         }

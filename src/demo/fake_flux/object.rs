@@ -1,4 +1,4 @@
-//! A HelmRelease in the controller's hands: the status it works on, and what is saved of it.
+//! A HelmRelease in a reconcile of the embedded Flux: the status it changes, and what is saved of it.
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
@@ -13,7 +13,7 @@ pub(super) struct Object {
     pub(super) values_from: Option<String>,
 }
 
-/// Conditions stand in this order.
+/// The order of conditions.
 const ORDER: [&str; 6] = [
     "Reconciling",
     "Stalled",

@@ -48,30 +48,30 @@ fn plain(message: &str) -> Cow<'_, str> {
             Some(' ') => in_margin,
             Some(_) => false,
         };
-        let behind = &rest[first.len_utf8()..];
+        let after = &rest[first.len_utf8()..];
         rest = match first {
-            '\x1b' => behind_escape(behind),
-            '\u{9b}' => behind_control_sequence(behind),
-            '^' | '\\' if escape_in_text(rest).is_some() => escape_in_text(rest).unwrap_or(behind),
+            '\x1b' => after_escape(after),
+            '\u{9b}' => after_control_sequence(after),
+            '^' | '\\' if escape_in_text(rest).is_some() => escape_in_text(rest).unwrap_or(after),
             '&' | '\\' => {
-                let (decoded, behind) = unescaped(rest).unwrap_or((first, behind));
+                let (decoded, after) = unescaped(rest).unwrap_or((first, after));
                 out.push(usual(decoded).unwrap_or(decoded));
-                behind
+                after
             }
             '\r' => {
                 out.push('\n');
-                behind.strip_prefix('\n').unwrap_or(behind)
+                after.strip_prefix('\n').unwrap_or(after)
             }
             // White space at the begin of a line is its margin; any other is one space.
             _ if first.is_whitespace() && first != '\n' => {
                 if in_margin || !out.ends_with(' ') {
                     out.push(' ');
                 }
-                behind
+                after
             }
             _ => {
                 out.extend(usual(first));
-                behind
+                after
             }
         };
     }
@@ -151,9 +151,9 @@ fn named(body: &str) -> Option<(char, &str)> {
 const LONGEST_ESCAPE: usize = 8;
 
 /// What follows an escape sequence of a terminal (ECMA-48), whose first character was read.
-fn behind_escape(rest: &str) -> &str {
+fn after_escape(rest: &str) -> &str {
     if let Some(sequence) = rest.strip_prefix('[') {
-        return behind_control_sequence(sequence);
+        return after_control_sequence(sequence);
     }
     // Commands of the operating system, such as links, end with BEL or ST.
     if let Some(command) = rest.strip_prefix(']') {
@@ -172,7 +172,7 @@ fn behind_escape(rest: &str) -> &str {
     characters.as_str()
 }
 
-fn behind_control_sequence(sequence: &str) -> &str {
+fn after_control_sequence(sequence: &str) -> &str {
     let rest = sequence.trim_start_matches(|character: char| (' '..='?').contains(&character));
     rest.strip_prefix(|character: char| ('@'..='~').contains(&character))
         .unwrap_or(rest)
@@ -182,7 +182,7 @@ fn behind_control_sequence(sequence: &str) -> &str {
 fn escape_in_text(text: &str) -> Option<&str> {
     let written = ["^[[", "\\x1b[", "\\u001b["];
     let sequence = written.iter().find_map(|begin| text.strip_prefix(begin))?;
-    Some(behind_control_sequence(sequence))
+    Some(after_control_sequence(sequence))
 }
 
 /// A line that Helm writes while it merges values (`helm/helm:pkg/chart/common/util/coalesce.go`), or a warning of

@@ -1,4 +1,4 @@
-//! Many patterns, one pass: an automaton looks for what each pattern cannot do without, and only patterns
+//! Many patterns, one pass: an automaton finds the words that each pattern needs, and only patterns
 //! whose words occur are tried. Most alternatives are nothing but words, and need no trying. Texts are in lower
 //! case, and patterns take no notice of case.
 
@@ -24,7 +24,7 @@ pub(super) struct Patterns {
     meanings: Vec<(usize, bool)>,
     /// Patterns that have no words, to be tried on every message.
     wordless: Vec<usize>,
-    /// Of each rule, where its patterns stand in `each`.
+    /// Of each rule, the places of its patterns in `each`.
     ranges: Vec<Range<usize>>,
     each: Vec<Pattern>,
 }

@@ -80,7 +80,7 @@ impl<'a> Reading<'a> {
         let matches = self.classifier.fallbacks.matches(self.text);
         let mut after = None;
         let falling = self.falling_back(&matches).filter(|(index, rule)| {
-            // What refuses behind all that is passing names the cause: wrapped errors name it last.
+            // A refusal after all transient words is the cause: wrapped errors have it last.
             first.is_none()
                 || rule.class == Class::Permanent && {
                     let after = *after.get_or_insert_with(|| self.last_word());
@@ -92,7 +92,7 @@ impl<'a> Reading<'a> {
         fallback.map(|(_, rule)| rule).or(first)
     }
 
-    /// Whether the failure is one of a wait for objects, of a hook or of a test, whatever else is told.
+    /// Whether the failure is one of a wait for objects, of a hook or of a test, whatever else the message says.
     pub(super) fn tells_of_a_wait(&self) -> bool {
         let waits = |index: usize| self.classifier.entries[index].family == WAITING;
         // Helm's words for hooks (`helm/helm:pkg/action/{install,upgrade,rollback,uninstall,hooks}.go`).
@@ -108,19 +108,19 @@ impl<'a> Reading<'a> {
             || self.firing().any(|(index, _)| waits(index))
     }
 
-    /// Of the rules that fire, the first behind one that turned out not to count.
-    fn next(&self, behind: Option<(u8, usize)>) -> Option<((u8, usize), &'static Rule)> {
+    /// Of the rules that fire, the first after one that does not count.
+    fn next(&self, after: Option<(u8, usize)>) -> Option<((u8, usize), &'static Rule)> {
         let firing = self.firing();
         let keyed = firing.map(|(index, rule)| ((place(rule), index), rule));
-        let left = keyed.filter(|(key, _)| behind.is_none_or(|behind| *key > behind));
+        let left = keyed.filter(|(key, _)| after.is_none_or(|after| *key > after));
         left.min_by_key(|(key, _)| *key)
     }
 
-    /// Whether a rule that fires is to be heeded: not only inside of what exceptions match, and not only
-    /// by words inside of quotes.
+    /// Whether a rule that fires counts: not if it matches only inside of what exceptions match, or only inside of
+    /// quotes.
     fn counts(&self, index: usize, rule: &Rule, exceptions: &[Range<usize>]) -> bool {
-        let passing = rule.class == Class::Transient && rule.rank == Rank::Ordinary;
-        if passing && self.text.contains('"') {
+        let transient = rule.class == Class::Transient && rule.rank == Rank::Ordinary;
+        if transient && self.text.contains('"') {
             let quotes = self.quotes.get_or_init(|| Quotes::of(self.text));
             let mut spans = self.spans(index).peekable();
             if spans.peek().is_some() && spans.all(|span| quotes.around(&span)) {
@@ -133,12 +133,12 @@ impl<'a> Reading<'a> {
         !self.excepted(rule, self.spans(index), exceptions)
     }
 
-    /// Where the last word stands that speaks for a passing failure.
+    /// The end of the last match of a transient rule.
     fn last_word(&self) -> usize {
-        let passing = self
+        let transient = self
             .firing()
             .filter(|(_, rule)| rule.class == Class::Transient);
-        let ends = passing
+        let ends = transient
             .flat_map(|(index, _)| self.spans(index))
             .map(|span| span.end);
         ends.max().unwrap_or_default()

@@ -1,12 +1,12 @@
-//! What of a message is looked at.
+//! The part of a message that rules see.
 
 use std::ops::Range;
 
-/// The most of a message that is looked at, in bytes. Condition messages hold up to 32 KiB; what is longer
-/// is never taken for a passing failure, for nobody saw all of it.
+/// The most of a message that rules see, in bytes. Condition messages hold up to 32 KiB; what is longer
+/// is never transient, because rules did not see all of it.
 pub const HEAD_LIMIT: usize = 64 * 1024;
 
-/// As much of a head as is looked at.
+/// The part of a head that rules see.
 pub(super) fn bounded(head: &str) -> &str {
     &head[..head.floor_char_boundary(HEAD_LIMIT)]
 }
@@ -153,8 +153,8 @@ impl<'a> Quotes<'a> {
         if introduced.iter().any(|words| opening.ends_with(words)) {
             return false;
         }
-        let behind = self.lines.partition_point(|at| *at < span.end);
-        let end = self.lines.get(behind).copied().unwrap_or(self.text.len());
+        let next = self.lines.partition_point(|at| *at < span.end);
+        let end = self.lines.get(next).copied().unwrap_or(self.text.len());
         let closing = self.all.partition_point(|at| *at < span.end);
         self.all.get(closing).is_some_and(|at| *at < end)
     }

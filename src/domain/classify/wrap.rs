@@ -49,7 +49,7 @@ pub(super) struct Wrapped<'a> {
     width: usize,
     /// Line breaks that were not in the message.
     pub(super) breaks: usize,
-    /// Those of them behind a line of full width.
+    /// Those of them after a line of full width.
     pub(super) full: usize,
     /// Whether the space in front of each break between two words was kept, as `fold -s` does.
     keeps_spaces: bool,
@@ -90,7 +90,7 @@ impl<'a> Wrapped<'a> {
         wrapped
     }
 
-    /// Behind the longest line, every break looks like one that was not in the message.
+    /// After the longest line, every break looks like one that was not in the message.
     pub(super) fn is_likely(&self) -> bool {
         self.breaks > 0 && self.breaks >= self.own
     }
@@ -116,7 +116,7 @@ impl<'a> Wrapped<'a> {
         last.chars().count() + first.chars().count() > self.width
     }
 
-    /// Without those breaks: `joint` takes the place of one behind a full line, and a space that of any other.
+    /// Without those breaks: `joint` takes the place of one after a full line, and a space that of any other.
     pub(super) fn join(&self, joint: &str) -> String {
         let mut out = String::new();
         let mut lines = self.lines.iter().peekable();
@@ -139,7 +139,7 @@ impl<'a> Wrapped<'a> {
     }
 }
 
-/// Whether a line was broken behind the hyphen of a word, as Python's `textwrap` does.
+/// Whether a line was broken after the hyphen of a word, as Python's `textwrap` does.
 fn ends_at_a_hyphen(line: &str) -> bool {
     let word = line.strip_suffix('-');
     word.is_some_and(|word| word.ends_with(char::is_alphabetic))

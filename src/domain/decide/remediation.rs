@@ -9,7 +9,7 @@ use crate::domain::policy::{AfterRemediation, Policy};
 /// unavailable.
 const PAUSE: SignedDuration = SignedDuration::from_mins(10);
 
-/// Leaves the release alone, unless the policy allows one restart for the configuration, and the pause is over
+/// Leaves the release, unless the policy allows one restart for the configuration, and the pause is over
 /// (stories wh-breaks-upgrade-rolled-back-then-reset-heals and rolled-back-then-reset-breaks-again).
 pub(super) fn remediated(inputs: &Inputs<'_>, release: &Release) -> Option<Decision> {
     let (reason, policy) = safe_state(release, inputs.policy)?;

@@ -79,7 +79,7 @@ pub const TABLE: &[Row] = &[
         live: "the cause is permanent (invalid object, denied, schema, template ...); no rule matches it; there is no failure",
         done: "leave, report once",
         words: &[Reason::Permanent, Reason::UnknownCause, Reason::FluxRetries],
-        holds: lasting,
+        holds: permanent,
     },
     Row {
         live: "Flux rolled it back or uninstalled it",
@@ -162,7 +162,7 @@ fn token_pending(_: &Inputs<'_>, release: &Release) -> Option<Decision> {
     release.token_pending().then(|| wait(Reason::TokenPending))
 }
 
-/// Stalled outranks everything Ready and Reconciling say: after a swallowed reset it stands beside
+/// Stalled outranks everything Ready and Reconciling say: after a swallowed reset it stays with
 /// Ready=Unknown for ever (story reset-swallowed-by-dependency).
 fn is_stalled(release: &Release) -> bool {
     release.is("Stalled", Truth::True)
@@ -203,8 +203,8 @@ fn overdue(_: &Inputs<'_>, release: &Release) -> Option<Decision> {
     release.at_work().then(|| leave(Reason::Overdue))
 }
 
-/// The alert comes before the status: a look later this is Stalled, or Flux sits in a back-off of its
-/// own (story render-error-backs-off).
+/// The alert comes before the status: at the next reconcile this is Stalled, or Flux is in its own backoff (story
+/// render-error-backs-off).
 fn settling(inputs: &Inputs<'_>, release: &Release) -> Option<Decision> {
     reconciling(release)?;
     Some(if inputs.trigger.settled {
@@ -237,11 +237,11 @@ fn not_attempted(_: &Inputs<'_>, release: &Release) -> Option<Decision> {
 }
 
 fn ready_outdated(inputs: &Inputs<'_>, release: &Release) -> Option<Decision> {
-    let lasts = inputs.verdict.class == Class::Permanent;
-    (lasts && release.deploys_what_was_tried()).then(|| leave(Reason::ReadyOutdated))
+    let permanent = inputs.verdict.class == Class::Permanent;
+    (permanent && release.deploys_what_was_tried()).then(|| leave(Reason::ReadyOutdated))
 }
 
-fn lasting(inputs: &Inputs<'_>, release: &Release) -> Option<Decision> {
+fn permanent(inputs: &Inputs<'_>, release: &Release) -> Option<Decision> {
     match inputs.verdict.class {
         Class::Permanent => Some(leave(Reason::Permanent)),
         Class::Unknown if inputs.policy.unknown != Class::Transient => {
@@ -286,7 +286,7 @@ fn budget_spent(inputs: &Inputs<'_>, release: &Release) -> Option<Decision> {
             reason: Reason::BudgetSpent,
         })
     };
-    // A count nobody can read, and a limit of none at all, are no way back.
+    // With an unreadable count, or a limit of 0, there is no further restart.
     let (Some((last, token)), true) = (&state.last, policy.limit > 0 && state.attempts != u32::MAX)
     else {
         return spent(None);

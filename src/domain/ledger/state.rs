@@ -51,7 +51,7 @@ struct Key {
     base: u32,
     /// When it was last restarted, in seconds since 1970.
     at: i64,
-    /// When it was first restarted, likewise.
+    /// When it was first restarted, in seconds since 1970.
     #[serde(default)]
     since: i64,
 }
@@ -214,12 +214,12 @@ impl State {
     }
 }
 
-/// When the restart was that a state tells of; `None` where it cannot be read.
+/// The time of the restart in a state; `None` where it cannot be read.
 pub fn time_of(text: &str) -> Option<Timestamp> {
     serde_json::from_str::<State>(text).ok()?.last()
 }
 
-/// The token that a state tells of.
+/// The token in a state.
 pub fn token_of(text: &str) -> Option<String> {
     let state = serde_json::from_str::<State>(text).ok()?;
     Some(state.token)

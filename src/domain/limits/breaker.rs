@@ -16,7 +16,7 @@ pub(super) struct Breaker {
     failing: BTreeMap<ReleaseRef, Timestamp>,
     /// The same, the oldest first.
     by_time: BTreeSet<(Timestamp, ReleaseRef)>,
-    /// Who is to be looked at when there is room.
+    /// Releases that wait.
     waiting: BTreeSet<ReleaseRef>,
     /// Who was given up, and may come back when the cause is gone.
     given_up: BTreeSet<ReleaseRef>,
@@ -33,7 +33,7 @@ enum Phase {
         until: Timestamp,
         wait: SignedDuration,
         probe: Option<ReleaseRef>,
-        /// Who was told to come at `until`.
+        /// The release that is woken at `until`.
         next: Option<ReleaseRef>,
     },
     /// So many at once; twice as many once so many have been helped, the last of them by a restart that
@@ -92,7 +92,7 @@ impl Breaker {
         quiet && (holds || self.is_idle())
     }
 
-    /// Nobody waits for it, nobody was given up for it, and nobody is or will be tried.
+    /// No release waits for it, was given up for it, or is or will be the probe.
     fn is_idle(&self) -> bool {
         let tried = match &self.phase {
             Phase::Open { probe, next, .. } => probe.is_some() || next.is_some(),
@@ -203,7 +203,7 @@ impl Breaker {
         }
     }
 
-    /// Names the one that is to be tried next, if none is, and tells it when to come.
+    /// Chooses the next probe, if there is none, and wakes it.
     pub(super) fn name_next(&mut self) -> Vec<Wake> {
         match &mut self.phase {
             Phase::Open {
@@ -224,7 +224,7 @@ impl Breaker {
         self.waiting.remove(release);
         self.given_up.remove(release);
         if let Phase::Open { probe, next, .. } = &mut self.phase {
-            // Who was told to come next goes on waiting.
+            // The release that was to be the next probe waits again.
             let other = next.take().filter(|next| next != release);
             self.waiting.extend(other);
             *probe = Some(release.clone());
@@ -293,7 +293,7 @@ impl Breaker {
         self.is_open()
     }
 
-    /// Whoever was let go and needs it no more makes room for the next.
+    /// A release needs nothing any more, which frees its place for the next.
     pub(super) fn forget(
         &mut self,
         release: &ReleaseRef,
@@ -319,8 +319,7 @@ impl Breaker {
         Vec::new()
     }
 
-    /// Lets as many go as there is room for, those that were given up last, and closes when nobody is
-    /// left.
+    /// Wakes as many as may run, those that were given up last, and closes when none is left.
     fn release(&mut self, running: usize, now: Timestamp) -> Vec<Wake> {
         let Phase::Releasing { step, since, .. } = self.phase else {
             return Vec::new();
@@ -361,7 +360,7 @@ impl Breaker {
     }
 }
 
-/// Tells whoever is to be tried next when to come.
+/// Wakes the next probe.
 fn turn(next: &Option<ReleaseRef>, at: Timestamp) -> Vec<Wake> {
     let wake = |release: &ReleaseRef| Wake {
         release: release.clone(),

@@ -49,7 +49,7 @@ impl HeldBack {
 impl LimitState {
     /// Breakers that hold restarts back.
     pub fn open(&mut self, now: Timestamp) -> usize {
-        self.swept = None;
+        self.cleaned_at = None;
         self.forget_the_old(now);
         let breakers = self.breakers.values();
         breakers.filter(|breaker| breaker.is_open()).count()

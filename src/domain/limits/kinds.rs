@@ -1,4 +1,4 @@
-//! What limits are made of, and what they tell.
+//! The configuration of the limits, and what they return.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -44,7 +44,7 @@ pub struct Refusal {
     pub until: Timestamp,
 }
 
-/// A release to look at.
+/// A release to reconcile.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wake {
     /// Which.

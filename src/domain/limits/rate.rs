@@ -31,7 +31,7 @@ pub(super) struct Meter {
     promised: BTreeMap<ReleaseRef, Timestamp>,
 }
 
-/// A promise that nobody came for is void after that time.
+/// A promise that was not used is void after that time.
 const PROMISED_FOR: SignedDuration = SignedDuration::from_mins(1);
 
 impl Meter {

@@ -69,7 +69,7 @@ impl Slots {
     }
 
     /// The release that has waited longest of those that can go. Of one cause, only the first is asked
-    /// about: what holds it back holds back those behind it too.
+    /// about: what holds it back holds back those after it too.
     pub(super) fn next(
         &self,
         can_go: impl Fn(&ReleaseRef, &Fingerprint) -> bool,

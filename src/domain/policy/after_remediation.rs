@@ -30,7 +30,7 @@ impl AfterRemediation {
 
 impl Policy {
     /// Takes over the value of [`super::AFTER_ROLLBACK`]. What it takes away counts after an uninstall too.
-    pub(super) fn heed_after_rollback(&mut self, value: &str) -> Result<(), &'static str> {
+    pub(super) fn apply_after_rollback(&mut self, value: &str) -> Result<(), &'static str> {
         let wanted = AfterRemediation::of(value);
         let most = wanted.unwrap_or(AfterRemediation::Never);
         self.after_uninstall = self.after_uninstall.min(most);

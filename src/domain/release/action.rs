@@ -38,7 +38,7 @@ impl Release {
     }
 
     /// Whether the newest Helm revision is a good one of the chart version and values that Flux tried last. If
-    /// Ready is false all the same, it may tell of an attempt before (fluxcd/helm-controller#1362).
+    /// Ready is false all the same, it may be about an earlier attempt (fluxcd/helm-controller#1362).
     pub fn deploys_what_was_tried(&self) -> bool {
         let failed = self.is("TestSuccess", Truth::False);
         let newest = self.newest().filter(|newest| newest.is_good() && !failed);
@@ -54,7 +54,7 @@ impl Release {
             Some(reconciling) if reconciling.status == Truth::True => {
                 !self.is("Ready", Truth::False) || is_remediation(&reconciling.message)
             }
-            // Before helm-controller 0.37 there is no Reconciling: Ready=Unknown alone says it.
+            // Before helm-controller 0.37 there is no Reconciling: only Ready=Unknown says it.
             _ => self.is("Ready", Truth::Unknown),
         }
     }
@@ -87,7 +87,7 @@ impl Release {
     }
 }
 
-/// An action that follows a failure; Ready still tells of that. (Of an install or upgrade that failed without
+/// An action that follows a failure; Ready is still about that. (Of an install or upgrade that failed without
 /// being stored, "Running" stays in the message while Flux is idle: story render-error-backs-off.)
 pub fn is_remediation(message: &str) -> bool {
     let actions = ["Running 'rollback' action", "Running 'uninstall' action"];

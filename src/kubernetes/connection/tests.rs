@@ -25,12 +25,12 @@ impl Kept {
             ..ClusterAccess::default()
         };
         let told = Arc::clone(&kept.told);
-        let tell = move |problem: Option<&str>| {
+        let report = move |problem: Option<&str>| {
             told.lock()
                 .expect("no panic")
                 .push(problem.map(str::to_owned));
         };
-        tokio::spawn(kept.connection.clone().maintain(reach, tell));
+        tokio::spawn(kept.connection.clone().maintain(reach, report));
         kept
     }
 
@@ -134,7 +134,7 @@ async fn another_server_is_a_move_and_another_token_is_none() {
 async fn a_plugin_that_gives_the_same_expired_credential_is_no_news_and_run_less_often() {
     let connection = Connection::pending(Arc::default());
     let (mut known, told) = (Known::default(), Mutex::new(0));
-    let tell = |_: Option<&str>| *told.lock().expect("no panic") += 1;
+    let report = |_: Option<&str>| *told.lock().expect("no panic") += 1;
     let changed = connection.0.state.subscribe();
     let mut waits = Vec::new();
     for _ in 0..10 {
@@ -149,7 +149,7 @@ async fn a_plugin_that_gives_the_same_expired_credential_is_no_news_and_run_less
             digest: [1; 32],
             server: [2; 32],
         };
-        connection.made(&mut known, [3; 32], connected, &tell);
+        connection.made(&mut known, [3; 32], connected, &report);
         waits.push(known.due.expect("it expires") - Instant::now());
     }
     assert_eq!(*told.lock().expect("no panic"), 1);

@@ -101,7 +101,7 @@ pub(super) fn act(land: &mut Land, fate: &Fate) {
         }
         1..6 => {
             said("the cause is gone for");
-            land.flux.heal(&key);
+            land.flux.remove_cause(&key);
         }
         6..14 => {
             said("the cause is back for");

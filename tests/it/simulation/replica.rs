@@ -93,9 +93,9 @@ impl Replica {
             true_time.now()
         });
         let mut app = App::new(options, ways.iter().map(entrance).collect(), clock);
-        let workers = app.take_workers().into_iter();
+        let workers = app.take_reconcilers().into_iter();
         let mut tasks: Vec<_> = workers.map(|worker| tokio::spawn(worker.run())).collect();
-        let sweeps = app.take_sweeps().into_iter();
+        let sweeps = app.take_watchers().into_iter();
         tasks.extend(sweeps.map(|sweep| tokio::spawn(sweep.run())));
         Self {
             name,

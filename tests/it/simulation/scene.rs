@@ -118,7 +118,7 @@ impl Scene {
             self.start();
         }
         for land in &self.lands {
-            land.heal();
+            land.remove_cause();
         }
         for _ in 0..30 {
             sleep(Duration::from_secs(600)).await;
@@ -275,10 +275,10 @@ impl Land {
         land
     }
 
-    fn heal(&self) {
+    fn remove_cause(&self) {
         self.flux.set_running(true);
         for release in &self.releases {
-            self.flux.heal(release);
+            self.flux.remove_cause(release);
         }
         self.flux.set_ready(&people::dependency(), true);
     }
