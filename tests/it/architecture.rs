@@ -8,7 +8,11 @@ use std::{
 
 /// All files of `src`, by their path in it.
 fn sources() -> BTreeMap<String, String> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    files_of("src")
+}
+
+fn files_of(folder: &str) -> BTreeMap<String, String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
     let (mut files, mut folders) = (BTreeMap::new(), vec![root.clone()]);
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder).expect("a folder") {
@@ -199,7 +203,7 @@ fn only_the_module_kubernetes_calls_kube() {
 
 #[test]
 fn no_file_is_longer_than_four_hundred_lines() {
-    for (name, text) in sources() {
+    for (name, text) in sources().into_iter().chain(files_of("tests")) {
         assert!(
             text.lines().count() <= 400,
             "{name} has {} lines",

@@ -13,7 +13,7 @@ use helmreboot::{
 use serde_json::json;
 
 use crate::{
-    binary::{Running, config_file, get, helmreboot, kubeconfig, post, recorded_trouble},
+    running::{Running, config_file, get, helmreboot, kubeconfig, post, recorded_trouble},
     stories,
     support::{TestApp, alerts_only, key},
 };

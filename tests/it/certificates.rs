@@ -19,8 +19,8 @@ use rustls::{
 use serde_json::json;
 
 use crate::{
-    binary::{Running, helmreboot, kubeconfig},
     clusters::{Server, file, serve},
+    running::{Running, helmreboot, kubeconfig},
 };
 
 /// A server takes any client certificate, as it is: what matters here is that one is sent.

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::{
-    binary::{Running, config_file, get, helmreboot, kubeconfig, post},
+    running::{Running, config_file, get, helmreboot, kubeconfig, post},
     support::{Live, key},
 };
 

@@ -5,8 +5,8 @@ use std::process::Output;
 use serde_json::{Value, json};
 
 use crate::{
-    binary::config_file,
     program::{run, text},
+    running::config_file,
     stories::{self, Kind},
 };
 

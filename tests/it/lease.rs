@@ -20,9 +20,9 @@ use serde_json::{Value, json};
 use tokio::{sync::oneshot, task::JoinHandle};
 
 use crate::{
-    binary::{Running, helmreboot, kubeconfig},
     clusters::{Server, at, become_a_pipe},
     fake_cluster::real_server,
+    running::{Running, helmreboot, kubeconfig},
     support::pass,
 };
 

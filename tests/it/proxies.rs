@@ -18,9 +18,9 @@ use tokio::{
 use tower_http::compression::CompressionLayer;
 
 use crate::{
-    binary::{Running, helmreboot, kubeconfig},
     certificates::{Authority, over_tls, wrapped},
     clusters::{Server, at, serve},
+    running::{Running, helmreboot, kubeconfig},
 };
 
 /// A proxy that does what CONNECT or SOCKS 5 asks for, and counts. The names under `.example` are this machine.

@@ -18,22 +18,23 @@ use helmreboot::{
         fake_flux::{Era, FakeFlux, Notifier, Provider},
     },
     domain::{
-        alert::ReleaseRef,
         journal::Journal,
         ledger,
         limits::{LimitConfig, Rate},
         policy::Mode,
         release,
-        short_hash::short_hash,
         signature::{Key as SigningKey, Keys, Secret},
     },
     kubernetes::Connection,
 };
-use http::{HeaderMap, Request, Response, StatusCode};
+use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use tower::{BoxError, ServiceExt, util::BoxCloneSyncService};
+
+mod observe;
+pub(crate) use crate::live::*;
 
 /// Every annotation that helmreboot ever writes.
 pub(crate) const WRITTEN: [&str; 9] = [
@@ -193,20 +194,6 @@ impl TestApp {
         self.webhook.clone()
     }
 
-    /// How many different restarts the release has seen, whatever became of their answers.
-    pub(crate) fn restarts_that_landed(&self, release: &Key) -> usize {
-        let versions = self.cluster("a").versions_of(release);
-        let token = |object: &Value| {
-            let state = object["metadata"]["annotations"]["helmreboot.io/state"].as_str()?;
-            ledger::token_of(state)
-        };
-        versions
-            .iter()
-            .filter_map(token)
-            .collect::<std::collections::BTreeSet<_>>()
-            .len()
-    }
-
     /// The Flux of cluster `a`, which reports to the service, or to nobody.
     pub(crate) fn flux(&self, alerts: bool) -> FakeFlux {
         let transport = BoxCloneSyncService::new(ServiceExt::<Request<Body>>::map_err(
@@ -309,73 +296,6 @@ impl TestApp {
         self.keys[cluster].sign(body.as_bytes())
     }
 
-    /// The answer of `/metrics` to these headers.
-    pub(crate) async fn scrape_as(&self, headers: &[(&str, &str)]) -> Response<Body> {
-        let mut request = Request::get("/metrics");
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        let request = request.body(Body::empty()).expect("a request");
-        let scraped = self.metrics.clone().oneshot(request).await;
-        scraped.expect("a router never fails")
-    }
-
-    /// The text of `/metrics`.
-    pub(crate) async fn scrape(&self) -> String {
-        let response = self.scrape_as(&[]).await;
-        let bytes = response.into_body().collect().await;
-        let bytes = bytes.expect("a body").to_bytes();
-        String::from_utf8(bytes.to_vec()).expect("text")
-    }
-
-    /// The sum of the series that begin so.
-    pub(crate) async fn metric(&self, series: &str) -> f64 {
-        let text = self.scrape().await;
-        let lines = text.lines().filter(|line| line.starts_with(series));
-        let values: Vec<f64> = lines
-            .filter_map(|line| line.rsplit(' ').next())
-            .map(|value| value.parse().expect("a number"))
-            .collect();
-        assert!(!values.is_empty(), "no series {series} in\n{text}");
-        values.into_iter().sum()
-    }
-
-    /// All patches so far, which the test herewith has seen.
-    #[track_caller]
-    pub(crate) fn writes(&self) -> Vec<Call> {
-        let writes: Vec<_> = self.clusters.values().flat_map(patches).collect();
-        self.claimed.set(writes.len());
-        writes
-    }
-
-    /// The reason of the last decision about a release of cluster `a`.
-    #[track_caller]
-    pub(crate) fn why(&self, release: &Key) -> &'static str {
-        self.why_in("a", release)
-    }
-
-    #[track_caller]
-    pub(crate) fn why_in(&self, cluster: &str, release: &Key) -> &'static str {
-        let wanted = ReleaseRef {
-            cluster: cluster.into(),
-            namespace: release.namespace.as_str().into(),
-            name: release.name.as_str().into(),
-        };
-        let (entries, _) = self.journal.since(0);
-        entries
-            .iter()
-            .rfind(|entry| entry.release == wanted)
-            .map_or("nothing", |entry| entry.reason)
-    }
-
-    #[track_caller]
-    pub(crate) fn annotation(&self, release: &Key, name: &str) -> Option<String> {
-        let object = self.cluster("a").get(release).expect("the release");
-        object["metadata"]["annotations"][name]
-            .as_str()
-            .map(str::to_owned)
-    }
-
     /// The process dies.
     pub(crate) fn kill(mut self) -> (BTreeMap<String, FakeCluster>, Clock) {
         self.workers.iter().for_each(JoinHandle::abort);
@@ -454,148 +374,6 @@ pub(crate) fn ready(object: &Value) -> bool {
         .into_iter()
         .flatten()
         .any(|condition| condition["type"] == "Ready" && condition["status"] == "True")
-}
-
-/// A cause that passes.
-pub(crate) const SLOW: &str = "timeout waiting for: [Deployment/apps/web status: 'InProgress']";
-/// A cause that lasts.
-pub(crate) const IMMUTABLE: &str = "cannot patch \"web\" with kind Job: Job.batch \"web\" is invalid: spec.template: field is immutable";
-
-/// A live HelmRelease, put together from what it shows.
-pub(crate) struct Live {
-    pub(crate) key: Key,
-    object: Value,
-    status: Option<Value>,
-}
-
-impl Live {
-    /// A release that Flux has tried once.
-    pub(crate) fn named(name: &str) -> Self {
-        let status = json!({"observedGeneration": 1, "lastAttemptedGeneration": 1,
-            "lastAttemptedRevision": "1.0.0", "lastAttemptedConfigDigest": "sha256:0123456789abcdef",
-            "failures": 1, "upgradeFailures": 1, "conditions": [],
-            "history": [{"version": 2, "status": "failed", "chartVersion": "1.0.0",
-                "configDigest": "sha256:0123456789abcdef", "lastDeployed": "2026-11-23T11:50:00Z"}]});
-        let object = json!({"spec": {"interval": "1h", "values": {"replicas": 2}}});
-        Self {
-            key: Key::new("apps", name),
-            object,
-            status: Some(status),
-        }
-    }
-
-    /// Stuck: what helmreboot is for.
-    pub(crate) fn stalled(name: &str) -> Self {
-        Self::named(name)
-            .condition(
-                "Stalled",
-                "True",
-                "RetriesExceeded",
-                "Failed to upgrade after 1 attempt(s)",
-            )
-            .failed(SLOW)
-    }
-
-    /// Puts it into a cluster.
-    pub(crate) fn put(&self, cluster: &FakeCluster) {
-        cluster.apply(&self.key, &self.object);
-        if let Some(status) = &self.status {
-            cluster.write_status(&self.key, status);
-        }
-    }
-
-    /// Ready=False and Released=False for that cause.
-    pub(crate) fn failed(self, cause: &str) -> Self {
-        let message =
-            format!("Helm upgrade failed for release apps/web with chart app@1.0.0: {cause}");
-        self.condition("Ready", "False", "UpgradeFailed", &message)
-            .condition("Released", "False", "UpgradeFailed", &message)
-    }
-
-    pub(crate) fn reconciling(self, reason: &str, message: &str) -> Self {
-        self.condition("Reconciling", "True", reason, message)
-    }
-
-    pub(crate) fn condition(
-        mut self,
-        kind: &str,
-        status: &str,
-        reason: &str,
-        message: &str,
-    ) -> Self {
-        let condition = json!({"type": kind, "status": status, "reason": reason, "message": message,
-            "observedGeneration": 1, "lastTransitionTime": NOW});
-        if let Some(conditions) = self
-            .status
-            .as_mut()
-            .and_then(|status| status["conditions"].as_array_mut())
-        {
-            conditions.retain(|old| old["type"] != kind);
-            conditions.push(condition);
-        }
-        self
-    }
-
-    pub(crate) fn annotated(mut self, name: &str, value: &str) -> Self {
-        self.object["metadata"]["annotations"][name] = json!(value);
-        self
-    }
-
-    pub(crate) fn without(mut self, annotation: &str) -> Self {
-        self.object["metadata"]["annotations"][annotation] = Value::Null;
-        self
-    }
-
-    /// All its conditions have their values since then.
-    pub(crate) fn since(mut self, time: &str) -> Self {
-        let conditions = self
-            .status
-            .as_mut()
-            .and_then(|status| status["conditions"].as_array_mut());
-        for condition in conditions.into_iter().flatten() {
-            condition["lastTransitionTime"] = json!(time);
-        }
-        self
-    }
-
-    /// With that in its status.
-    pub(crate) fn status(mut self, patch: &Value) -> Self {
-        if let Some(status) = &mut self.status {
-            json_patch::merge(status, patch);
-        }
-        self
-    }
-
-    /// With that outside of its status.
-    pub(crate) fn with(mut self, patch: &Value) -> Self {
-        json_patch::merge(&mut self.object, patch);
-        self
-    }
-
-    pub(crate) fn without_status(mut self) -> Self {
-        self.status = None;
-        self
-    }
-}
-
-/// The state of a release that was restarted that often for the configuration of [`Live::named`], the last
-/// time two hours ago: any backoff is over, the slow lane is not.
-pub(crate) fn state(attempts: u32) -> Value {
-    json!({"v": 1, "token": "t", "sends": 1, "total": attempts,
-        "keys": [{"key": config_key("1.0.0", "sha256:0123456789abcdef"), "base": 0, "at": seconds("2026-11-23T10:00:00Z")}],
-        "before": {"revision": 1, "hash": "of another time"}})
-}
-
-/// How a state names a configuration of generation 1.
-pub(crate) fn config_key(revision: &str, digest: &str) -> String {
-    let digest: String = digest
-        .rsplit(':')
-        .next()
-        .unwrap_or(digest)
-        .chars()
-        .take(12)
-        .collect();
-    format!("1-{}", short_hash(&format!("{revision}/{digest}")))
 }
 
 pub(crate) fn seconds(time: &str) -> i64 {
