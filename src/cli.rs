@@ -60,7 +60,7 @@ pub fn command() -> Command {
             Command::new("classify")
                 .about("Print the class of a failure message, and the rule that matches it")
                 .after_help("Without MESSAGE, standard input is read: JSON objects with message and reason, one in each line, or, without --output json, one message.")
-                .arg(Arg::new("message").value_name("MESSAGE").help("Message of Flux").value_parser(NonEmptyStringValueParser::new()))
+                .arg(Arg::new("message").value_name("MESSAGE").help("Failure message of a HelmRelease").value_parser(NonEmptyStringValueParser::new()))
                 .arg(
                     Arg::new("reason")
                         .long("reason")
@@ -93,7 +93,7 @@ pub fn command() -> Command {
                     Arg::new("ca-file")
                         .long("ca-file")
                         .value_name("FILE")
-                        .help("PEM file with the authorities to trust, instead of those of this machine"),
+                        .help("PEM file with the CA certificates to trust, instead of those of the system"),
                 )
                 .args([settings::CONFIG, settings::CLUSTER_NAME, settings::TOKEN_FILE].iter().filter_map(flag)),
         )
@@ -104,7 +104,7 @@ pub fn command() -> Command {
                     Arg::new("speed")
                         .long("speed")
                         .value_name("FACTOR")
-                        .help("Factor by which the demo is faster, from 0.5 to 20")
+                        .help("Speed of the demo, from 0.5 (half speed) to 20")
                         .default_value("1")
                         .value_parser(speed),
                 )
@@ -178,8 +178,8 @@ fn speed(text: &str) -> Result<f64, String> {
     speed.ok_or_else(|| "expected a number from 0.5 to 20".into())
 }
 
-/// What `demo` was asked for.
-pub fn wish(matches: &ArgMatches) -> Args {
+/// The arguments of `demo`.
+pub fn demo_args(matches: &ArgMatches) -> Args {
     let speed = matches.get_one("speed").copied().unwrap_or(1.0);
     Args {
         speed,
@@ -215,13 +215,13 @@ fn choose<'a>(
             .ok_or_else(|| {
                 usage(
                     "--cluster",
-                    format!("there is no {wanted}; there are: {names}"),
+                    format!("unknown cluster {wanted}; expected one of: {names}"),
                 )
             }),
         (None, [only]) => Ok(only),
         (None, _) => Err(usage(
             "--cluster",
-            format!("is missing; write one of: {names}"),
+            format!("is required with several clusters; expected one of: {names}"),
         )),
     }
 }

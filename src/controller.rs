@@ -1,5 +1,5 @@
-//! Reconciles the releases of one cluster: a due work item -> get, evaluate, admit, patch, follow up, record.
-//! Nothing else writes.
+//! Reconciles the HelmReleases of one cluster: take a due work item, get, evaluate, check the limits, patch, follow up.
+//! No other module patches HelmReleases.
 
 use std::{
     sync::{
@@ -150,12 +150,12 @@ impl Reconciler {
             // After a panic in the code of the queue, items that were taken out of it are put back.
             self.queue
                 .recover(Instant::now() + self.shared.intervals.slow);
-            self.work()
+            self.run_loop()
         })
         .await;
     }
 
-    async fn work(&self) {
+    async fn run_loop(&self) {
         let mut reconciles = FuturesUnordered::new();
         let mut ticks = interval_at(Instant::now() + SUMMARY_INTERVAL, SUMMARY_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -171,7 +171,7 @@ impl Reconciler {
                     }
                 }
                 due = self.queue.next(), if reconciles.len() < CONCURRENCY => match due {
-                    Some(item) => reconciles.push(self.run_isolated(item)),
+                    Some(item) => reconciles.push(self.reconcile_catching_panics(item)),
                     None => break,
                 },
             }
@@ -180,10 +180,10 @@ impl Reconciler {
     }
 
     /// One reconcile. After a panic in it, the release is reconciled again after the slow interval.
-    async fn run_isolated(&self, item: WorkItem) {
+    async fn reconcile_catching_panics(&self, item: WorkItem) {
         let (release, since) = (item.failure.release.clone(), item.since);
         let metrics = &self.shared.metrics;
-        let reconcile = self.run_item(item);
+        let reconcile = self.reconcile_item(item);
         let Err(panicked) = isolation::caught(Part::Reconcile, metrics, reconcile).await else {
             return;
         };
@@ -201,7 +201,7 @@ impl Reconciler {
     }
 
     /// One reconcile, and what follows from it for the queue.
-    async fn run_item(&self, mut item: WorkItem) {
+    async fn reconcile_item(&self, mut item: WorkItem) {
         let timer = self.shared.metrics.reconcile();
         item.reconciles += 1;
         match self.reconcile(&mut item).await {
@@ -217,7 +217,7 @@ impl Reconciler {
             Err(error) => {
                 timer.done(Reconciled::Error);
                 item.errors += 1;
-                // A release that cannot be read must not keep a slot from the others.
+                // A release that cannot be read must not occupy a slot.
                 self.withdraw(&item);
                 self.reports.error(&item, &error, self.cluster.answers());
                 let due = Instant::now() + self.wait_after_error(&item, &error);
@@ -228,11 +228,11 @@ impl Reconciler {
 
     fn wait_after_error(&self, item: &WorkItem, error: &Error) -> Duration {
         let intervals = &self.shared.intervals;
-        if item.errors > MANY_ERRORS {
+        if item.errors > ERRORS_BEFORE_SLOW_INTERVAL {
             return intervals.slow;
         }
-        // An error that does not pass by itself is worth fewer retries.
-        let skipped = if error.passes() { 0 } else { 3 };
+        // An error that is not transient is retried at longer intervals.
+        let skipped = if error.is_transient() { 0 } else { 3 };
         intervals.after(item.errors + skipped)
     }
 
@@ -257,7 +257,7 @@ impl Reconciler {
         self.wake(wakes);
     }
 
-    /// The release does not ask for a slot at the moment.
+    /// The release no longer waits for a slot.
     fn withdraw(&self, item: &WorkItem) {
         let now = self.shared.clock.now();
         let wakes = self.limits.lock().withdraw(&item.failure.release, now);
@@ -278,4 +278,4 @@ impl Reconciler {
 }
 
 /// After so many errors in a row, a release is reconciled at the slow interval.
-const MANY_ERRORS: u32 = 8;
+const ERRORS_BEFORE_SLOW_INTERVAL: u32 = 8;

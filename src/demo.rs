@@ -62,12 +62,12 @@ pub(crate) struct Spoke {
 ///
 /// # Errors
 /// No port can be had on the loopback address.
-pub async fn run(wish: Args) -> anyhow::Result<bool> {
-    let speed = wish.speed * HURRY;
+pub async fn run(args: Args) -> anyhow::Result<bool> {
+    let speed = args.speed * HURRY;
     let clock = Clock::system();
     let listeners = Listeners {
         webhook: bind("127.0.0.1:0")?,
-        metrics: bind(wish.serve.as_deref().unwrap_or("127.0.0.1:0"))?,
+        metrics: bind(args.serve.as_deref().unwrap_or("127.0.0.1:0"))?,
         probes: bind("127.0.0.1:0")?,
     };
     let base = format!("http://{}{}", address_of(&listeners.webhook), webhook::PATH);
@@ -124,7 +124,7 @@ pub async fn run(wish: Args) -> anyhow::Result<bool> {
         .map(|spoke| tokio::spawn(spoke.flux.clone().run()))
         .collect();
 
-    let mut narrator = Narrator::new(wish.json);
+    let mut narrator = Narrator::new(args.json);
     narrator.say(&format!(
         "helmreboot takes alerts at {base}/{{cluster}} and serves {metrics}.\n\
          Two embedded clusters run Flux; time goes {speed:.0} times as fast as in life.\n"
@@ -132,7 +132,7 @@ pub async fn run(wish: Args) -> anyhow::Result<bool> {
     let outcome = story::play(&spokes, &journal, &mut narrator, speed).await;
     let good = outcome.iter().all(|end| end.as_expected);
     narrator.end(&outcome, good);
-    if wish.serve.is_some() {
+    if args.serve.is_some() {
         // Until now, Ctrl-C ended it as it ends any program.
         let mut signals = telemetry::signals().context("cannot handle signals")?;
         narrator.say(&format!("\nThe releases and {metrics} stay until Ctrl-C."));

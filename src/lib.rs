@@ -1,6 +1,6 @@
 //! helmreboot restarts Flux HelmReleases that failed for a transient cause.
 //!
-//! An alert takes this way through the modules:
+//! The path of an alert through the modules:
 //!
 //! 1. [`webhook`] receives the alert of notification-controller. It verifies the raw bytes with the keys of the
 //!    cluster ([`clusters`], [`domain::signature`]), parses them ([`domain::alert`]), and answers as soon as the
@@ -9,7 +9,7 @@
 //!    of the release has changed after the alert.
 //! 3. [`controller`] reconciles the releases of one cluster: it gets the live release through [`kubernetes`],
 //!    evaluates it ([`domain::evaluate`]: [`domain::classify`], then [`domain::decide`]), and writes the annotations.
-//!    Nothing else writes. [`controller::watcher`] enqueues failing releases that no alert named. Of several
+//!    No other module patches them. [`controller::watcher`] enqueues failing releases without an alert. Of several
 //!    replicas, the holder of the [`kubernetes::lease`] watches.
 //! 4. [`domain::ledger`] keeps what must survive the process in annotations of the release.
 //! 5. [`metrics`], [`domain::journal`] and the log say what was done, and why.

@@ -1,4 +1,4 @@
-//! The queue of one cluster: at most one entry for a release, each with a due time, and a bound.
+//! The work queue of one cluster: at most one item for each release, each with a due time; limited in size.
 //!
 //! `kube::runtime::scheduler` has due times and one entry a message too, but no bound that could be
 //! answered with 503, and no way to take only what is due when the service stops.
@@ -43,7 +43,7 @@ struct Wakeups {
     released: Option<Timestamp>,
 }
 
-/// What became of an offer.
+/// The result of [`Queue::enqueue`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Enqueued {
     /// A new entry.
@@ -100,7 +100,7 @@ impl Queue {
         }
     }
 
-    /// Offers a release, due at `due`. One that waits already comes due no later than before.
+    /// Enqueues a release that is due at `due`. A waiting item keeps its due time if that is earlier.
     pub fn enqueue(&self, item: WorkItem, due: Instant) -> Enqueued {
         let admission = self.lock().enqueue(item, due, self.capacity);
         self.wake.notify_one();
@@ -144,7 +144,7 @@ impl Queue {
         known
     }
 
-    /// Brings everything forward, as when a pause is over.
+    /// Makes all items due at `due`, for example at the end of a pause.
     pub fn wake_all(&self, due: Instant) {
         let mut inner = self.lock();
         let mut all: Vec<_> = inner.entries.keys().cloned().collect();
@@ -190,6 +190,10 @@ impl Queue {
         let mut inner = self.lock();
         let release = &item.failure.release;
         if let Some(Slot::Reconciling { next, wakeups }) = inner.entries.remove(release) {
+            if wakeups.again.is_some() {
+                // What fails may be another object of the same name.
+                item.failure.uid = None;
+            }
             let sooner = [wakeups.sooner, wakeups.again].into_iter().flatten().min();
             due = sooner.map_or(due, |sooner| due.min(sooner));
             item.released = item.released.max(wakeups.released);
@@ -203,19 +207,28 @@ impl Queue {
         self.wake.notify_one();
     }
 
-    /// Drops an entry taken with [`Self::next`], unless something was said about it meanwhile.
+    /// Removes an item taken with [`Self::next`], unless a newer item or a wakeup arrived meanwhile.
     pub fn finish(&self, item: WorkItem) {
         let mut inner = self.lock();
         let Some(Slot::Reconciling { next, wakeups }) = inner.entries.remove(&item.failure.release)
         else {
             return;
         };
-        let again = wakeups.again.map(|due| {
+        let fresh = || {
             let mut fresh = WorkItem::new(item.failure, Source::Watch);
             fresh.failure.uid = None;
-            (fresh, due)
-        });
-        if let Some((newer, at)) = next.or(again) {
+            fresh
+        };
+        let next = match (next, wakeups.again) {
+            (Some((mut newer, at)), Some(again)) => {
+                // What fails may be another object of the same name.
+                newer.failure.uid = None;
+                Some((newer, at.min(again)))
+            }
+            (None, Some(again)) => Some((fresh(), again)),
+            (next, None) => next,
+        };
+        if let Some((newer, at)) = next {
             inner.insert(newer, at);
             drop(inner);
             self.wake.notify_one();
@@ -344,11 +357,11 @@ impl Inner {
                     .failing
                     .is_some_and(|now| uid.is_some_and(|uid| uid != now))
                 {
-                    // Another object took the name, and fails in its own right.
+                    // An object with another UID has the name now, and fails.
                     item.failure.uid = None;
                     item.source = Source::Watch;
                 }
-                // An API server in trouble is not asked more often for it.
+                // After errors of the API server, the backoff is kept.
                 if wakeup.at_rest
                     && wakeup.due < at.0
                     && item.errors == 0

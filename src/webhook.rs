@@ -186,7 +186,7 @@ impl FromRequest<Webhook> for SignedAlert {
         }
         let namespace = event.involved_object.namespace.as_deref();
         if !key.covers(namespace.unwrap_or_default()) {
-            let detail = "this key may not speak for that namespace";
+            let detail = "this key is not valid for that namespace";
             return Err(reject(AlertResult::Scope, detail.into()));
         }
         Ok(Self {
@@ -225,17 +225,17 @@ impl Webhook {
             )
         })?;
         let response = match meaning {
-            Meaning::Ignored(why) => self.ignore(&member, why),
+            Meaning::Ignored(reason) => self.ignore(&member, reason),
             Meaning::Failure(failure) => self.queue(&member, failure, &event)?,
         };
         member.remember(tag, now);
         Ok(response)
     }
 
-    fn ignore(&self, member: &Arc<ClusterEntry>, why: Ignored) -> Response {
-        self.metrics.ignored(why);
+    fn ignore(&self, member: &Arc<ClusterEntry>, reason: Ignored) -> Response {
+        self.metrics.ignored(reason);
         let details = Accepted {
-            why: Some(why.as_str()),
+            reason: Some(reason.as_str()),
             ..Accepted::default()
         };
         self.accepted(member, AlertResult::Ignored, details)
@@ -296,7 +296,7 @@ struct Accepted<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    why: Option<&'static str>,
+    reason: Option<&'static str>,
 }
 
 /// Parses a verified body. The detail names the field and never repeats its value.

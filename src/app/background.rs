@@ -123,7 +123,7 @@ async fn refresh_periodically(mut tls: Tls) {
             Ok(changed) => {
                 logged = None;
                 if changed {
-                    tracing::info!("the webhook's certificate changed and is in force");
+                    tracing::info!("the changed certificate of the webhook is now used");
                 }
             }
             Err(problem) if logged.as_ref() != Some(&problem) => {
@@ -208,7 +208,7 @@ impl Keeper {
         .await;
     }
 
-    /// Tells of the way to the API server: that it cannot be used, and that it is another one.
+    /// Logs that the connection to the API server cannot be used, or that it was replaced.
     fn report_access(&self, logged: &Mutex<Option<bool>>, problem: Option<&str>) {
         let name = &self.config.name;
         let before = logged
@@ -225,7 +225,7 @@ impl Keeper {
                 tracing::info!(cluster = %name, "cluster {name} is available");
             }
             (None, Some(true)) => {
-                tracing::info!(cluster = %name, "the credentials of cluster {name} changed and are in force");
+                tracing::info!(cluster = %name, "the changed credentials of cluster {name} are now used");
             }
         }
         if problem.is_none()
@@ -272,7 +272,7 @@ impl Keeper {
                     logged = None;
                     if let Some(keys) = changed {
                         member.set_keys(keys);
-                        tracing::info!(cluster = %name, "the keys of {name} changed and are in force");
+                        tracing::info!(cluster = %name, "the changed keys of cluster {name} are now used");
                     }
                 }
                 Err(problem) if logged.as_ref() != Some(&problem) => {

@@ -16,17 +16,17 @@ use crate::{
 /// The options of the service, without its clusters.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// What messages are worth.
+    /// The classifier, with all rules.
     pub classifier: Arc<Classifier>,
     /// What may be done to releases.
     pub policies: Policies,
-    /// How much each cluster is asked to bear.
+    /// The limits of each cluster.
     pub limits: LimitConfig,
     /// How failures are found without an alert.
     pub sweep: SweepMode,
     /// The Lease of the leader election; without one, each replica is a leader.
     pub lease: Option<Lease>,
-    /// What alerts come in with, where not over plain HTTP.
+    /// The TLS configuration of the webhook; `None` for HTTP.
     pub tls: Option<Tls>,
     /// While this file exists, nothing is written.
     pub pause_file: Option<PathBuf>,
@@ -44,7 +44,7 @@ pub struct Options {
     pub max_event_ahead: SignedDuration,
     /// A random number: makes the tokens of this process differ from those of others in the same second.
     pub salt: u32,
-    /// How long things take.
+    /// The intervals between reconciles.
     pub intervals: Intervals,
 }
 

@@ -48,19 +48,19 @@ struct Args {
 /// [`Misconfigured`] for bad usage; a file that cannot be read or holds no release; a cluster that does
 /// not answer as it should.
 pub async fn explain(matches: &ArgMatches, flags: &Flags) -> anyhow::Result<ExitCode> {
-    let wish = wish(matches)?;
+    let args = args(matches)?;
     let (config, faults) = Config::read_without_keys(flags, &|name| std::env::var(name).ok());
     if !faults.is_empty() {
         return Err(Misconfigured(faults).into());
     }
-    let cluster = choose(&config.clusters, wish.cluster.as_deref())?.clone();
+    let cluster = choose(&config.clusters, args.cluster.as_deref())?.clone();
     let explainer = Explainer {
-        json: wish.json,
+        json: args.json,
         colours: coloured(&io::stdout()),
         cluster: Arc::clone(&cluster.name),
         config,
     };
-    match (&wish.release, &wish.file) {
+    match (&args.release, &args.file) {
         (Some((namespace, name)), _) => {
             let (release, at) = observe(&cluster, namespace, name).await?;
             let text = explainer.explain(&release, at.unwrap_or_else(Timestamp::now))?;
@@ -130,7 +130,7 @@ fn print(text: &str) -> anyhow::Result<bool> {
     }
 }
 
-fn wish(matches: &ArgMatches) -> anyhow::Result<Args> {
+fn args(matches: &ArgMatches) -> anyhow::Result<Args> {
     let text = |name: &str| matches.get_one::<String>(name).cloned();
     let release = text("release").map(|release| {
         let named = release.split_once('/');

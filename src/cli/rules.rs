@@ -26,7 +26,7 @@ struct Line<'a> {
     budget: u16,
     /// Whether a rollback for such a cause is followed by a restart.
     infrastructure: bool,
-    why: &'a str,
+    description: &'a str,
     source: &'a str,
 }
 
@@ -65,7 +65,7 @@ fn lines(out: &mut impl Write, entries: &[Entry]) -> io::Result<()> {
             action: rule.action.map(|action| action.as_str()),
             budget: rule.budget,
             infrastructure: rule.infrastructure,
-            why: rule.why,
+            description: rule.description,
             source: rule.source,
         };
         serde_json::to_writer(&mut *out, &line)?;
@@ -102,7 +102,7 @@ fn table(out: &mut impl Write, entries: &[Entry], colours: bool) -> io::Result<(
             rule.name,
             rule.class.as_str(),
             rule.rank.as_str(),
-            rule.why
+            rule.description
         )?;
     }
     Ok(())

@@ -20,7 +20,7 @@ struct Seen {
     first_list_ended: bool,
     failing: Failing,
     /// Releases that fail and are suspended or opted out.
-    switched_off: usize,
+    excluded: usize,
 }
 
 impl ClusterStatus {
@@ -37,7 +37,7 @@ impl ClusterStatus {
         let mut seen = self.lock();
         match cause {
             Some(cause) => seen.failing.add(cause),
-            None => seen.switched_off += 1,
+            None => seen.excluded += 1,
         }
     }
 
@@ -46,7 +46,7 @@ impl ClusterStatus {
         let mut seen = self.lock();
         match cause {
             Some(cause) => seen.failing.remove(cause),
-            None => seen.switched_off = seen.switched_off.saturating_sub(1),
+            None => seen.excluded = seen.excluded.saturating_sub(1),
         }
     }
 
@@ -54,7 +54,7 @@ impl ClusterStatus {
     pub fn clear(&self) {
         let mut seen = self.lock();
         seen.failing = Failing::default();
-        seen.switched_off = 0;
+        seen.excluded = 0;
         seen.counts = false;
         seen.first_list_ended = false;
     }
@@ -75,8 +75,8 @@ impl ClusterStatus {
     }
 
     /// Releases that fail and are suspended or opted out.
-    pub fn switched_off(&self) -> usize {
-        self.lock().switched_off
+    pub fn excluded(&self) -> usize {
+        self.lock().excluded
     }
 
     /// The releases that fail.
@@ -115,9 +115,9 @@ mod tests {
         status.remove(Some((Class::Transient, "connection")));
         status.remove(Some((Class::Unknown, "none")));
         status.add(None);
-        assert_eq!(status.switched_off(), 1);
+        assert_eq!(status.excluded(), 1);
         status.remove(None);
-        assert_eq!(status.switched_off(), 0);
+        assert_eq!(status.excluded(), 0);
         let failing = Failing::sum([status.failing(), Failing::default()]);
         assert_eq!((failing.total(), failing.of(Class::Permanent)), (4, 3));
         assert_eq!(

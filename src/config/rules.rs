@@ -12,7 +12,7 @@ use crate::domain::{
 };
 
 /// What a rule may say, for those who wrote something else.
-const FIELDS: &str = "there is no such field; a rule has name, pattern or patterns, class, reasons, rank, action, budget, infrastructure, why, enabled";
+const FIELDS: &str = "there is no such field; a rule has name, pattern or patterns, class, reasons, rank, action, budget, infrastructure, description, enabled";
 
 /// Reads the list. Own rules come before built-in ones, so that they name the verdict.
 pub(super) fn read(sources: &mut Sources<'_>) -> Arc<Classifier> {
@@ -93,7 +93,7 @@ impl Reading {
         let action = self.text("action", parse::action);
         let budget = self.text("budget", budget);
         let infrastructure = self.text("infrastructure", parse::boolean);
-        let why = self.text("why", why);
+        let description = self.text("description", description);
         let reasons = self.reasons();
         let Some(name) = name? else {
             self.fault(
@@ -107,7 +107,7 @@ impl Reading {
             Rule {
                 name: name.leak(),
                 class: Class::Transient,
-                why: "a rule of your own",
+                description: "a rule of your own",
                 source: "the configuration",
                 ..Rule::NONE
             },
@@ -130,8 +130,8 @@ impl Reading {
         if let Some(infrastructure) = infrastructure? {
             rule.infrastructure = infrastructure;
         }
-        if let Some(why) = why? {
-            rule.why = why.leak();
+        if let Some(description) = description? {
+            rule.description = description.leak();
         }
         if let Some(reasons) = reasons? {
             rule.reasons = reasons.leak();
@@ -278,7 +278,7 @@ fn budget(text: &str) -> Result<u16, String> {
         .ok_or_else(|| "expected a share of the limit such as 50% or 0.5, at most 100%".into())
 }
 
-fn why(text: &str) -> Result<String, String> {
+fn description(text: &str) -> Result<String, String> {
     if mask(text, usize::MAX) != text || text.chars().count() > 200 {
         return Err("expected one plain line of at most 200 characters".into());
     }

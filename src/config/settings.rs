@@ -60,8 +60,8 @@ process_settings! {
     MODE = "mode", "HELMREBOOT_MODE", Some("mode"), "act", "act, or observe: decide and report, but write nothing";
     PAUSE_FILE = "pause-file", "HELMREBOOT_PAUSE_FILE", Some("pauseFile"), "", "while this file exists, nothing is written; checked every second";
     SWEEP = "sweep", "HELMREBOOT_SWEEP", Some("sweep"), "watch", "how failures without an alert are found: watch, a list at an interval such as 10m, or off";
-    SWEEP_NAMESPACES = "sweep-namespaces", "HELMREBOOT_SWEEP_NAMESPACES", Some("sweepNamespaces"), "", "namespaces to watch, with commas between them, if not all of the cluster";
-    LEADER_ELECT = "leader-elect", "LEADER_ELECT", Some("leaderElect"), "false", "elect a leader among the replicas, which watches; all replicas accept alerts";
+    SWEEP_NAMESPACES = "sweep-namespaces", "HELMREBOOT_SWEEP_NAMESPACES", Some("sweepNamespaces"), "", "comma-separated namespaces to watch; default: all namespaces";
+    LEADER_ELECT = "leader-elect", "LEADER_ELECT", Some("leaderElect"), "false", "elect a leader among the replicas; only the leader runs the watcher, all replicas accept alerts";
     LEADER_ELECTION_NAMESPACE = "leader-election-namespace", "LEADER_ELECTION_NAMESPACE", Some("leaderElectionNamespace"), "", "namespace of the Lease; default: that of the pod or the context";
     LEADER_ELECTION_KUBECONFIG = "leader-election-kubeconfig", "LEADER_ELECTION_KUBECONFIG", Some("leaderElectionKubeconfig"), "", "kubeconfig of the cluster with the Lease";
     LOG_LEVEL = "log-level", "LOG_LEVEL", Some("logLevel"), "info", "error, warn, info, debug or trace";
@@ -73,19 +73,19 @@ file_settings! {
     ENABLED = "policy.enabled", "true", "whether releases are restarted at all";
     LIMIT = "policy.limit", "5", "restarts for each configuration of a release, from 0 to 100";
     BACKOFF_DURATION = "policy.backoff.duration", "1m", "wait after the first restart";
-    BACKOFF_FACTOR = "policy.backoff.factor", "2", "factor by which each further wait is longer, from 1 to 10";
+    BACKOFF_FACTOR = "policy.backoff.factor", "2", "factor between one wait and the next, from 1 to 10";
     BACKOFF_MAX_DURATION = "policy.backoff.maxDuration", "1h", "the longest wait";
-    JITTER = "policy.jitter", "10%", "share that is added to a wait at random, so that releases are not restarted at the same time";
-    SLOW_LANE = "policy.slowLane", "6h", "after the limit, one more restart each time this has passed, or off";
+    JITTER = "policy.jitter", "10%", "random share that is added to each wait, so that releases are not restarted at the same time";
+    SLOW_LANE = "policy.slowLane", "6h", "interval of further restarts after the limit is reached, or off";
     ACTION = "policy.action", "reset", "how a Stalled release is restarted: reset (resetAt) or force (forceAt, one forced upgrade)";
     UNKNOWN = "policy.unknown", "permanent", "class of a failure that no rule matches: permanent or transient";
     AFTER_ROLLBACK = "policy.afterRollback", "infrastructure", "restart once after Flux rolled back, which deploys the failed version again: never, infrastructure (only if infrastructure is the cause) or always";
-    AFTER_UNINSTALL = "policy.afterUninstall", "infrastructure", "the same after Flux uninstalled";
-    ALLOW_AFTER_ROLLBACK = "policy.allow.afterRollback", "true", "let the annotation helmreboot.io/after-rollback ask for more than afterRollback";
+    AFTER_UNINSTALL = "policy.afterUninstall", "infrastructure", "restart once after Flux uninstalled, which installs the failed version again: never, infrastructure (only if infrastructure is the cause) or always";
+    ALLOW_AFTER_ROLLBACK = "policy.allow.afterRollback", "true", "whether the annotation helmreboot.io/after-rollback may allow more than afterRollback";
     LEGACY_ANNOTATION = "policy.legacyAnnotation", "true", "also write fluxcd.io/reconcileAt, as the first HelmReboot did";
-    RATE = "limits.ratePerMinute", "30", "restarts for each minute in one cluster";
-    BURST = "limits.burst", "10", "restarts at once in one cluster, after a time without any";
-    IN_FLIGHT = "limits.inFlight", "20", "restarts in one cluster that have not ended";
+    RATE = "limits.ratePerMinute", "30", "restarts per minute in one cluster";
+    BURST = "limits.burst", "10", "restarts that one cluster may have at once before ratePerMinute applies";
+    IN_FLIGHT = "limits.inFlight", "20", "concurrent restarts in one cluster: those whose outcome is not known";
     BREAKER_THRESHOLD = "limits.breakerThreshold", "5", "releases that fail for the same cause within breakerWindow open the circuit breaker";
     BREAKER_WINDOW = "limits.breakerWindow", "5m", "time in which these failures are counted";
     BREAKER_WAIT = "limits.breakerWait", "1m", "wait after a restart that failed while the breaker is open; it doubles up to 1h";
@@ -93,8 +93,8 @@ file_settings! {
     MAX_CONNECTIONS = "maxConnections", "1024", "open connections to the webhook; at this number the oldest connection without a signed alert is closed";
     KEEP_ALIVE = "keepAlive", "75s", "time after which an idle connection is closed; longer than the idle timeout of a load balancer";
     SHUTDOWN_DELAY = "shutdownDelay", "5s", "time in which alerts are still accepted after SIGTERM, at most 15s";
-    MAX_EVENT_AGE = "maxEventAge", "15m", "oldest event that is accepted";
-    MAX_EVENT_AHEAD = "maxEventAhead", "5m", "how far the clock of an event may be ahead";
+    MAX_EVENT_AGE = "maxEventAge", "15m", "maximum age of an event";
+    MAX_EVENT_AHEAD = "maxEventAhead", "5m", "how far the timestamp of an event may be in the future";
 }
 
 /// The variable that holds the key of the only cluster. There is no flag for it: other users of the machine can read

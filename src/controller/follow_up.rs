@@ -20,7 +20,7 @@ pub(super) struct EndedRestart {
 }
 
 impl Reconciler {
-    /// Sees whether the running restart has ended. Its slot is free after that.
+    /// Checks whether the running restart has ended, and frees its slot.
     pub(super) fn follow_up(
         &self,
         item: &mut WorkItem,
@@ -46,11 +46,15 @@ impl Reconciler {
         let Some(token) = ledger::running(release, record) else {
             return;
         };
+        // A restart that was superseded before Flux handled it needs no slot.
+        if ledger::ended(release, record, &token).is_some() {
+            return;
+        }
         let rule = record.get(ledger::CAUSE).unwrap_or_default();
         item.running = Some(RunningRestart {
             token,
             rule: self.shared.classifier.rule(rule),
-            ours: false,
+            started_here: false,
         });
         let now = self.shared.clock.now();
         self.limits.lock().start(&item.failure.release, cause, now);
@@ -64,7 +68,7 @@ impl Reconciler {
         attempts: u32,
     ) -> Option<EndedRestart> {
         let restart = item.running.take()?;
-        if restart.ours {
+        if restart.started_here {
             let metrics = &self.shared.metrics;
             metrics.ended(&self.cluster.name, restart.rule, outcome);
         }
@@ -87,7 +91,7 @@ impl Reconciler {
         ended: &EndedRestart,
         seen: Option<(&Release, &Decision)>,
     ) {
-        if ended.restart.ours {
+        if ended.restart.started_here {
             let rule = ended.restart.rule;
             self.reports
                 .ended(item, rule, (ended.attempts, ended.outcome), seen);

@@ -68,9 +68,9 @@ impl LedgerCache {
             return record;
         };
         let time = |text: Option<&str>| text.and_then(ledger::time_of);
-        let ours = kept.get(ledger::STATE).and_then(Option::as_deref);
+        let own = kept.get(ledger::STATE).and_then(Option::as_deref);
         // Another replica may have written a ledger of a later restart.
-        let later = time(record.get(ledger::STATE)) > time(ours);
+        let later = time(record.get(ledger::STATE)) > time(own);
         if *uid == release.metadata.uid && !later {
             record.apply(kept);
         }

@@ -19,7 +19,7 @@ use crate::{
 
 /// How often a reconcile is repeated at once after a conflict. helm-controller writes several patches one after the
 /// other. After more conflicts than this it is at work, and a later reconcile finds a newer status.
-const CONFLICTS: u32 = 3;
+const MAX_CONFLICTS: u32 = 3;
 
 /// When to reconcile the release again.
 pub(super) enum Requeue {
@@ -54,7 +54,7 @@ impl Reconciler {
                 Err(error) => return Err(error),
             };
             match result {
-                Err(Error::Conflict) if conflicts < CONFLICTS => conflicts += 1,
+                Err(Error::Conflict) if conflicts < MAX_CONFLICTS => conflicts += 1,
                 // Deleted after the GET.
                 Err(Error::Gone) => return Ok(Requeue::Never),
                 other => return other,
@@ -69,9 +69,9 @@ impl Reconciler {
     ) -> Result<Requeue, Error> {
         let release = &observed.release;
         let now = observed.at.unwrap_or_else(|| self.shared.clock.now());
-        let record = &self.ledger_cache.record(&item.failure.release, release);
-        // What became of an earlier restart comes first: it frees the slot that the next one asks for.
+        // The outcome of an earlier restart is handled first, because it frees a slot for the next one.
         self.confirm_patch(item, release);
+        let record = &self.ledger_cache.record(&item.failure.release, release);
         let ended = self.follow_up(item, release, record);
         let mut evaluation = self.evaluate(item, Some(release), record, now);
         if let Some(ended) = ended {
@@ -117,25 +117,25 @@ impl Reconciler {
         now: Timestamp,
     ) -> Evaluation {
         // A time by the clock of this process, as the clock of the API server showed it.
-        let there = |at: Timestamp| {
+        let to_server_time = |at: Timestamp| {
             now.saturating_sub(self.shared.clock.now().duration_since(at))
                 .unwrap_or(Timestamp::MIN)
         };
         let trigger = Trigger {
             uid: item.failure.uid.clone(),
             settled: item.reconciles > 1,
-            released: item.released.map(there),
+            released: item.released.map(to_server_time),
         };
         let evaluator = self.shared.evaluator(&self.cluster.name);
         evaluator.evaluate(release, record, &trigger, now)
     }
 
-    /// Asks the limits for a restart that is due. They count by the clock of this process.
+    /// Checks whether the limits admit a restart that is due. The limits use the clock of this process.
     fn admit(
         &self,
         item: &WorkItem,
         evaluation: &Evaluation,
-        there: Timestamp,
+        server_now: Timestamp,
     ) -> Result<(), Refusal> {
         let request = match evaluation.decision {
             Decision::Restart { request, .. } if evaluation.policy.mode == Mode::Act => request,
@@ -163,7 +163,7 @@ impl Reconciler {
         admitted.map_err(|refusal| {
             let wait = refusal.until.duration_since(now);
             Refusal {
-                until: there.saturating_add(wait).unwrap_or(Timestamp::MAX),
+                until: server_now.saturating_add(wait).unwrap_or(Timestamp::MAX),
                 ..refusal
             }
         })
@@ -209,14 +209,14 @@ impl Reconciler {
                 // A restart is followed to its end: Flux swallows a token that was sent while a dependency was not
                 // ready, and no alert reports that (story reset-swallowed-by-dependency); and Flux writes Ready one
                 // patch before lastHandledReconcileAt.
-                let may_go_on = matches!(
+                let outcome_pending = matches!(
                     reason,
                     Reason::FluxRetries
                         | Reason::Prerequisites
                         | Reason::Recovered
                         | Reason::Overdue
                 );
-                Ok(if may_go_on && item.running.is_some() {
+                Ok(if outcome_pending && item.running.is_some() {
                     self.wait(item, None)
                 } else {
                     Requeue::Never
@@ -236,7 +236,7 @@ impl Reconciler {
         self.reports
             .decision(item, Some(view.release), view.evaluation);
         let intervals = &self.shared.intervals;
-        // Never at once: while nothing is noted on the release, the same decision would follow without end.
+        // Not immediately: until the annotation gave-up is written, the same decision would repeat in a loop.
         let soonest = Instant::now()
             + if view.paused {
                 intervals.slow

@@ -25,7 +25,7 @@ use crate::{
     },
     isolation::Panicked,
     kubernetes::Error,
-    queue::WorkItem,
+    queue::{Source, WorkItem},
 };
 
 /// The key of lines that are not limited by rule.
@@ -35,12 +35,12 @@ const ANY: &str = "";
 const ERRORS: &str = "errors";
 
 /// After so many errors in a row, and while the API server answers other calls, the error is about this release.
-const LASTING_TRIES: u32 = 5;
+const ERRORS_BEFORE_WARNING: u32 = 5;
 
 /// The most outcomes that are remembered for each cluster, so that each is logged once.
 const REMEMBERED: usize = 4096;
 
-/// Logs a line about one release, at level debug where many were logged at its level.
+/// Logs a line about one release: at its level if the log limit admits it, otherwise at level debug.
 macro_rules! log {
     ($admitted:expr, $level:ident, $($rest:tt)+) => {
         if $admitted {
@@ -104,25 +104,29 @@ impl Reports {
         if item.last_decision.replace((reason, cause)) == Some((reason, cause)) {
             return;
         }
-        self.journal(item, decision.as_str(), reason.as_str(), rule, attempts);
         let key = release.map(|release| {
             let cause = cause.unwrap_or_default();
             format!("{} {cause}", release.config_key())
         });
         let leaves = matches!(decision, Decision::Leave { .. });
+        let first = leaves && self.first_report(item, reason.as_str(), key.unwrap_or_default());
+        // The watcher enqueues a release at each change of it. That says nothing new about one that is left.
+        let again = item.source == Source::Watch && item.reconciles == 1;
+        if first || !leaves || !again {
+            self.journal(item, decision.as_str(), reason.as_str(), rule, attempts);
+        }
         // An earlier process reported what is noted on the release. The line about the first list of the cluster
         // includes what failed when this process started.
-        let noted = release.is_some_and(|release| release.annotation(GAVE_UP).is_some());
+        let gave_up_before = release.is_some_and(|release| release.annotation(GAVE_UP).is_some());
         let reported = match reason {
             Reason::BudgetSpent if attempts > 0 => {
-                std::mem::take(&mut item.known_at_start) && noted
+                std::mem::take(&mut item.known_at_start) && gave_up_before
             }
             // Another decision follows this one.
             Reason::Settling => false,
             _ => std::mem::take(&mut item.known_at_start) && leaves,
         };
-        let news =
-            leaves && self.first_time(item, reason.as_str(), key.unwrap_or_default()) && !reported;
+        let news = first && !reported;
         if news {
             self.log_leave(item, release, evaluation);
         } else {
@@ -153,7 +157,7 @@ impl Reports {
             Reason::BudgetSpent => {
                 let restarts = ledger::counted(attempts);
                 let next = next_attempt(decision, self.shared.clock.now());
-                log!(self.warnings.admits(reason), warn, %cluster, %namespace, %name, reason, rule, attempts, "gave up on {full}: {restarts} did not help against {rule}{next}; for new attempts, set its annotation helmreboot.io/renew to a new value");
+                log!(self.warnings.admits(reason), warn, %cluster, %namespace, %name, reason, rule, attempts, "gave up on {full} after {restarts} without success ({rule}){next}; for new attempts, set its annotation helmreboot.io/renew to a new value");
             }
             Reason::FluxRetries if verdict.class == Class::Permanent => {
                 log!(self.warnings.admits(rule), warn, %cluster, %namespace, %name, reason, rule, "{full} fails for a permanent cause ({rule}), which Flux keeps retrying; a person has to correct it");
@@ -199,7 +203,7 @@ impl Reports {
         let full = &item.failure.release;
         let (cluster, namespace, name) = (&full.cluster, &full.namespace, &full.name);
         if sends > 1 {
-            log!(self.infos.admits(ANY), info, %cluster, %namespace, %name, action, rule, attempt, sends, "sent a new token to {full} ({action}): Flux took the last one and did nothing");
+            log!(self.infos.admits(ANY), info, %cluster, %namespace, %name, action, rule, attempt, sends, "sent a new token to {full} ({action}): Flux handled the last one without an attempt");
         } else if attempt > limit {
             log!(self.infos.admits(ANY), info, %cluster, %namespace, %name, action, rule, attempt, limit, "restarted {full} ({action}, slow lane): {rule}");
         } else {
@@ -217,7 +221,7 @@ impl Reports {
             return;
         };
         let key = release.config_key().to_string();
-        if !self.first_time(item, reason.as_str(), key) {
+        if !self.first_report(item, reason.as_str(), key) {
             return;
         }
         let (action, attempt) = (request.action.as_str(), request.attempt);
@@ -246,7 +250,7 @@ impl Reports {
         {
             let value = release.annotation(annotation).unwrap_or_default();
             let key: String = value.chars().take(64).collect();
-            if self.first_time(item, annotation, key) {
+            if self.first_report(item, annotation, key) {
                 self.journal(item, "ignored", annotation, Verdict::NO_RULE, 0);
                 let full = &item.failure.release;
                 let (cluster, namespace, name) = (&full.cluster, &full.namespace, &full.name);
@@ -273,7 +277,7 @@ impl Reports {
                 if let Some((release, _)) = seen {
                     // The decision that follows has the same meaning.
                     let key = format!("{} ", release.config_key());
-                    self.first_time(item, Reason::Recovered.as_str(), key);
+                    self.first_report(item, Reason::Recovered.as_str(), key);
                 }
                 log!(self.infos.admits(ANY), info, %cluster, %namespace, %name, result, rule, "{full} recovered after its restart");
             }
@@ -287,7 +291,7 @@ impl Reports {
                 log!(self.infos.admits(ANY), info, %cluster, %namespace, %name, result, rule, "{full} failed again after its restart{next}");
             }
             RestartOutcome::Swallowed => {
-                log!(self.warnings.admits(rule), warn, %cluster, %namespace, %name, result, rule, "Flux took the restart of {full} and did nothing: a dependency or source was not ready");
+                log!(self.warnings.admits(rule), warn, %cluster, %namespace, %name, result, rule, "Flux handled the restart of {full} without an attempt: a dependency or source was not ready");
             }
         }
     }
@@ -299,7 +303,7 @@ impl Reports {
             .last_decision
             .map_or("working", |(reason, _)| reason.as_str());
         let minutes = item.since.elapsed().as_secs() / 60;
-        log!(self.warnings.admits(reason), warn, %cluster, %namespace, %name, reason, minutes, "{full} has been in state {reason} for {minutes} min; check that helm-controller is running");
+        log!(self.warnings.admits(reason), warn, %cluster, %namespace, %name, reason, minutes, "{full} has waited for {minutes} min ({reason}); check that helm-controller is running");
     }
 
     /// A reconcile failed. `up` is whether the API server answers other calls.
@@ -309,7 +313,8 @@ impl Reports {
         let full = &item.failure.release;
         let (cluster, namespace, name) = (&full.cluster, &full.namespace, &full.name);
         // An API server that does not answer is logged once for all releases. Other errors are about this release.
-        if tries == 1 && !error.passes() || tries.is_multiple_of(LASTING_TRIES) && up {
+        if tries == 1 && !error.is_transient() || tries.is_multiple_of(ERRORS_BEFORE_WARNING) && up
+        {
             log!(self.warnings.admits(ERRORS), warn, %cluster, %namespace, %name, kind, tries, "cannot reconcile {full}, retrying: {error}");
         } else {
             debug!(%cluster, %namespace, %name, kind, tries, "cannot reconcile {full}, retrying: {error}");
@@ -343,7 +348,7 @@ impl Reports {
         });
     }
 
-    fn first_time(&self, item: &WorkItem, what: &'static str, key: String) -> bool {
+    fn first_report(&self, item: &WorkItem, what: &'static str, key: String) -> bool {
         let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
         let outcome = (item.failure.release.clone(), what, key);
         if !reported.known.insert(outcome.clone()) {
@@ -363,7 +368,7 @@ impl Reports {
 fn next_attempt(decision: &Decision, now: Timestamp) -> String {
     let reason = decision.reason().as_str();
     let (at, otherwise) = match decision {
-        Decision::Restart { .. } => (None, "the next attempt follows, unless limits hold it back"),
+        Decision::Restart { .. } => (None, "it is restarted as soon as the limits allow it"),
         Decision::Wait { until, .. } => (*until, "it is reconciled again"),
         Decision::Leave { retry_at, .. } => (*retry_at, "there is no further attempt"),
     };

@@ -37,11 +37,11 @@ impl Reconciler {
         };
         let (rule, legacy) = (evaluation.verdict.rule, policy.legacy_annotation);
         let mut changes = ledger::restart(release, record, request, rule, legacy, stamp);
-        let noted = record.get(GAVE_UP).is_some();
-        if noted && request.attempt <= policy.limit {
+        let gave_up_before = record.get(GAVE_UP).is_some();
+        if gave_up_before && request.attempt <= policy.limit {
             // A renewal, or a higher limit.
             changes.insert(GAVE_UP, None);
-        } else if noted {
+        } else if gave_up_before {
             // The slow lane: the note says when the attempt after this one is.
             let token = changes
                 .get(REQUESTED_AT)
@@ -70,7 +70,7 @@ impl Reconciler {
             }
             Err(error) => {
                 // Without an answer it may have been written all the same. The next reconcile sees whether it was.
-                if error.leaves_open() {
+                if error.may_have_been_applied() {
                     item.unconfirmed = Some(patch);
                 }
                 self.refund(item);
@@ -97,7 +97,7 @@ impl Reconciler {
         self.restarted(item, release, patch);
     }
 
-    /// A restart is on the release. What follows is up to Flux.
+    /// Records a restart that was written.
     fn restarted(&self, item: &mut WorkItem, release: &Release, patch: UnconfirmedPatch) {
         let request = patch.request;
         let name = &item.failure.release;
@@ -108,7 +108,7 @@ impl Reconciler {
         item.running = patch.token().map(|token| RunningRestart {
             token,
             rule,
-            ours: true,
+            started_here: true,
         });
         let (metrics, cluster) = (&self.shared.metrics, &self.cluster.name);
         if request.sends > 1 {
@@ -128,7 +128,7 @@ impl Reconciler {
     /// A rule, with its meaning.
     fn meaning(&self, verdict: Verdict) -> String {
         let rule = self.shared.classifier.find(verdict.rule);
-        let meaning = rule.map_or(Rule::NONE.why, |rule| rule.why);
+        let meaning = rule.map_or(Rule::NONE.description, |rule| rule.description);
         format!("{} ({meaning})", verdict.rule)
     }
 

@@ -1,5 +1,5 @@
-//! What a worker logs about its cluster as a whole: breakers, limits that are used up, and a summary if restarts were
-//! held back or lines about single releases were omitted.
+//! Log lines about the cluster as a whole: breakers, limits that are reached, and a summary if restarts were
+//! delayed or lines about single releases were omitted.
 
 use std::sync::{
     Mutex, PoisonError,
@@ -40,8 +40,8 @@ struct State {
     ticks: u32,
     /// Restarts had to wait for a slot or for the rate at the last tick.
     limited: bool,
-    /// Whether `limited` was logged.
-    limited_told: bool,
+    /// Whether the line about the reached limit was logged.
+    limit_logged: bool,
     /// The last summary reported restarts that are held back.
     held: bool,
 }
@@ -68,7 +68,7 @@ impl Tally {
     }
 }
 
-/// Tells of breakers that opened or closed.
+/// Logs the breakers that opened or closed.
 pub fn log_breakers(cluster: &str, limits: &Limits) {
     let (changes, config) = {
         let mut limits = limits.lock();
@@ -78,7 +78,7 @@ pub fn log_breakers(cluster: &str, limits: &Limits) {
         match change {
             BreakerChange::Opened { cause, releases } => {
                 let (window, cause) = (config.window.as_mins(), readable(&cause));
-                tracing::warn!(%cluster, cause, releases, "the breaker for {cause} of cluster {cluster} is open: {releases} releases failed for this cause within {window} min; one release is restarted at a time until a restart helps");
+                tracing::warn!(%cluster, cause, releases, "the breaker for {cause} of cluster {cluster} is open: {releases} releases failed for this cause within {window} min; one release is restarted at a time until a restarted release recovers");
             }
             BreakerChange::Closed {
                 cause,
@@ -87,9 +87,9 @@ pub fn log_breakers(cluster: &str, limits: &Limits) {
             } => {
                 let (after, cause) = (spoken(after.unsigned_abs()), readable(&cause));
                 let reason = if helped {
-                    "restarts helped, and no release waits for it any more"
+                    "restarted releases recovered, and no release waits for it any more"
                 } else {
-                    "no release waits for it any more, and no restart helped"
+                    "no release waits for it any more, and no restarted release recovered"
                 };
                 tracing::info!(%cluster, cause, helped, "the breaker for {cause} of cluster {cluster} is closed after {after}: {reason}");
             }
@@ -114,8 +114,8 @@ impl Reconciler {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         let limited = held.by_slots + held.by_rate > 0;
-        if limited && state.limited && !state.limited_told {
-            state.limited_told = true;
+        if limited && state.limited && !state.limit_logged {
+            state.limit_logged = true;
             let waiting = held.by_slots + held.by_rate;
             let (slots, rate) = (config.in_flight, config.rate.per_minute);
             let limit = if held.by_slots > 0 {
@@ -124,8 +124,8 @@ impl Reconciler {
                 format!("{rate} restarts per minute (limits.ratePerMinute)")
             };
             tracing::warn!(%cluster, waiting, in_flight, "cluster {cluster} has been at its limit of {limit} for a minute; {waiting} releases wait for their restart");
-        } else if !limited && !state.limited && state.limited_told {
-            state.limited_told = false;
+        } else if !limited && !state.limited && state.limit_logged {
+            state.limit_logged = false;
             tracing::info!(%cluster, "no release of cluster {cluster} waits for a limit any more");
         }
         state.limited = limited;
@@ -169,7 +169,7 @@ const BREAKERS: usize = 4;
 /// The reasons for which restarts are held back.
 fn text_of(held: &HeldBack, now: Timestamp) -> String {
     if held.total() == 0 {
-        return "no restart is held back".to_owned();
+        return "no restart is delayed".to_owned();
     }
     let mut parts = Vec::new();
     for breaker in held.breakers.iter().take(BREAKERS) {
@@ -179,8 +179,10 @@ fn text_of(held: &HeldBack, now: Timestamp) -> String {
                 format!("the next restart is in {wait}")
             }
             Admits::ProbeAt(_) => "the next restart may begin".to_owned(),
-            Admits::Probe => "one is being restarted".to_owned(),
-            Admits::AtOnce(many) => format!("restarts help, {many} at once"),
+            Admits::Probe => "one release is being restarted".to_owned(),
+            Admits::AtOnce(many) => {
+                format!("restarted releases recover; at most {many} restarts at once")
+            }
         };
         let (count, cause) = (breaker.releases, readable(&breaker.cause));
         parts.push(format!("{count} by the breaker for {cause}: {lets}"));
@@ -199,11 +201,7 @@ fn text_of(held: &HeldBack, now: Timestamp) -> String {
             parts.push(format!("{count} {reason}"));
         }
     }
-    format!(
-        "restarts held back: {} ({})",
-        held.total(),
-        parts.join("; ")
-    )
+    format!("delayed restarts: {} ({})", held.total(), parts.join("; "))
 }
 
 /// A cause as a rule, and in parentheses what it is about.

@@ -18,7 +18,7 @@ use crate::{
     domain::{
         alert::{Failure, ReleaseRef},
         classify::Class,
-        decide::{Reason, Trigger},
+        decide::{self, Decision, Reason},
         evaluate::Evaluation,
         failing::{Cause, Failing, cause_of},
         ledger::Record,
@@ -34,10 +34,10 @@ use crate::{
 
 /// The time from a change to the reconcile of a release that is in the queue. Flux writes several patches one after the
 /// other.
-const BURST: Duration = Duration::from_millis(300);
+const DEBOUNCE: Duration = Duration::from_millis(300);
 
 /// The interval between two lists where watching is not allowed.
-const WITHOUT_WATCH: Duration = Duration::from_mins(5);
+const LIST_INTERVAL_WITHOUT_WATCH: Duration = Duration::from_mins(5);
 
 /// The longest wait after errors in a row.
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
@@ -50,10 +50,19 @@ mod overdue;
 
 /// A release that fails, as it was seen last.
 struct Seen {
-    /// The resourceVersion. A release is enqueued again when it differs.
+    /// The resourceVersion. A release is enqueued again when it differs. Empty until the release is in the queue.
     version: String,
     /// The cause; `None` if the release is suspended or opted out.
     cause: Option<Cause>,
+}
+
+/// Why a release is handled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Trigger {
+    /// It is in a list.
+    List,
+    /// The watch reported a change.
+    Change,
 }
 
 /// What follows from one release that was seen.
@@ -133,6 +142,8 @@ impl Watcher {
                     let cluster = &self.cluster.name;
                     let seconds = LONGEST_PAUSE.as_secs();
                     tracing::error!(%cluster, location, "internal error at {location} in the watcher of cluster {cluster}, which starts again in {seconds} s; please report it");
+                    // A release that was seen and not enqueued is enqueued by the next list.
+                    self.failing.values_mut().for_each(|seen| seen.version.clear());
                     sleep(LONGEST_PAUSE).await;
                 }
             }
@@ -196,11 +207,7 @@ impl Watcher {
         }
         let cluster = &self.cluster.name;
         let failing = Failing::sum(self.statuses.iter().map(|status| status.failing()));
-        let left: usize = self
-            .statuses
-            .iter()
-            .map(|status| status.switched_off())
-            .sum();
+        let left: usize = self.statuses.iter().map(|status| status.excluded()).sum();
         let total = failing.total();
         let which = if total == 0 {
             String::new()
@@ -212,14 +219,22 @@ impl Watcher {
 
     /// Handles one release that was listed or changed. Returns its name if it fails. After a panic, this release is
     /// reconciled at the slow interval, and the others of its page are handled.
-    async fn handle(&mut self, release: &Release) -> Option<ReleaseRef> {
+    async fn handle(&mut self, release: &Release, trigger: Trigger) -> Option<ReleaseRef> {
         let name = self.name(release);
         let metrics = self.shared.metrics.clone();
         let first = self.shared.intervals.first;
-        match isolation::catch(Part::Watcher, &metrics, || self.observe(&name, release)) {
+        match isolation::catch(Part::Watcher, &metrics, || {
+            self.observe(&name, release, trigger)
+        }) {
             Ok(Observation::Healthy) => return None,
             Ok(Observation::Failing) => {}
-            Ok(Observation::Enqueue) => self.enqueue(&name, &release.metadata.uid, first).await,
+            Ok(Observation::Enqueue) => {
+                self.enqueue(&name, &release.metadata.uid, first).await;
+                // Only now: this future may be dropped while it waits for a full queue.
+                if let Some(seen) = self.failing.get_mut(&name) {
+                    seen.version.clone_from(&release.metadata.resource_version);
+                }
+            }
             Err(Panicked { location }) => {
                 tracing::error!(cluster = %name.cluster, namespace = %name.namespace, name = %name.name, location, "internal error at {location} in the watcher about {name}; please report it");
                 let offers = self.limits.lock().offers(self.shared.clock.now());
@@ -231,7 +246,7 @@ impl Watcher {
         Some(name)
     }
 
-    fn observe(&mut self, name: &ReleaseRef, release: &Release) -> Observation {
+    fn observe(&mut self, name: &ReleaseRef, release: &Release, trigger: Trigger) -> Observation {
         let deadline = release.action_deadline();
         if !release.failing() && deadline.is_none() {
             self.wake(name, None, release.at_rest());
@@ -241,7 +256,7 @@ impl Watcher {
         let evaluation = self.evaluate(release);
         let reason = evaluation.decision.reason();
         if let (Some(deadline), Reason::Working) = (deadline, reason) {
-            self.expect_end(name, release, deadline);
+            self.track_deadline(name, release, deadline);
         } else {
             self.in_progress.remove(name);
         }
@@ -269,7 +284,12 @@ impl Watcher {
         );
         let uid = release.metadata.uid.as_str();
         let queued = self.wake(name, Some(uid), release.at_rest());
-        if !queued && changed && needs_reconcile(&evaluation) {
+        // A list also enqueues what did not change: time alone may make a restart due.
+        let due = changed || trigger == Trigger::List && is_actionable(&evaluation);
+        if !queued && due && needs_reconcile(&evaluation) {
+            if let Some(seen) = self.failing.get_mut(name) {
+                seen.version.clear();
+            }
             Observation::Enqueue
         } else {
             Observation::Failing
@@ -308,7 +328,7 @@ impl Watcher {
     /// Wakes the release if it is in the queue. False if it is not.
     fn wake(&self, name: &ReleaseRef, failing: Option<&str>, at_rest: bool) -> bool {
         let wakeup = Wakeup {
-            due: Instant::now() + BURST,
+            due: Instant::now() + DEBOUNCE,
             failing,
             at_rest,
             released: None,
@@ -339,9 +359,9 @@ impl Watcher {
 
     /// The evaluation of what was seen, without the ledgers that the reconciler keeps.
     fn evaluate(&self, release: &Release) -> Evaluation {
-        let trigger = Trigger {
+        let trigger = decide::Trigger {
             settled: true,
-            ..Trigger::default()
+            ..decide::Trigger::default()
         };
         let evaluator = self.shared.evaluator(&self.cluster.name);
         let (record, now) = (Record::of(release), self.shared.clock.now());
@@ -355,6 +375,12 @@ impl Watcher {
             name: release.metadata.name.as_str().into(),
         }
     }
+}
+
+/// Whether a reconcile would restart the release, or wait for it.
+fn is_actionable(evaluation: &Evaluation) -> bool {
+    let leaves = matches!(evaluation.decision, Decision::Leave { .. });
+    evaluation.policy.mode == Mode::Act && !leaves
 }
 
 /// Whether a reconcile would restart the release, wait for it, or report it.

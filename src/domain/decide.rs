@@ -1,8 +1,8 @@
-//! The table: what is done about a release that is said to have failed, and why.
+//! The decision table: the decision for a release, and its reason.
 //!
-//! The first row that holds decides; [`TABLE`] is what the worker goes by, what `explain` prints and what
-//! the README shows. Pure and total. The recorded stories in `tests/fixtures/stories` are its proof;
-//! names of stories in comments say where a row was learned.
+//! The first row that matches decides. The controller uses [`TABLE`], `explain` prints it, and
+//! docs/how-it-decides.md contains it. A pure function. The recordings in `tests/fixtures/stories` test it;
+//! comments name the recording that a row is based on.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -30,16 +30,16 @@ pub struct Trigger {
     pub released: Option<Timestamp>,
 }
 
-/// Everything a decision rests on.
+/// The inputs of a decision.
 #[derive(Clone, Copy, Debug)]
 pub struct Inputs<'a> {
     /// What caused the reconcile.
     pub trigger: &'a Trigger,
-    /// What the failure text of the live conditions is worth.
+    /// The class of the failure, and the rule that matched.
     pub verdict: Verdict,
-    /// What the API server holds, `None` if nothing.
+    /// The live object; `None` if it does not exist.
     pub release: Option<&'a Release>,
-    /// What may be done to it.
+    /// The policy of the release.
     pub policy: &'a Policy,
     /// What helmreboot recorded about it.
     pub record: &'a Record,
@@ -77,9 +77,9 @@ pub enum Decision {
         /// Which row.
         reason: Reason,
     },
-    /// Nothing to do here any more.
+    /// No further reconcile until the release changes or `retry_at` is reached.
     Leave {
-        /// When it may come back, where time brings it back.
+        /// When it may be restarted again, if a time is known.
         retry_at: Option<Timestamp>,
         /// Which row.
         reason: Reason,
@@ -131,7 +131,7 @@ string_enum! {
         BudgetSpent = "budget-spent",
         /// The wait after the last restart, or after a rollback or uninstall, is not over.
         Backoff = "backoff",
-        /// Many fail for the same cause: one is tried, the others wait for how it ends.
+        /// Many releases fail for the same cause: one is restarted, the others wait for its outcome.
         BreakerOpen = "breaker-open",
         /// The cluster has had as many restarts as it may, or has as many running.
         RateLimited = "rate-limited",
@@ -204,7 +204,7 @@ pub fn explain(inputs: &Inputs<'_>) -> (Decision, usize) {
     };
     let mut rows = TABLE.iter().enumerate();
     let held = rows.find_map(|(index, row)| Some(((row.holds)(inputs, release)?, index)));
-    // The last row but one leaves only what failed to the rows after it.
+    // Not reached: the last row, `idle_failed`, matches every release.
     held.unwrap_or_else(|| (wait(Reason::Settling), TABLE.len() - 1))
 }
 

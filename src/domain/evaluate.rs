@@ -12,7 +12,7 @@ use super::{
     release::Release,
 };
 
-/// What the releases of one cluster are evaluated with.
+/// Evaluates the releases of one cluster.
 #[derive(Clone, Copy, Debug)]
 pub struct Evaluator<'a> {
     /// The rules.

@@ -104,6 +104,8 @@ pub struct AttemptState {
     pub last: Option<(Timestamp, String)>,
     /// Whether giving up was already reported.
     pub gave_up: bool,
+    /// Until then, this configuration shares the budget of those before it.
+    pub shared_until: Option<Timestamp>,
     /// Tokens sent for the last restart: one, and one more for each that Flux swallowed.
     pub sends: u32,
     /// Flux took the last token and did nothing.
@@ -156,6 +158,7 @@ pub fn attempt_state(release: &Release, record: &Record) -> AttemptState {
         gave_up: attempts > 0 && record.get(GAVE_UP).is_some(),
         sends: state.sends,
         // A plain request may rightly lead to nothing; a reset or force may not.
+        shared_until: None,
         swallowed: (release.annotation(RESET_AT) == Some(token)
             || release.annotation(FORCE_AT) == Some(token))
             && outcome(&state, release) == Some(RestartOutcome::Swallowed),
@@ -177,8 +180,9 @@ pub fn attempt_state_with_limit(
     };
     // Neither a success nor a renewal has reset the count, and this configuration has none.
     let is_new = attempts.total > 0 && attempts.attempts == 0;
-    if is_new && state.churns(limit, now) {
+    if is_new && state.shares_budget(limit, now) {
         attempts.attempts = state.since_first();
+        attempts.shared_until = state.shares_budget_until(limit);
         attempts.gave_up = record.get(GAVE_UP).is_some();
     }
     attempts

@@ -1,5 +1,5 @@
-//! What keeps many restarts apart: how fast, how many at once, and one at first where many fail for the
-//! same cause. One value for each cluster; plain state machines that are fed with `now`.
+//! Limits of restarts: rate, concurrency, and a circuit breaker for each cause. One
+//! [`Limits`] for each cluster. State machines without a clock: callers pass `now`.
 
 use std::{
     collections::BTreeMap,
@@ -24,17 +24,17 @@ pub use kinds::{LimitConfig, Refusal, Wake};
 pub use rate::Rate;
 use slots::Slots;
 
-/// The state of one cluster, shared between those who see failures and those who act on them.
+/// The limits of one cluster, shared between the watcher and the reconciler.
 #[derive(Clone, Debug)]
 pub struct Limits(Arc<Mutex<LimitState>>);
 
 impl Limits {
-    /// A quiet cluster.
+    /// Limits without failures and restarts.
     pub fn new(config: LimitConfig) -> Self {
         Self(Arc::new(Mutex::new(LimitState::new(config))))
     }
 
-    /// For one step, and never longer.
+    /// Locks the state. Do not hold the guard across an await.
     pub fn lock(&self) -> MutexGuard<'_, LimitState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -44,7 +44,7 @@ impl Limits {
 #[derive(Debug)]
 pub struct LimitState {
     config: LimitConfig,
-    rate: rate::Meter,
+    rate: rate::TokenBucket,
     /// Running restarts.
     running: BTreeMap<ReleaseRef, Running>,
     slots: Slots,
@@ -68,18 +68,18 @@ struct Running {
 /// How long a restart without an end takes up a slot: longer than almost all of Helm's timeouts.
 const LONGEST_RESTART: SignedDuration = SignedDuration::from_hours(2);
 
-/// How long those that wait for others sleep at most; they are woken when their turn comes.
+/// The longest time until a delayed release is reconciled; a wake ends the wait earlier.
 const LONGEST_WAIT: SignedDuration = SignedDuration::from_mins(10);
 
 /// The interval between two removals of breakers that are over.
 const CLEAN_INTERVAL: SignedDuration = SignedDuration::from_secs(10);
 
 impl LimitState {
-    /// A quiet cluster.
+    /// Limits without failures and restarts.
     pub fn new(config: LimitConfig) -> Self {
         Self {
             config,
-            rate: rate::Meter::default(),
+            rate: rate::TokenBucket::default(),
             running: BTreeMap::new(),
             slots: Slots::default(),
             breakers: BTreeMap::new(),
@@ -96,7 +96,7 @@ impl LimitState {
         cause: &Fingerprint,
         now: Timestamp,
     ) -> Vec<Wake> {
-        self.forget_the_old(now);
+        self.remove_expired_breakers(now);
         let mut wakes = Vec::new();
         let known = self.causes.insert(release.clone(), cause.clone());
         if let Some(other) = known.filter(|known| known != cause) {
@@ -108,10 +108,10 @@ impl LimitState {
         wakes
     }
 
-    /// Gives a restart its slot, or says what it has to wait for; and the others to wake.
+    /// Admits a restart, or returns why it has to wait. Also returns the other releases to wake.
     ///
     /// # Errors
-    /// The reason, and when to ask again.
+    /// The reason, and when to call this again.
     pub fn admit(
         &mut self,
         release: &ReleaseRef,
@@ -133,7 +133,7 @@ impl LimitState {
         now: Timestamp,
     ) -> Result<(), Refusal> {
         let patience = now.saturating_add(LONGEST_WAIT).unwrap_or(Timestamp::MAX);
-        let others = self.taken_for(cause, release);
+        let others = self.slots_of(cause, release);
         if let Some(breaker) = self.breakers.get_mut(cause) {
             let runs = |probe: &ReleaseRef| {
                 let restart = self.running.get(probe);
@@ -204,7 +204,7 @@ impl LimitState {
         if outcome == Some(RestartOutcome::Recovered) {
             self.changes.helped(&restart.cause);
         }
-        let others = self.taken_for(&restart.cause, release);
+        let others = self.slots_of(&restart.cause, release);
         let breaker = self.breakers.get_mut(&restart.cause);
         let mut wakes = breaker.map_or_else(Vec::new, |breaker| {
             breaker.ended((release, restart.since), outcome, others, &self.config, now)
@@ -248,7 +248,7 @@ impl LimitState {
         breaker.is_some_and(|breaker| breaker.give_up(release))
     }
 
-    /// A release needs nothing any more. Returns the others to wake.
+    /// Removes a release that needs no restart. Returns the other releases to wake.
     pub fn forget(&mut self, release: &ReleaseRef, now: Timestamp) -> Vec<Wake> {
         self.rate.forget(release);
         self.slots.leave(release);
@@ -260,7 +260,7 @@ impl LimitState {
 
     /// A release left a cause for good.
     fn leave(&mut self, release: &ReleaseRef, cause: &Fingerprint, now: Timestamp) -> Vec<Wake> {
-        let others = self.taken_for(cause, release);
+        let others = self.slots_of(cause, release);
         let breaker = self.breakers.get_mut(cause);
         let mut wakes =
             breaker.map_or_else(Vec::new, |breaker| breaker.forget(release, others, now));
@@ -268,8 +268,8 @@ impl LimitState {
         wakes
     }
 
-    /// A release does not ask for a slot at the moment: it has to wait for something else. Says which
-    /// others may be looked at now.
+    /// The release no longer waits for a slot, because it waits for something else. Returns the
+    /// other releases to wake.
     pub fn withdraw(&mut self, release: &ReleaseRef, now: Timestamp) -> Vec<Wake> {
         self.slots.leave(release);
         let Some(cause) = self.causes.get(release).cloned() else {
@@ -286,7 +286,7 @@ impl LimitState {
     fn settle(&mut self, cause: &Fingerprint, now: Timestamp) -> Vec<Wake> {
         let mut wakes = Vec::new();
         if let Some(breaker) = self.breakers.get_mut(cause) {
-            if breaker.pauses() {
+            if breaker.is_probing() {
                 // While the breaker is open, only its probe waits for a slot.
                 for release in self
                     .slots
@@ -295,7 +295,7 @@ impl LimitState {
                     breaker.wait(&release);
                 }
             }
-            wakes.extend(breaker.name_next());
+            wakes.extend(breaker.choose_next_probe());
         }
         self.changes.note(cause, self.breakers.get(cause), now);
         wakes.extend(self.offer(now));
@@ -332,7 +332,7 @@ impl LimitState {
 
     /// Whether the breaker of a cause would let a release through now.
     fn admits(&self, release: &ReleaseRef, cause: &Fingerprint, now: Timestamp) -> bool {
-        let others = self.taken_for(cause, release);
+        let others = self.slots_of(cause, release);
         let breaker = self.breakers.get(cause);
         breaker.is_none_or(|breaker| breaker.admits(release, others, now))
     }
@@ -348,7 +348,7 @@ impl LimitState {
     }
 
     /// Slots that others hold, or that are kept for others, for that cause.
-    fn taken_for(&self, cause: &Fingerprint, but: &ReleaseRef) -> usize {
+    fn slots_of(&self, cause: &Fingerprint, but: &ReleaseRef) -> usize {
         let running = self
             .running
             .iter()
@@ -359,7 +359,7 @@ impl LimitState {
         running.count() + kept
     }
 
-    fn forget_the_old(&mut self, now: Timestamp) {
+    fn remove_expired_breakers(&mut self, now: Timestamp) {
         let lately = |cleaned_at: Timestamp| now.duration_since(cleaned_at).abs() < CLEAN_INTERVAL;
         if self.cleaned_at.is_some_and(lately) {
             return;
@@ -368,14 +368,14 @@ impl LimitState {
         let (config, running) = (self.config, &self.running);
         self.breakers.retain(|cause, breaker| {
             let running = running.values().any(|restart| restart.cause == *cause);
-            !breaker.is_over(running, &config, now)
+            !breaker.is_removable(running, &config, now)
         });
         self.changes.forget(&self.breakers, now);
         let breakers = &self.breakers;
         self.causes.retain(|_, cause| breakers.contains_key(cause));
     }
 
-    /// Restarts that run for ever give their slots back.
+    /// Frees the slots of restarts that have run for longer than [`LONGEST_RESTART`].
     fn expire(&mut self, now: Timestamp) -> Vec<Wake> {
         let is_lost = |restart: &Running| now.duration_since(restart.since) >= LONGEST_RESTART;
         let running = self.running.iter().filter(|(_, restart)| is_lost(restart));

@@ -98,7 +98,7 @@ pub struct Rule {
     /// registries. A new version is then not to blame.
     pub infrastructure: bool,
     /// One line for people: what happened, and whose words these are.
-    pub why: &'static str,
+    pub description: &'static str,
     /// Where the text is made.
     pub source: &'static str,
 }
@@ -187,7 +187,7 @@ const fn rule(
     name: &'static str,
     class: Class,
     patterns: &'static [&'static str],
-    why: &'static str,
+    description: &'static str,
     source: &'static str,
 ) -> Rule {
     Rule {
@@ -199,7 +199,7 @@ const fn rule(
         action: None,
         budget: 100,
         infrastructure: false,
-        why,
+        description,
         source,
     }
 }
@@ -207,26 +207,26 @@ const fn rule(
 const fn benign(
     name: &'static str,
     patterns: &'static [&'static str],
-    why: &'static str,
+    description: &'static str,
     source: &'static str,
 ) -> Rule {
-    rule(name, Class::Benign, patterns, why, source)
+    rule(name, Class::Benign, patterns, description, source)
 }
 
 const fn permanent(
     name: &'static str,
     patterns: &'static [&'static str],
-    why: &'static str,
+    description: &'static str,
     source: &'static str,
 ) -> Rule {
-    rule(name, Class::Permanent, patterns, why, source)
+    rule(name, Class::Permanent, patterns, description, source)
 }
 
 const fn transient(
     name: &'static str,
     patterns: &'static [&'static str],
-    why: &'static str,
+    description: &'static str,
     source: &'static str,
 ) -> Rule {
-    rule(name, Class::Transient, patterns, why, source)
+    rule(name, Class::Transient, patterns, description, source)
 }

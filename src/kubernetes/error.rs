@@ -58,7 +58,7 @@ pub enum Error {
 
 impl Error {
     /// Whether a write may have been carried out all the same: its answer is missing.
-    pub fn leaves_open(&self) -> bool {
+    pub fn may_have_been_applied(&self) -> bool {
         matches!(
             self,
             Self::Late | Self::TooLarge(_) | Self::Unavailable(_) | Self::Unreadable(_)
@@ -81,7 +81,7 @@ impl Error {
     }
 
     /// Whether it may pass by itself; otherwise a person has to act.
-    pub fn passes(&self) -> bool {
+    pub fn is_transient(&self) -> bool {
         matches!(
             self,
             Self::Conflict

@@ -118,7 +118,7 @@ impl Metrics {
         );
         own.register(
             "restarts_in_flight",
-            "Restarts that have not ended",
+            "Restarts that occupy a slot of limits.inFlight",
             self.in_flight.clone(),
         );
         own.register(

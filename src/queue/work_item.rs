@@ -56,7 +56,7 @@ pub struct RunningRestart {
     /// The rule that named its cause.
     pub rule: &'static str,
     /// Whether this process began it. The outcome is counted by the process that began it.
-    pub ours: bool,
+    pub started_here: bool,
 }
 
 /// A patch that was sent, and may have been written.

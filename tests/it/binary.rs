@@ -308,7 +308,7 @@ async fn a_key_file_that_changes_is_in_force_without_a_restart() {
     program.wait_for(&["stay as they were"]);
     assert!(post(webhook, "/webhook", &sign("the old key"), &body).starts_with("HTTP/1.1 202"));
     std::fs::write(&file, "the new key\n").expect("a file");
-    program.wait_for(&["are in force"]);
+    program.wait_for(&["are now used"]);
     assert!(post(webhook, "/webhook", &sign("the new key"), &body).starts_with("HTTP/1.1 202"));
     assert!(post(webhook, "/webhook", &sign("the old key"), &body).starts_with("HTTP/1.1 401"));
 }

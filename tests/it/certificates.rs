@@ -225,7 +225,7 @@ async fn a_client_certificate_its_key_and_the_authority_are_rotated_in_place() {
     write(&certificate, second.pem());
     program.wait_for(&["which stays in use", "do not belong together"]);
     write(&key, second_key.serialize_pem());
-    program.wait_for(&["the credentials of cluster a changed and are in force"]);
+    program.wait_for(&["the changed credentials of cluster a are now used"]);
     server.stuck("second");
     server.healed(2, Duration::from_secs(10), "the pair").await;
     assert_eq!(last().as_deref(), Some(second.der().as_ref()));
@@ -235,7 +235,7 @@ async fn a_client_certificate_its_key_and_the_authority_are_rotated_in_place() {
     let (chain, secret) = other.issue("127.0.0.1");
     tls.reload_from_config(tls_of(chain, secret, &seen));
     write(&roots, other.pem());
-    program.wait_for(&["the credentials of cluster a changed and are in force"]);
+    program.wait_for(&["the changed credentials of cluster a are now used"]);
     server.stuck("third");
     server
         .healed(3, Duration::from_secs(10), "the authority")

@@ -33,7 +33,7 @@ fn each_line_of_json_gets_a_verdict_in_its_place() {
     for (verdict, line) in verdicts.iter().zip(labelled) {
         assert_eq!(verdict["class"], line.class, "{}", line.id);
         let fields: Vec<_> = verdict.as_object().expect("an object").keys().collect();
-        assert_eq!(fields, ["class", "rule", "target", "why"]);
+        assert_eq!(fields, ["class", "description", "rule", "target"]);
     }
 }
 
@@ -133,7 +133,7 @@ fn rules_of_ones_own_add_change_and_switch_off() {
         "rules.yaml",
         "rules:\n\
          - name: proxy\n  pattern: 'the proxy is having a moment'\n\
-         - name: quota\n  class: permanent\n  patterns: ['no room', 'no more room']\n  budget: 50%\n  why: the tenant is full\n\
+         - name: quota\n  class: permanent\n  patterns: ['no room', 'no more room']\n  budget: 50%\n  description: the tenant is full\n\
          - name: deadline\n  class: permanent\n\
          - name: connection\n  enabled: false\n\
          - name: known-denial\n  rank: exception\n  pattern: 'denied the request: try me again'\n  action: force\n\
@@ -177,7 +177,7 @@ fn rules_of_ones_own_add_change_and_switch_off() {
     assert_eq!(rule("connection"), None);
     let quota = rule("quota").expect("the rule");
     assert_eq!(
-        (&quota["family"], &quota["budget"], &quota["why"]),
+        (&quota["family"], &quota["budget"], &quota["description"]),
         (&json!("own"), &json!(50), &json!("the tenant is full"))
     );
     assert_eq!(rule("known-denial").expect("the rule")["action"], "force");
@@ -203,7 +203,7 @@ fn rules_that_cannot_be_are_faults_with_their_place() {
          - text\n\
          - name: all\n  pattern: '.+'\n\
          - name: conection\n  enabled: false\n\
-         - name: sly\n  pattern: abc\n  why: \"a\u{202e}b\"\n",
+         - name: sly\n  pattern: abc\n  description: \"a\u{202e}b\"\n",
     );
     for command in ["classify", "rules"] {
         let output = run(&[command, "--config", &config], b"");
@@ -224,7 +224,7 @@ fn rules_that_cannot_be_are_faults_with_their_place() {
             ("rules[11]", "is not a mapping"),
             ("rules[12].pattern", "matches every message"),
             ("rules[13].name", "there is nothing to switch off"),
-            ("rules[14].why", "expected one plain line"),
+            ("rules[14].description", "expected one plain line"),
         ] {
             let found = said
                 .lines()

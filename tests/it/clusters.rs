@@ -207,7 +207,7 @@ async fn a_token_that_is_rotated_is_used_and_a_refusal_is_reason_enough_to_read_
     server
         .healed(1, Duration::from_secs(10), "after the rotation")
         .await;
-    program.wait_for(&["the credentials of cluster a changed and are in force"]);
+    program.wait_for(&["the changed credentials of cluster a are now used"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -257,7 +257,7 @@ async fn pipes_in_the_place_of_files_are_refused_and_not_waited_for() {
     server
         .healed(1, Duration::from_secs(15), "by the file that replaced it")
         .await;
-    program.wait_for(&["the keys of a changed and are in force"]);
+    program.wait_for(&["the changed keys of cluster a are now used"]);
     assert!(alert(webhook, "a", "the key").starts_with("HTTP/1.1 202"));
 }
 

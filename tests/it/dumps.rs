@@ -137,12 +137,12 @@ fn an_object_without_a_generation_is_compared_with_nothing() {
     };
     let decided = explained(&release(&failed));
     assert_eq!(
-        (&decided["decision"], &decided["why"]),
+        (&decided["decision"], &decided["reason"]),
         (&json!("restart"), &json!("stalled"))
     );
     let ready =
         json!([{"type": "Ready", "status": "True", "reason": "UpgradeSucceeded", "message": ""}]);
-    assert_eq!(explained(&release(&ready))["why"], "recovered");
+    assert_eq!(explained(&release(&ready))["reason"], "recovered");
 }
 
 #[tokio::test(start_paused = true)]

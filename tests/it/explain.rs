@@ -37,7 +37,7 @@ fn every_version_of_a_recorded_release_is_one_line_for_machines() {
     assert_eq!(lines.len(), items.len());
     let whys: std::collections::BTreeSet<_> = lines
         .iter()
-        .map(|line| line["why"].as_str().expect("a word"))
+        .map(|line| line["reason"].as_str().expect("a word"))
         .collect();
     for why in [
         "stalled",
@@ -51,7 +51,7 @@ fn every_version_of_a_recorded_release_is_one_line_for_machines() {
     }
     let stuck = lines
         .iter()
-        .find(|line| line["why"] == "stalled")
+        .find(|line| line["reason"] == "stalled")
         .expect("one that is stuck");
     for (field, value) in [
         ("decision", json!("restart")),
@@ -60,7 +60,7 @@ fn every_version_of_a_recorded_release_is_one_line_for_machines() {
         ("rule", json!("wait-timeout")),
         ("attempts", json!(0)),
         ("limit", json!(5)),
-        ("nextTry", Value::Null),
+        ("retryAt", Value::Null),
         ("name", json!("reset-swallowed-by-dependency")),
     ] {
         assert_eq!(stuck[field], value, "{field}");
@@ -113,13 +113,14 @@ fn yaml_with_several_documents_is_understood_and_policies_count() {
     let line: Value =
         serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"));
     assert_eq!(
-        (&line["why"], &line["limit"], &line["policy"]),
+        (&line["reason"], &line["limit"], &line["policy"]),
         (&json!("idle-failed"), &json!(1), &json!("few"))
     );
     let output = explain(&["-f", "-", "--config", config], yaml);
     assert_eq!(output.status.code(), Some(64));
     assert!(
-        text(&output.stderr).contains("--cluster: is missing; write one of: eu, us"),
+        text(&output.stderr)
+            .contains("--cluster: is required with several clusters; expected one of: eu, us"),
         "{output:?}"
     );
 }

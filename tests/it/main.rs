@@ -27,6 +27,7 @@ mod live;
 mod log;
 mod manifests;
 mod metrics;
+mod missed;
 mod monitoring;
 mod other_clients;
 mod packaging;

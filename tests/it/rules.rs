@@ -119,7 +119,7 @@ fn every_family_and_rule_says_what_it_is_about() {
         );
         for rule in family.rules {
             assert!(
-                !rule.why.is_empty() && !rule.source.is_empty(),
+                !rule.description.is_empty() && !rule.source.is_empty(),
                 "{}",
                 rule.name
             );

@@ -53,7 +53,7 @@ async fn good_events_that_ask_for_nothing_are_accepted_and_counted() {
         json_patch::merge(&mut event, &patch);
         let answer = app.send("a", &event).await;
         assert_eq!(
-            (answer.status, &answer.body["why"]),
+            (answer.status, &answer.body["reason"]),
             (StatusCode::ACCEPTED, &json!(why))
         );
         let series = format!("helmreboot_alerts_ignored_total{{reason=\"{why}\"}}");

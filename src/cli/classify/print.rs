@@ -27,7 +27,7 @@ pub(super) struct Printer<'a, W> {
 struct Line<'a> {
     class: &'static str,
     rule: &'static str,
-    why: &'a str,
+    description: &'a str,
     target: Option<Shown<'a>>,
 }
 
@@ -51,7 +51,7 @@ impl<W: Write> Printer<'_, W> {
         let Explained { text, fired } = self.classifier.fired(said);
         let out = &mut self.out;
         writeln!(out, "class    {bold}{}{plain}", verdict.class.as_str())?;
-        writeln!(out, "rule     {}: {}", rule.name, rule.why)?;
+        writeln!(out, "rule     {}: {}", rule.name, rule.description)?;
         writeln!(out, "source   {}", rule.source)?;
         let target = Target::of(head).map_or("none".into(), |target| Shown(target).to_string());
         writeln!(out, "target   {target}")?;
@@ -95,7 +95,7 @@ impl<W: Write> Printer<'_, W> {
             let line = Line {
                 class: verdict.class.as_str(),
                 rule: verdict.rule,
-                why: rule.why,
+                description: rule.description,
                 target,
             };
             serde_json::to_writer(&mut self.out, &line)?;

@@ -18,13 +18,13 @@ use crate::domain::{
 #[serde(rename_all = "camelCase")]
 struct Line<'a> {
     decision: &'static str,
-    why: &'static str,
+    reason: &'static str,
     action: Option<&'static str>,
     class: &'static str,
     rule: &'static str,
     attempts: u32,
     limit: u32,
-    next_try: Option<String>,
+    retry_at: Option<String>,
     namespace: &'a str,
     name: &'a str,
     policy: &'a str,
@@ -42,13 +42,13 @@ pub(super) fn json(release: &Release, evaluation: &Evaluation) -> serde_json::Re
     } = evaluation;
     serde_json::to_string(&Line {
         decision: decision.as_str(),
-        why: decision.reason().as_str(),
+        reason: decision.reason().as_str(),
         action: action(decision),
         class: verdict.class.as_str(),
         rule: verdict.rule,
         attempts: *attempts,
         limit: policy.limit,
-        next_try: decision.next().map(|at| format!("{at:.0}")),
+        retry_at: decision.next().map(|at| format!("{at:.0}")),
         namespace: &release.metadata.namespace,
         name: &release.metadata.name,
         policy: &policy.name,
@@ -101,7 +101,7 @@ pub(super) fn text(
             std::cmp::Ordering::Equal => ("YES", bold),
             std::cmp::Ordering::Greater => (" . ", dim),
         };
-        let words: Vec<_> = shown.words.iter().map(|why| why.as_str()).collect();
+        let words: Vec<_> = shown.words.iter().map(|reason| reason.as_str()).collect();
         let live = shown.live.replace("**", "").replace('`', "");
         let _ = writeln!(
             text,

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::{LONGEST_PAUSE, WITHOUT_WATCH, Watcher};
+use super::{LIST_INTERVAL_WITHOUT_WATCH, LONGEST_PAUSE, Trigger, Watcher};
 use crate::{
     clock::wait_until,
     domain::alert::ReleaseRef,
@@ -30,7 +30,7 @@ impl Watcher {
         let mut pages = cluster.list(namespace.as_deref());
         while let Some(page) = pages.next().await? {
             for item in &page {
-                failing.extend(self.handle_item(item).await);
+                failing.extend(self.handle_item(item, Trigger::List).await);
             }
         }
         self.list_complete(&failing);
@@ -65,7 +65,7 @@ impl Watcher {
                 Ok(true) => {}
                 Ok(false) => return Ok(()),
                 // After many in a row, the resourceVersion itself may be the problem.
-                Err(error) if error.passes() && self.errors < ERRORS => {
+                Err(error) if error.is_transient() && self.errors < ERRORS => {
                     let pause = self.log_error(&error);
                     tokio::select! {
                         biased;
@@ -107,7 +107,7 @@ impl Watcher {
             match change {
                 Change::Changed(item) => {
                     reach(version, &item);
-                    self.handle_item(&item).await;
+                    self.handle_item(&item, Trigger::Change).await;
                 }
                 Change::Deleted(item) => {
                     reach(version, &item);
@@ -123,9 +123,9 @@ impl Watcher {
     }
 
     /// Handles one listed item. Returns its name if it fails. An item that cannot be read is logged once and skipped.
-    async fn handle_item(&mut self, item: &Item) -> Option<ReleaseRef> {
+    async fn handle_item(&mut self, item: &Item, trigger: Trigger) -> Option<ReleaseRef> {
         match item {
-            Ok(release) => self.handle(release).await,
+            Ok(release) => self.handle(release, trigger).await,
             Err(unreadable) => {
                 if self.unreadable.len() < REMEMBERED && self.unreadable.insert(unreadable.clone())
                 {
@@ -147,7 +147,7 @@ impl Watcher {
         self.errors += 1;
         let kind = error.result().as_str();
         let (cluster, errors) = (&self.cluster.name, self.errors);
-        if error.passes() {
+        if error.is_transient() {
             // An API server that does not answer is logged where it is called.
             if errors.is_multiple_of(ERRORS) && self.cluster.answers() {
                 tracing::warn!(%cluster, kind, "cannot list and watch HelmReleases in cluster {cluster}, retrying: {error}");
@@ -158,11 +158,11 @@ impl Watcher {
             return pause.min(LONGEST_PAUSE);
         }
         if self.logged_error.as_deref() == Some(kind) {
-            return WITHOUT_WATCH;
+            return LIST_INTERVAL_WITHOUT_WATCH;
         }
-        let every = WITHOUT_WATCH.as_secs() / 60;
+        let every = LIST_INTERVAL_WITHOUT_WATCH.as_secs() / 60;
         let advice = match error {
-            Error::Forbidden(_) => "; or set sweepNamespaces, or sweep: off",
+            Error::Forbidden(_) => "; grant the verb, or set sweepNamespaces, or sweep: off",
             _ => "",
         };
         tracing::warn!(%cluster, kind, "cannot list and watch HelmReleases in cluster {cluster}, retrying every {every} min: {error}{advice}");

@@ -8,7 +8,12 @@ use crate::domain::{alert::ReleaseRef, classify::Verdict, failing::cause_of, rel
 
 impl Watcher {
     /// Flux works on a release. After the deadline that is overdue.
-    pub(super) fn expect_end(&mut self, name: &ReleaseRef, release: &Release, deadline: Timestamp) {
+    pub(super) fn track_deadline(
+        &mut self,
+        name: &ReleaseRef,
+        release: &Release,
+        deadline: Timestamp,
+    ) {
         let left = deadline.duration_since(self.shared.clock.now());
         let at = Instant::now() + left.try_into().unwrap_or_default();
         let uid = release.metadata.uid.clone();

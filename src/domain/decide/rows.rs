@@ -1,4 +1,4 @@
-//! The rows, in the order in which they are asked.
+//! The rows, in the order in which they are evaluated.
 
 use jiff::Timestamp;
 
@@ -10,7 +10,7 @@ use super::{
 /// The table of decisions.
 pub const TABLE: &[Row] = &[
     Row {
-        live: "does not exist; was created anew under the same name; is being deleted",
+        live: "does not exist; was recreated under the same name; is being deleted",
         done: "leave",
         words: &[Reason::Gone, Reason::Replaced, Reason::Deleting],
         holds: gone,
@@ -19,7 +19,7 @@ pub const TABLE: &[Row] = &[
         live: "is suspended; is annotated `helmreboot.io/enabled: \"false\"`, or its policy is not enabled",
         done: "leave; it is never resumed",
         words: &[Reason::Suspended, Reason::OptedOut],
-        holds: hands_off,
+        holds: excluded,
     },
     Row {
         live: "Ready=True for the current generation",
@@ -82,26 +82,26 @@ pub const TABLE: &[Row] = &[
         holds: permanent,
     },
     Row {
-        live: "Flux rolled it back or uninstalled it",
+        live: "Flux rolled the release back or uninstalled it",
         done: "leave; if infrastructure is the cause (or the policy says `always`), restart once, 10 min later",
         words: &[Reason::RolledBack, Reason::Uninstalled, Reason::Backoff],
         holds: remediated,
     },
     Row {
-        live: "our last request was overwritten with the earlier one, as a sync from Git does",
+        live: "another client restored the previous value of `requestedAt`, for example a sync from Git",
         done: "leave, report once",
         words: &[Reason::Contested],
         holds: contested,
     },
     Row {
-        live: "**Flux handled our request and did nothing**",
+        live: "**Flux handled the request of helmreboot without an attempt**",
         done: "**send a new one**, at most twice, not counted",
         words: &[Reason::Stalled],
         holds: swallowed,
     },
     Row {
         live: "all restarts of this configuration are used",
-        done: "give up, note it on the release; try again every `slowLane`",
+        done: "give up, write `helmreboot.io/gave-up`; restart again every `slowLane`",
         words: &[Reason::BudgetSpent],
         holds: budget_spent,
     },
@@ -147,7 +147,7 @@ fn gone(inputs: &Inputs<'_>, release: &Release) -> Option<Decision> {
     deleting.then(|| leave(Reason::Deleting))
 }
 
-fn hands_off(inputs: &Inputs<'_>, release: &Release) -> Option<Decision> {
+fn excluded(inputs: &Inputs<'_>, release: &Release) -> Option<Decision> {
     if release.spec.suspend {
         return Some(leave(Reason::Suspended));
     }
@@ -259,7 +259,7 @@ fn contested(inputs: &Inputs<'_>, release: &Release) -> Option<Decision> {
         .then(|| leave(Reason::Contested))
 }
 
-/// Not charged: nothing was tried. In place of an order that was itself within the budget.
+/// Not counted: Flux made no attempt. Replaces the token of a restart that the budget already includes.
 fn swallowed(inputs: &Inputs<'_>, release: &Release) -> Option<Decision> {
     let state = ledger::attempt_state(release, inputs.record);
     let again = is_stalled(release) && state.swallowed && state.sends < SENDS;
@@ -291,14 +291,16 @@ fn budget_spent(inputs: &Inputs<'_>, release: &Release) -> Option<Decision> {
     else {
         return spent(None);
     };
-    let again = policy
+    let slow = policy
         .slow_lane
         .map(|lane| policy.backoff.slow(lane, *last, token));
+    let again = [slow, state.shared_until].into_iter().flatten().min();
     let released = inputs
         .trigger
         .released
-        .is_some_and(|at| at.duration_since(*last) > SAME_TIME);
-    let due = released || again.is_some_and(|again| inputs.now >= again || !is_sane(*last, inputs));
+        .is_some_and(|at| at.duration_since(*last) > CLOCK_RESOLUTION);
+    let due =
+        released || again.is_some_and(|again| inputs.now >= again || !is_plausible(*last, inputs));
     if due && state.gave_up {
         return None;
     }
@@ -307,10 +309,10 @@ fn budget_spent(inputs: &Inputs<'_>, release: &Release) -> Option<Decision> {
 
 /// Times have whole seconds, and a write may take as long as a call may: what is closer together than
 /// this may have been the other way round.
-const SAME_TIME: jiff::SignedDuration = jiff::SignedDuration::from_secs(10);
+const CLOCK_RESOLUTION: jiff::SignedDuration = jiff::SignedDuration::from_secs(10);
 
 /// A time that lies further ahead than clocks differ was not written by a sane one.
-pub(super) fn is_sane(last: Timestamp, inputs: &Inputs<'_>) -> bool {
+pub(super) fn is_plausible(last: Timestamp, inputs: &Inputs<'_>) -> bool {
     let ahead = inputs.now.saturating_add(CLOCK_SKEW);
     last <= ahead.unwrap_or(Timestamp::MAX)
 }
@@ -319,7 +321,7 @@ fn backoff(inputs: &Inputs<'_>, release: &Release) -> Option<Decision> {
     let state = ledger::attempt_state(release, inputs.record);
     let (last, token) = state.last.as_ref()?;
     let until = inputs.policy.backoff.until(state.total, *last, token);
-    (is_sane(*last, inputs) && inputs.now < until).then_some(Decision::Wait {
+    (is_plausible(*last, inputs) && inputs.now < until).then_some(Decision::Wait {
         until: Some(until),
         reason: Reason::Backoff,
     })
@@ -327,11 +329,11 @@ fn backoff(inputs: &Inputs<'_>, release: &Release) -> Option<Decision> {
 
 fn stalled(inputs: &Inputs<'_>, release: &Release) -> Option<Decision> {
     is_stalled(release)
-        .then(|| first_token(stalled_action(inputs), inputs, release, Reason::Stalled))
+        .then(|| new_restart(stalled_action(inputs), inputs, release, Reason::Stalled))
 }
 
 fn idle_failed(inputs: &Inputs<'_>, release: &Release) -> Option<Decision> {
-    Some(first_token(
+    Some(new_restart(
         Action::Request,
         inputs,
         release,
@@ -339,7 +341,7 @@ fn idle_failed(inputs: &Inputs<'_>, release: &Release) -> Option<Decision> {
     ))
 }
 
-/// What a rule asks for comes before what the policy does by itself.
+/// The action of the rule takes precedence over the action of the policy.
 fn stalled_action(inputs: &Inputs<'_>) -> Action {
     let usual = if inputs.policy.force {
         Action::Force
@@ -349,7 +351,7 @@ fn stalled_action(inputs: &Inputs<'_>) -> Action {
     inputs.verdict.action.unwrap_or(usual)
 }
 
-fn first_token(action: Action, inputs: &Inputs<'_>, release: &Release, reason: Reason) -> Decision {
+fn new_restart(action: Action, inputs: &Inputs<'_>, release: &Release, reason: Reason) -> Decision {
     let state =
         ledger::attempt_state_with_limit(release, inputs.record, inputs.policy.limit, inputs.now);
     let attempt = state.attempts.saturating_add(1);

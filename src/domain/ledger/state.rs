@@ -132,13 +132,21 @@ impl State {
     }
 
     /// Whether so many configurations were restarted lately that a new one shares their budget.
-    pub(super) fn churns(&self, limit: u32, now: Timestamp) -> bool {
+    pub(super) fn shares_budget(&self, limit: u32, now: Timestamp) -> bool {
         let lately = |key: &&Key| {
             let age = now.as_second().saturating_sub(key.since);
             age < CHURN_WINDOW.as_secs()
         };
-        let most = REMEMBERED_KEYS.min(usize::try_from(limit).unwrap_or(usize::MAX));
-        self.keys.iter().filter(lately).count() >= most
+        self.keys.iter().filter(lately).count() >= most_keys(limit)
+    }
+
+    /// When [`Self::shares_budget`] ends, if no other configuration is restarted.
+    pub(super) fn shares_budget_until(&self, limit: u32) -> Option<Timestamp> {
+        let mut begins: Vec<_> = self.keys.iter().map(|key| key.since).collect();
+        begins.sort_unstable();
+        let last = begins.len().checked_sub(most_keys(limit))?;
+        let end = begins.get(last)?.checked_add(CHURN_WINDOW.as_secs())?;
+        Timestamp::from_second(end).ok()
     }
 
     /// Restarts since the first of the remembered configurations.
@@ -212,6 +220,11 @@ impl State {
     pub(super) fn text(&self) -> String {
         serde_json::to_string(self).unwrap_or_default()
     }
+}
+
+/// The configurations that get a budget of their own within [`CHURN_WINDOW`].
+fn most_keys(limit: u32) -> usize {
+    REMEMBERED_KEYS.min(usize::try_from(limit).unwrap_or(usize::MAX))
 }
 
 /// The time of the restart in a state; `None` where it cannot be read.

@@ -1,4 +1,4 @@
-//! The breaker of one cause: closed, open (one probe at a time), releasing (more and more at once).
+//! The circuit breaker of one cause: closed, open (one probe at a time), ramping up (a growing number at once).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,21 +7,21 @@ use jiff::{SignedDuration, Timestamp};
 use super::{Admits, LimitConfig, Wake};
 use crate::domain::{alert::ReleaseRef, ledger::RestartOutcome};
 
-/// How long the one that is to be tried next may be late before another takes its place.
-const OVERDUE: SignedDuration = SignedDuration::from_mins(1);
+/// After this time past its due time, the next probe is replaced by another release.
+const PROBE_DELAY_MAX: SignedDuration = SignedDuration::from_mins(1);
 
 #[derive(Debug, Default)]
 pub(super) struct Breaker {
-    /// Who failed lately, and when last.
+    /// Releases that failed within the window, with the time of their last failure.
     failing: BTreeMap<ReleaseRef, Timestamp>,
     /// The same, the oldest first.
     by_time: BTreeSet<(Timestamp, ReleaseRef)>,
     /// Releases that wait.
     waiting: BTreeSet<ReleaseRef>,
-    /// Who was given up, and may come back when the cause is gone.
+    /// Releases that were given up, and may be restarted when others with this cause recover.
     given_up: BTreeSet<ReleaseRef>,
     phase: Phase,
-    touched: Option<Timestamp>,
+    last_used: Option<Timestamp>,
 }
 
 #[derive(Debug, Default)]
@@ -36,7 +36,7 @@ enum Phase {
         /// The release that is woken at `until`.
         next: Option<ReleaseRef>,
     },
-    /// So many at once; twice as many once so many have been helped, the last of them by a restart that
+    /// At most `step` restarts at once; `step` doubles after `step` recoveries. The latest recovered restart
     /// began at `since`.
     Releasing {
         step: usize,
@@ -62,7 +62,7 @@ impl Breaker {
         all.len()
     }
 
-    /// What it admits through; `None` while it is closed.
+    /// Which restarts it admits; `None` while it is closed.
     pub(super) fn admission(&self) -> Option<Admits> {
         match &self.phase {
             Phase::Closed => None,
@@ -79,7 +79,7 @@ impl Breaker {
     }
 
     /// Whether nothing is left to remember.
-    pub(super) fn is_over(&self, running: bool, config: &LimitConfig, now: Timestamp) -> bool {
+    pub(super) fn is_removable(&self, running: bool, config: &LimitConfig, now: Timestamp) -> bool {
         let holds = self.is_open() && (!self.is_idle() || running);
         let longest = if holds {
             config.max_wait * 2
@@ -87,8 +87,8 @@ impl Breaker {
             config.window
         };
         let quiet = self
-            .touched
-            .is_none_or(|touched| now.duration_since(touched) > longest);
+            .last_used
+            .is_none_or(|last_used| now.duration_since(last_used) > longest);
         quiet && (holds || self.is_idle())
     }
 
@@ -102,7 +102,7 @@ impl Breaker {
     }
 
     pub(super) fn failed(&mut self, release: &ReleaseRef, config: &LimitConfig, now: Timestamp) {
-        self.touched = Some(now);
+        self.last_used = Some(now);
         if let Some(before) = self.failing.insert(release.clone(), now) {
             self.by_time.remove(&(before, release.clone()));
         }
@@ -137,8 +137,8 @@ impl Breaker {
         {
             // A probe that turned out to fail for something else says nothing about this cause.
             probe.take_if(|probe| !runs(probe));
-            // One that was to be tried next and did not come must not keep the others waiting.
-            let late = now.duration_since(*until) > OVERDUE;
+            // A next probe that is late must not delay the other releases.
+            let late = now.duration_since(*until) > PROBE_DELAY_MAX;
             next.take_if(|next| late && next != release);
             if probe.is_none() {
                 next.get_or_insert_with(|| release.clone());
@@ -175,7 +175,7 @@ impl Breaker {
     }
 
     /// Whether one is tried at a time.
-    pub(super) fn pauses(&self) -> bool {
+    pub(super) fn is_probing(&self) -> bool {
         matches!(self.phase, Phase::Open { .. })
     }
 
@@ -204,7 +204,7 @@ impl Breaker {
     }
 
     /// Chooses the next probe, if there is none, and wakes it.
-    pub(super) fn name_next(&mut self) -> Vec<Wake> {
+    pub(super) fn choose_next_probe(&mut self) -> Vec<Wake> {
         match &mut self.phase {
             Phase::Open {
                 until,
@@ -240,7 +240,7 @@ impl Breaker {
         config: &LimitConfig,
         now: Timestamp,
     ) -> Vec<Wake> {
-        self.touched = Some(now);
+        self.last_used = Some(now);
         let probed = |probe: &Option<ReleaseRef>| probe.as_ref() == Some(release);
         match (&mut self.phase, outcome) {
             (Phase::Closed, _) => Vec::new(),
@@ -309,7 +309,7 @@ impl Breaker {
             return self.release(running, now);
         };
         probe.take_if(|probe| probe == release);
-        let handed_on = self.name_next();
+        let handed_on = self.choose_next_probe();
         if !handed_on.is_empty() {
             return handed_on;
         }

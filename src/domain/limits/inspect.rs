@@ -1,11 +1,11 @@
-//! What is to be seen of the limits from outside: for metrics and for checks.
+//! Read access to the limits, for metrics, the summary and tests.
 
 use jiff::Timestamp;
 
 use super::{LimitConfig, LimitState};
 use crate::domain::{alert::ReleaseRef, fingerprint::Fingerprint};
 
-/// Releases whose restart is due and has to wait for others. Each is counted once.
+/// Releases whose restart is due and is delayed by a limit. Each is counted once.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HeldBack {
     /// By open breakers, those that hold most first.
@@ -27,7 +27,7 @@ pub struct OpenBreaker {
     pub admits: Admits,
 }
 
-/// What an open breaker admits through.
+/// Which restarts an open breaker admits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Admits {
     /// One release is being restarted to see whether that helps.
@@ -50,7 +50,7 @@ impl LimitState {
     /// Breakers that hold restarts back.
     pub fn open(&mut self, now: Timestamp) -> usize {
         self.cleaned_at = None;
-        self.forget_the_old(now);
+        self.remove_expired_breakers(now);
         let breakers = self.breakers.values();
         breakers.filter(|breaker| breaker.is_open()).count()
     }
@@ -81,7 +81,7 @@ impl LimitState {
         }
     }
 
-    /// What is allowed.
+    /// The configuration of the limits.
     pub fn config(&self) -> LimitConfig {
         self.config
     }
@@ -98,7 +98,7 @@ impl LimitState {
 
     /// A release that waits for a slot although one is free and its breaker would let it through: there
     /// must never be one.
-    pub fn unserved(&self, now: Timestamp) -> Option<&ReleaseRef> {
+    pub fn waiting_with_free_slot(&self, now: Timestamp) -> Option<&ReleaseRef> {
         if self.free() == 0 {
             return None;
         }

@@ -5,16 +5,16 @@ use jiff::{SignedDuration, Timestamp};
 use super::Rate;
 use crate::domain::{alert::ReleaseRef, decide::Reason};
 
-/// How much one cluster is asked to bear.
+/// The configuration of the limits of one cluster.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LimitConfig {
-    /// Restarts in the long run, and at once after a quiet time.
+    /// Restarts per minute, and the burst.
     pub rate: Rate,
     /// Restarts whose end has not been seen.
     pub in_flight: usize,
-    /// So many releases failing for the same cause ...
+    /// The number of releases failing for the same cause ...
     pub threshold: usize,
-    /// ... within this time open the breaker.
+    /// ... within this time that opens the breaker.
     pub window: SignedDuration,
     /// After a probe that failed, until the next.
     pub wait: SignedDuration,
@@ -40,7 +40,7 @@ impl Default for LimitConfig {
 pub struct Refusal {
     /// [`Reason::BreakerOpen`] or [`Reason::RateLimited`].
     pub reason: Reason,
-    /// When to ask again.
+    /// When to reconcile again.
     pub until: Timestamp,
 }
 

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::domain::alert::ReleaseRef;
 
-/// So many in the long run, so many at once.
+/// Rate and burst.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rate {
     /// In the long run.
@@ -24,9 +24,9 @@ impl Default for Rate {
     }
 }
 
-/// The bucket, and who has been promised the next tokens: thousands that wait come one by one.
+/// The bucket, and the releases that have a reservation for a later token.
 #[derive(Debug, Default)]
-pub(super) struct Meter {
+pub(super) struct TokenBucket {
     due: Option<Timestamp>,
     promised: BTreeMap<ReleaseRef, Timestamp>,
 }
@@ -34,7 +34,7 @@ pub(super) struct Meter {
 /// A promise that was not used is void after that time.
 const PROMISED_FOR: SignedDuration = SignedDuration::from_mins(1);
 
-impl Meter {
+impl TokenBucket {
     /// Takes a token, or says when there will be one for this release.
     pub(super) fn take(
         &mut self,
@@ -52,15 +52,15 @@ impl Meter {
             return Ok(());
         }
         let interval = interval(rate);
-        let saved =
+        let burst_tolerance =
             interval.saturating_mul(i32::try_from(rate.burst.max(1) - 1).unwrap_or(i32::MAX));
         let due = self.due.unwrap_or(now).max(now);
-        // A clock that was set back must not hold everything up.
+        // After the clock was set back, restarts must not be delayed without end.
         let queue = i32::try_from(self.promised.len() + 1).unwrap_or(i32::MAX);
-        let latest = add(add(now, saved), interval.saturating_mul(queue));
+        let latest = add(add(now, burst_tolerance), interval.saturating_mul(queue));
         let due = due.min(latest);
         self.due = Some(add(due, interval));
-        let at = add(due, -saved);
+        let at = add(due, -burst_tolerance);
         if at <= now {
             return Ok(());
         }

@@ -1,4 +1,4 @@
-//! Who waits for a slot, and for whom one is kept.
+//! The queue of releases that wait for a slot, and the slots that are reserved.
 
 use std::collections::{BTreeMap, btree_map::Entry};
 
@@ -55,7 +55,7 @@ impl Slots {
         }
     }
 
-    /// Those of a cause that wait leave, but for some.
+    /// Removes the waiting releases of a cause for which `stays` is false, and returns them.
     pub(super) fn leave_for(
         &mut self,
         cause: &Fingerprint,

@@ -40,6 +40,6 @@ impl Policy {
         self.after_rollback = most;
         wanted
             .map(drop)
-            .ok_or("write never, infrastructure or always; it counts as never until then")
+            .ok_or("expected never, infrastructure or always; it counts as never until then")
     }
 }

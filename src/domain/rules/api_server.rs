@@ -81,7 +81,7 @@ pub(super) const FAMILY: Family = Family {
                 r"doesn't have a resource type|ensure CRDs are installed first",
                 r"resource mapping not found",
             ],
-            "the API kind is not installed; somebody has to install it",
+            "the API kind is not installed; a person has to install its CRD",
             "k8s.io/apimachinery:pkg/api/meta",
         ),
         permanent(

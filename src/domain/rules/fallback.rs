@@ -12,7 +12,7 @@ macro_rules! words {
 
 pub(super) const FAMILY: Family = Family {
     name: "fallback",
-    about: "common words, where no other rule fires",
+    about: "common words, if no other rule matches",
     rules: &[
         permanent(
             "refusing-words",
@@ -60,7 +60,7 @@ pub(super) const FAMILY: Family = Family {
         permanent(
             "data-key",
             &[r"[Ff]ailed to (get the data key|decrypt sops data key)"],
-            "the file was not decrypted, and no failure on the way is told",
+            "the file was not decrypted, and the message contains no cause",
             "getsops/sops",
         )
         .fallback(),

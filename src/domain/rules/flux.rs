@@ -7,7 +7,7 @@ const CONTROLLER: &str = "fluxcd/helm-controller:internal/controller/helmrelease
 
 pub(super) const FAMILY: Family = Family {
     name: "flux",
-    about: "helm-controller's own notices, and references that lead nowhere",
+    about: "messages of helm-controller itself, and references to objects that do not exist",
     rules: &[
         benign(
             "drift",
@@ -266,7 +266,7 @@ pub(super) const FAMILY: Family = Family {
                 r"failed to download (chart from '[^']*'|artifact|archive)",
                 r"artifact '[^']*' download failed|garbage collection (of|for)",
             ],
-            "source-controller did not hand the artifact out, and nobody says why",
+            "source-controller did not serve the artifact, and the message contains no cause",
             "fluxcd/helm-controller:internal/loader",
         )
         .infrastructure()

@@ -72,7 +72,7 @@ pub(super) const FAMILY: Family = Family {
                 r"context\.deadlineExceededError",
                 r"Client\.Timeout (exceeded|or context)",
             ],
-            "time ran out before anybody said no",
+            "a timeout, without a refusal in the message",
             "Go context, net/http",
         ),
     ],

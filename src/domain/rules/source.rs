@@ -99,7 +99,7 @@ pub(super) const FAMILY: Family = Family {
                 r"[Uu]nable to retrieve credentials|cannot fetch token",
                 r"failed to acquire a token",
             ],
-            "logging in failed, and nobody says that it was an outage",
+            "the log-in failed, and the message does not mention an outage",
             "registries and clouds",
         )
         .fallback(),

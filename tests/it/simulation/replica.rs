@@ -148,7 +148,7 @@ impl Replica {
         let now = self.time.now();
         for member in self.registry.members() {
             let limits = member.limits().lock();
-            if let Some(release) = limits.unserved(now) {
+            if let Some(release) = limits.waiting_with_free_slot(now) {
                 broken.push(format!("{release} waits for a slot while one is free"));
             }
             if !fate.is_calm() {

@@ -54,7 +54,7 @@ fn a_slot_that_the_woken_one_does_not_take_passes_to_the_next_that_can() {
     // The first is to be the probe, was told so, and waits for a slot.
     assert!(!ask(&mut limits, 0, &cause(), 1).0);
     assert!(!ask(&mut limits, 20, &other(20), 2).0);
-    assert_eq!(limits.unserved(at(2)), None);
+    assert_eq!(limits.waiting_with_free_slot(at(2)), None);
     // Both slots end: one goes to the probe, the other to the third cause.
     let mut woken = Vec::new();
     for taken in [10, 11] {
@@ -64,7 +64,10 @@ fn a_slot_that_the_woken_one_does_not_take_passes_to_the_next_that_can() {
     assert_eq!(woken, [name(0), name(20)]);
     assert!(ask(&mut limits, 0, &cause(), 4).0);
     assert!(ask(&mut limits, 20, &other(20), 4).0);
-    assert_eq!((limits.in_flight(), limits.unserved(at(4))), (2, None));
+    assert_eq!(
+        (limits.in_flight(), limits.waiting_with_free_slot(at(4))),
+        (2, None)
+    );
 }
 
 #[test]
