@@ -102,7 +102,7 @@ impl App {
             salt,
             intervals,
         } = options;
-        let settle = intervals.first;
+        let first_reconcile = intervals.first;
         let metrics = Metrics::default();
         let shared = Shared {
             classifier: Arc::clone(&classifier),
@@ -116,7 +116,7 @@ impl App {
             intervals: Arc::new(intervals),
         };
         let memory = AnswerMemory::default();
-        let (mut members, mut reconcilers) = (Vec::new(), Vec::new());
+        let (mut entries, mut reconcilers) = (Vec::new(), Vec::new());
         let (mut watchers, mut clusters) = (Vec::new(), Vec::new());
         for ClusterHandle {
             config,
@@ -134,7 +134,7 @@ impl App {
             );
             let restart_limits = Limits::new(limits);
             let scopes = scopes(&config);
-            let member = ClusterEntry::new(
+            let entry = ClusterEntry::new(
                 Arc::clone(&config.name),
                 keys,
                 Arc::clone(&queue),
@@ -148,15 +148,15 @@ impl App {
                     namespace,
                     Arc::clone(&queue),
                     restart_limits.clone(),
-                    (Arc::clone(status), member.statuses.clone()),
+                    (Arc::clone(status), entry.statuses.clone()),
                     shared.clone(),
                     sweep,
                 )
             };
             if sweep != SweepMode::Off {
-                watchers.extend(scopes.into_iter().zip(&member.statuses).map(watcher));
+                watchers.extend(scopes.into_iter().zip(&entry.statuses).map(watcher));
             }
-            let statuses = member.statuses.clone();
+            let statuses = entry.statuses.clone();
             reconcilers.push(Reconciler::new(
                 cluster,
                 queue,
@@ -164,18 +164,18 @@ impl App {
                 statuses,
                 shared.clone(),
             ));
-            members.push(member);
+            entries.push(entry);
             clusters.push((config, connection));
         }
-        let registry = Arc::new(Registry::new(members));
-        let names = registry.members().map(|member| &member.name);
+        let registry = Arc::new(Registry::new(entries));
+        let names = registry.entries().map(|entry| &entry.name);
         let series = Arc::new(metrics.register(names));
         metrics.started(clock.now());
         let webhook = Webhook {
             clusters: Arc::clone(&registry),
             metrics,
             clock,
-            settle,
+            first_reconcile,
             max_age: max_event_age,
             max_ahead: max_event_ahead,
             quiet: Arc::default(),
@@ -340,7 +340,7 @@ impl App {
             Some(signal) = signals.recv() => return Err(at_once(signal)),
             () = tokio::time::sleep(delay) => {}
         }
-        self.registry.close(self.webhook.settle + GRACE);
+        self.registry.close(self.webhook.first_reconcile + GRACE);
         tracing::info!("alerts are no longer accepted: finishing pending work");
         stop_webhook.graceful_shutdown(Some(STOP_TIMEOUT));
         background.abort_all();
@@ -364,11 +364,7 @@ impl App {
             }
         };
         stop_admin.shutdown();
-        let left: usize = self
-            .registry
-            .members()
-            .map(|member| member.queue.len())
-            .sum();
+        let left: usize = self.registry.entries().map(|entry| entry.queue.len()).sum();
         if left > 0 {
             tracing::warn!(
                 left,

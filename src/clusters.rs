@@ -24,7 +24,7 @@ pub use status::ClusterStatus;
 /// All clusters, by name.
 #[derive(Debug)]
 pub struct Registry {
-    members: BTreeMap<Arc<str>, Arc<ClusterEntry>>,
+    entries: BTreeMap<Arc<str>, Arc<ClusterEntry>>,
     decoy: Keys,
 }
 
@@ -55,26 +55,26 @@ const REMEMBERED_BODIES: usize = 8192;
 
 impl Registry {
     /// The clusters, their keys and queues.
-    pub fn new(members: impl IntoIterator<Item = ClusterEntry>) -> Self {
-        let members = members
+    pub fn new(entries: impl IntoIterator<Item = ClusterEntry>) -> Self {
+        let entries = entries
             .into_iter()
-            .map(|member| (Arc::clone(&member.name), Arc::new(member)));
+            .map(|entry| (Arc::clone(&entry.name), Arc::new(entry)));
         let decoy =
             Secret::new("an unknown cluster costs as much time as a known one").expect("not empty");
         Self {
-            members: members.collect(),
+            entries: entries.collect(),
             decoy: Keys::new(vec![Key::new(decoy, None)]),
         }
     }
 
     /// The cluster of that name.
     pub fn get(&self, name: &str) -> Option<&Arc<ClusterEntry>> {
-        self.members.get(name)
+        self.entries.get(name)
     }
 
     /// All clusters, in order of name.
-    pub fn members(&self) -> impl Iterator<Item = &Arc<ClusterEntry>> {
-        self.members.values()
+    pub fn entries(&self) -> impl Iterator<Item = &Arc<ClusterEntry>> {
+        self.entries.values()
     }
 
     /// Keys that nothing was ever signed with, to check against where there is no cluster.
@@ -84,7 +84,7 @@ impl Registry {
 
     /// Accepts no more alerts. Items that are due within `grace` are still reconciled.
     pub fn close(&self, grace: Duration) {
-        self.members().for_each(|member| member.queue.close(grace));
+        self.entries().for_each(|entry| entry.queue.close(grace));
     }
 }
 

@@ -49,9 +49,9 @@ pub struct Fault {
 /// The configuration of `serve`.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Where alerts come in, as `host:port`; an empty host is every interface.
+    /// The address of the webhook, as `host:port`; an empty host is every interface.
     pub webhook_address: String,
-    /// What alerts come in with, where not over plain HTTP.
+    /// The certificate of the webhook; `None` for plain HTTP.
     pub tls: Option<TlsFiles>,
     /// Where metrics are served.
     pub metrics_address: String,

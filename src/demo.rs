@@ -38,7 +38,7 @@ use narrator::Narrator;
 /// How many times faster than life the story goes at `--speed 1`: Flux's own waits are up to 30 s.
 const HURRY: f64 = 4.0;
 
-/// How the demo was asked for.
+/// The arguments of the demo.
 #[derive(Clone, Debug)]
 pub struct Args {
     /// 1 is about half a minute; more is faster.

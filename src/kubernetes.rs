@@ -302,7 +302,7 @@ fn date(headers: &HeaderMap) -> Option<Timestamp> {
     Some(zoned.timestamp())
 }
 
-/// Whether the answer is the object that was asked for: a proxy may answer anything with 200, and
+/// Whether the answer is the requested object: a proxy may answer anything with 200, and
 /// nothing is decided about, or written over, what is not known for sure.
 fn genuine(answer: Release, asked: &ReleaseRef) -> Result<Release, Error> {
     let metadata = &answer.metadata;
@@ -313,7 +313,7 @@ fn genuine(answer: Release, asked: &ReleaseRef) -> Result<Release, Error> {
         Ok(answer)
     } else {
         Err(Error::Unreadable(
-            "it is not the HelmRelease that was asked for".into(),
+            "it is not the requested HelmRelease".into(),
         ))
     }
 }

@@ -14,7 +14,6 @@ use http::{Method, Request, StatusCode, header};
 use jiff::SignedDuration;
 use serde::Serialize;
 use tokio::{sync::Semaphore, time::Instant};
-use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::{
     clock::Clock,
@@ -24,7 +23,7 @@ use crate::{
         alert_result::AlertResult,
         signature::{self, SIGNATURE_HEADER, Tag},
     },
-    isolation::Part,
+    isolation::{self, Panicked, Part},
     metrics::Metrics,
     queue::{Enqueued, Source, WorkItem},
     server::connections::Sender,
@@ -54,7 +53,7 @@ pub struct Webhook {
     /// What time it is.
     pub clock: Clock,
     /// From the alert to the first reconcile.
-    pub settle: Duration,
+    pub first_reconcile: Duration,
     /// The oldest event that is taken.
     pub max_age: SignedDuration,
     /// How far an event may be in the future.
@@ -70,7 +69,7 @@ pub const ROOM: usize = 32 * 1024;
 
 /// An event whose sender is known, with the cluster it speaks for.
 struct SignedAlert {
-    member: Arc<ClusterEntry>,
+    entry: Arc<ClusterEntry>,
     event: Event,
     tag: Tag,
 }
@@ -82,37 +81,23 @@ struct Rejection {
     detail: String,
 }
 
-/// The webhook's routes.
+/// The router of the webhook. It has one route, because `claimed_cluster` accepts several forms of the path.
 pub fn router(webhook: Webhook) -> Router {
-    let metrics = webhook.metrics.clone();
-    Router::new()
-        // Paths are read by the claim, which takes every spelling of them.
-        .fallback(receive)
-        .layer(CatchPanicLayer::custom(move |_| {
-            metrics.panicked(Part::Webhook);
-            Problem::new(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "an error in helmreboot; please report it",
-            )
-            .into_response()
-        }))
-        .with_state(webhook)
+    Router::new().fallback(receive).with_state(webhook)
 }
 
+/// Answers one request. A panic is caught here, so that the connection stays open for the next one.
 async fn receive(State(webhook): State<Webhook>, request: Request<Body>) -> Response {
-    match SignedAlert::from_request(request, &webhook)
-        .await
-        .and_then(|alert| webhook.take(alert))
-    {
+    let answer = webhook.answer(request);
+    match isolation::caught(Part::Webhook, &webhook.metrics, answer).await {
         Ok(response) => response,
-        Err(rejection) => {
-            match &rejection.cluster {
-                Some(cluster) => webhook.metrics.answered(cluster, rejection.answer),
-                None => webhook.metrics.refused(rejection.answer),
-            }
-            let cluster = rejection.cluster.as_deref().unwrap_or_default();
-            webhook.quiet.log(&rejection, cluster, webhook.clock.now());
-            rejection.into_response()
+        Err(Panicked { location }) => {
+            tracing::error!(
+                location,
+                "internal error at {location} in a request; please report it"
+            );
+            let detail = "an error in helmreboot; please report it";
+            Problem::new(StatusCode::INTERNAL_SERVER_ERROR, detail).into_response()
         }
     }
 }
@@ -121,17 +106,17 @@ impl FromRequest<Webhook> for SignedAlert {
     type Rejection = Rejection;
 
     async fn from_request(request: Request<Body>, webhook: &Webhook) -> Result<Self, Rejection> {
-        let Some(path) = claimed_cluster::Path::of(request.uri().path()) else {
+        let (parts, body) = request.into_parts();
+        let Some(path) = claimed_cluster::Path::of(parts.uri.path()) else {
             let detail = "no such path; alerts go to POST /webhook or /webhook/{cluster}";
             return Err(Rejection::early(AlertResult::NotFound, detail));
         };
-        if request.method() != Method::POST {
+        if parts.method != Method::POST {
             return Err(Rejection::early(
                 AlertResult::Method,
                 "only POST is answered here",
             ));
         }
-        let (parts, body) = request.into_parts();
         if !body::is_json(&parts.headers) {
             return Err(Rejection::early(
                 AlertResult::MediaType,
@@ -153,7 +138,7 @@ impl FromRequest<Webhook> for SignedAlert {
         let claim = claimed_cluster::of(&path, &parts, &bytes);
         let unauthorized = || {
             let hint = match webhook.clusters.get(claim.cluster) {
-                Some(member) if member.keys().is_empty() => {
+                Some(entry) if entry.keys().is_empty() => {
                     "this cluster has no key that can be used"
                 }
                 Some(_) => "the signature does not match",
@@ -161,16 +146,16 @@ impl FromRequest<Webhook> for SignedAlert {
             };
             Rejection::early(AlertResult::Unauthorized, hint)
         };
-        let member = webhook.clusters.get(claim.cluster);
+        let entry = webhook.clusters.get(claim.cluster);
         // Where there is none, as much time is taken as where there is one.
-        let keys = member
-            .map(|member| member.keys())
+        let keys = entry
+            .map(|entry| entry.keys())
             .filter(|keys| !keys.is_empty());
         let verified = keys
             .as_deref()
             .unwrap_or(webhook.clusters.decoy())
             .verify(&bytes, signature);
-        let (Some(member), Some((key, tag))) = (member, verified) else {
+        let (Some(entry), Some((key, tag))) = (entry, verified) else {
             return Err(unauthorized());
         };
         // Without a socket there is no connection.
@@ -178,9 +163,9 @@ impl FromRequest<Webhook> for SignedAlert {
             sender.is_known();
         }
 
-        let reject = |answer, detail: String| Rejection::of(member, answer, detail);
+        let reject = |answer, detail: String| Rejection::of(entry, answer, detail);
         let event = parse(&bytes).map_err(|detail| reject(AlertResult::Malformed, detail))?;
-        if claim.contradicted || event.cluster().is_some_and(|said| said != &*member.name) {
+        if claim.contradicted || event.cluster().is_some_and(|said| said != &*entry.name) {
             let detail = "path, X-Helmreboot-Cluster and metadata.cluster name different clusters";
             return Err(reject(AlertResult::Contradiction, detail.into()));
         }
@@ -190,7 +175,7 @@ impl FromRequest<Webhook> for SignedAlert {
             return Err(reject(AlertResult::Scope, detail.into()));
         }
         Ok(Self {
-            member: Arc::clone(member),
+            entry: Arc::clone(entry),
             event,
             tag,
         })
@@ -198,10 +183,26 @@ impl FromRequest<Webhook> for SignedAlert {
 }
 
 impl Webhook {
+    async fn answer(&self, request: Request<Body>) -> Response {
+        let alert = SignedAlert::from_request(request, self).await;
+        match alert.and_then(|alert| self.take(alert)) {
+            Ok(response) => response,
+            Err(rejection) => {
+                match &rejection.cluster {
+                    Some(cluster) => self.metrics.answered(cluster, rejection.answer),
+                    None => self.metrics.refused(rejection.answer),
+                }
+                let cluster = rejection.cluster.as_deref().unwrap_or_default();
+                self.quiet.log(&rejection, cluster, self.clock.now());
+                rejection.into_response()
+            }
+        }
+    }
+
     /// What a verified event leads to.
     fn take(&self, alert: SignedAlert) -> Result<Response, Rejection> {
-        let SignedAlert { member, event, tag } = alert;
-        let reject = |answer, detail: String| Rejection::of(&member, answer, detail);
+        let SignedAlert { entry, event, tag } = alert;
+        let reject = |answer, detail: String| Rejection::of(&entry, answer, detail);
         let now = self.clock.now();
         if let Some(at) = event.timestamp {
             let age = now.duration_since(at);
@@ -214,10 +215,10 @@ impl Webhook {
             }
         }
         let window = self.max_age.saturating_add(self.max_ahead);
-        if member.seen(&tag, now, window) {
-            return Ok(self.accepted(&member, AlertResult::Duplicate, Accepted::default()));
+        if entry.seen(&tag, now, window) {
+            return Ok(self.accepted(&entry, AlertResult::Duplicate, Accepted::default()));
         }
-        let meaning = event.meaning(&member.name);
+        let meaning = event.meaning(&entry.name);
         let meaning = meaning.map_err(|BadField(path)| {
             reject(
                 AlertResult::Malformed,
@@ -225,29 +226,29 @@ impl Webhook {
             )
         })?;
         let response = match meaning {
-            Meaning::Ignored(reason) => self.ignore(&member, reason),
-            Meaning::Failure(failure) => self.queue(&member, failure, &event)?,
+            Meaning::Ignored(reason) => self.ignore(&entry, reason),
+            Meaning::Failure(failure) => self.queue(&entry, failure, &event)?,
         };
-        member.remember(tag, now);
+        entry.remember(tag, now);
         Ok(response)
     }
 
-    fn ignore(&self, member: &Arc<ClusterEntry>, reason: Ignored) -> Response {
+    fn ignore(&self, entry: &Arc<ClusterEntry>, reason: Ignored) -> Response {
         self.metrics.ignored(reason);
         let details = Accepted {
             reason: Some(reason.as_str()),
             ..Accepted::default()
         };
-        self.accepted(member, AlertResult::Ignored, details)
+        self.accepted(entry, AlertResult::Ignored, details)
     }
 
     fn queue(
         &self,
-        member: &Arc<ClusterEntry>,
+        entry: &Arc<ClusterEntry>,
         failure: Failure,
         event: &Event,
     ) -> Result<Response, Rejection> {
-        let reject = |answer, detail: &str| Err(Rejection::of(member, answer, detail));
+        let reject = |answer, detail: &str| Err(Rejection::of(entry, answer, detail));
         let object = &event.involved_object;
         let (namespace, name) = (object.namespace.as_deref(), object.name.as_deref());
         let details = Accepted {
@@ -255,15 +256,18 @@ impl Webhook {
             name,
             ..Accepted::default()
         };
-        if member.has_no_access() {
+        if entry.has_no_access() {
             let detail =
                 "the kubeconfig of this cluster cannot be used; the log of helmreboot says why";
             return reject(AlertResult::NoAccess, detail);
         }
         let item = WorkItem::new(failure, Source::Alert);
-        match member.queue.enqueue(item, Instant::now() + self.settle) {
-            Enqueued::Queued => Ok(self.accepted(member, AlertResult::Queued, details)),
-            Enqueued::Merged => Ok(self.accepted(member, AlertResult::Merged, details)),
+        match entry
+            .queue
+            .enqueue(item, Instant::now() + self.first_reconcile)
+        {
+            Enqueued::Queued => Ok(self.accepted(entry, AlertResult::Queued, details)),
+            Enqueued::Merged => Ok(self.accepted(entry, AlertResult::Merged, details)),
             Enqueued::Full => reject(AlertResult::QueueFull, "the queue of this cluster is full"),
             Enqueued::Closed => reject(AlertResult::Closing, "shutting down"),
         }
@@ -271,17 +275,17 @@ impl Webhook {
 
     fn accepted(
         &self,
-        member: &Arc<ClusterEntry>,
+        entry: &Arc<ClusterEntry>,
         answer: AlertResult,
         body: Accepted<'_>,
     ) -> Response {
-        self.metrics.answered(&member.name, answer);
+        self.metrics.answered(&entry.name, answer);
         let body = Accepted {
             status: answer.as_str(),
-            cluster: &member.name,
+            cluster: &entry.name,
             ..body
         };
-        tracing::debug!(cluster = %member.name, result = body.status, ?body, "alert {}", body.status);
+        tracing::debug!(cluster = %entry.name, result = body.status, ?body, "alert {}", body.status);
         (StatusCode::ACCEPTED, Json(body)).into_response()
     }
 }
@@ -341,10 +345,10 @@ fn fault(bytes: &Bytes) -> String {
 
 impl Rejection {
     /// Refused after the sender is known.
-    fn of(member: &ClusterEntry, answer: AlertResult, detail: impl Into<String>) -> Self {
+    fn of(entry: &ClusterEntry, answer: AlertResult, detail: impl Into<String>) -> Self {
         Self {
             answer,
-            cluster: Some(Arc::clone(&member.name)),
+            cluster: Some(Arc::clone(&entry.name)),
             detail: detail.into(),
         }
     }

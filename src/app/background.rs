@@ -94,8 +94,8 @@ impl PauseFile {
             tracing::info!(
                 "no longer paused: {file} does not exist; the releases that waited are reconciled"
             );
-            for member in self.registry.members() {
-                member.queue.wake_all(Instant::now());
+            for entry in self.registry.entries() {
+                entry.queue.wake_all(Instant::now());
             }
         }
     }
@@ -229,9 +229,9 @@ impl Keeper {
             }
         }
         if problem.is_none()
-            && let Some(member) = self.registry.get(name)
+            && let Some(entry) = self.registry.get(name)
         {
-            member.queue.retry_all(Instant::now());
+            entry.queue.retry_all(Instant::now());
         }
     }
 
@@ -251,7 +251,7 @@ impl Keeper {
 
     async fn read_keys_again_and_again(&self) {
         let name = &self.config.name;
-        let Some(member) = self
+        let Some(entry) = self
             .registry
             .get(name)
             .filter(|_| self.config.has_key_files())
@@ -266,18 +266,18 @@ impl Keeper {
             ticks.tick().await;
             let config = self.config.clone();
             let read = reads.read(move || config.read_keys()).await;
-            let renewed = read.and_then(|read| renewed(read?, member, &self.registry));
+            let renewed = read.and_then(|read| renewed(read?, entry, &self.registry));
             match renewed {
                 Ok(changed) => {
                     logged = None;
                     if let Some(keys) = changed {
-                        member.set_keys(keys);
+                        entry.set_keys(keys);
                         tracing::info!(cluster = %name, "the changed keys of cluster {name} are now used");
                     }
                 }
                 Err(problem) if logged.as_ref() != Some(&problem) => {
                     let place = &self.config.place;
-                    if member.keys().is_empty() {
+                    if entry.keys().is_empty() {
                         tracing::warn!(cluster = %name, "alerts of cluster {name} are refused, for it has no key: {problem} (configured by {place}; it is read again every {} s)", KEY_INTERVAL.as_secs());
                     } else {
                         tracing::warn!(cluster = %name, "the keys of {name} stay as they were: {problem} (configured by {place})");
@@ -291,8 +291,8 @@ impl Keeper {
 }
 
 /// The keys of a cluster, if they differ from those in force.
-fn renewed(new: Keys, member: &ClusterEntry, registry: &Registry) -> Result<Option<Keys>, String> {
-    let old = member.keys();
+fn renewed(new: Keys, entry: &ClusterEntry, registry: &Registry) -> Result<Option<Keys>, String> {
+    let old = entry.keys();
     let same = new.iter().count() == old.iter().count()
         && new
             .iter()
@@ -301,7 +301,7 @@ fn renewed(new: Keys, member: &ClusterEntry, registry: &Registry) -> Result<Opti
     if same {
         return Ok(None);
     }
-    let others = registry.members().filter(|other| other.name != member.name);
+    let others = registry.entries().filter(|other| other.name != entry.name);
     let others = others.map(|other| (&other.name, other.keys()));
     apart(&new, others).map(|()| Some(new))
 }

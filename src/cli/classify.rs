@@ -79,7 +79,7 @@ pub(super) fn classifier(flags: &Flags) -> Result<Arc<Classifier>, Misconfigured
     }
 }
 
-/// Classifies what comes in, and says how many lines could not be read. Lines of JSON are taken one by
+/// Classifies the input, and returns how many lines could not be read. Lines of JSON are taken one by
 /// one, so that memory does not grow with their number.
 fn input(
     mut input: impl BufRead,

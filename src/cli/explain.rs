@@ -34,7 +34,7 @@ mod print;
 /// backs off by itself.
 const SETTLE: SignedDuration = SignedDuration::from_secs(7);
 
-/// What was asked for.
+/// The arguments.
 struct Args {
     release: Option<(String, String)>,
     file: Option<String>,

@@ -1,4 +1,4 @@
-//! `helmreboot send`: a signed alert that asks for nothing, to see whether the way to a service is open.
+//! `helmreboot send`: sends a signed alert without a release, to check the address and the key.
 
 use std::{fs, path::Path, process::ExitCode, sync::Arc, time::Duration};
 

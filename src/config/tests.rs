@@ -221,15 +221,15 @@ fn every_fault_in_a_policy_is_reported_with_its_place() {
 
 #[test]
 fn namespaces_to_sweep_are_a_list_or_a_line() {
-    fn swept(yaml: &str) -> Result<Vec<Arc<str>>, Vec<String>> {
+    fn watched(yaml: &str) -> Result<Vec<Arc<str>>, Vec<String>> {
         load(&[], &[TOKEN], yaml).map(|config| config.clusters[0].namespaces.clone())
     }
     let both = Ok(vec![Arc::from("one"), Arc::from("two")]);
-    assert_eq!(swept("sweepNamespaces: two, one"), both);
-    assert_eq!(swept("sweepNamespaces: [one, two]"), both);
-    assert_eq!(swept("{}"), Ok(Vec::new()));
+    assert_eq!(watched("sweepNamespaces: two, one"), both);
+    assert_eq!(watched("sweepNamespaces: [one, two]"), both);
+    assert_eq!(watched("{}"), Ok(Vec::new()));
     for bad in ["[One]", "'*'", "[[a]]", "-a", "','", "[]", "[no]"] {
-        let faults = swept(&format!("sweepNamespaces: {bad}")).expect_err("a fault");
+        let faults = watched(&format!("sweepNamespaces: {bad}")).expect_err("a fault");
         assert_eq!(faults.len(), 1, "{bad}: {faults:?}");
     }
     let keys = [("K1", "one"), ("K2", "two")];

@@ -60,7 +60,7 @@ struct World {
     runs: BTreeMap<Key, Vec<Timestamp>>,
 }
 
-/// What a reconciliation asks for next.
+/// When to reconcile again.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Requeue {
     /// Nothing until something changes: done, or stalled.

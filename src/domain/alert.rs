@@ -89,7 +89,7 @@ pub struct Failure {
 }
 
 string_enum! {
-    /// Why a good event asks for nothing.
+    /// Why an event does not lead to a reconcile.
     Ignored {
         /// About another kind of object.
         Kind = "kind",
@@ -128,7 +128,7 @@ impl Event {
             .map(String::as_str)
     }
 
-    /// Reads the event as a [`Failure`], or says why it asks for nothing.
+    /// Reads the event as a [`Failure`], or returns why it leads to no reconcile.
     ///
     /// # Errors
     /// A HelmRelease failure whose namespace or name Kubernetes could not have given.

@@ -7,7 +7,7 @@ string_enum! {
         Queued = "queued",
         /// The release was in the queue already.
         Merged = "merged",
-        /// A good event that asks for nothing.
+        /// An event that does not report a failed HelmRelease.
         Ignored = "ignored",
         /// These very bytes were accepted before.
         Duplicate = "duplicate",

@@ -40,7 +40,7 @@ pub struct Verdict {
     pub class: Class,
     /// The rule that fired, or [`Verdict::NO_RULE`].
     pub rule: &'static str,
-    /// How to ask for a restart, where the rule says so.
+    /// The action of a restart, if the rule sets one.
     pub action: Option<Action>,
     /// The share of the policy's limit, in percent.
     pub budget: u16,

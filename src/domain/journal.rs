@@ -47,7 +47,7 @@ impl Journal {
         inner.entries.push_back(entry);
     }
 
-    /// The entries from number `from` on that are still kept, and the number to ask for next.
+    /// The entries from number `from` on that are still kept, and the number of the next entry.
     pub fn since(&self, from: u64) -> (Vec<Entry>, u64) {
         let inner = self.lock();
         let skip = usize::try_from(from.saturating_sub(inner.first)).unwrap_or(usize::MAX);

@@ -1,5 +1,5 @@
 //! What helmreboot remembers, written on the HelmRelease itself: the process can be killed at any
-//! instant, and any replica can go on where another stopped.
+//! instant, and any replica can continue where another stopped.
 
 use std::collections::BTreeMap;
 

@@ -104,7 +104,7 @@ impl LimitState {
         }
         let breaker = self.breakers.entry(cause.clone()).or_default();
         breaker.failed(release, &self.config, now);
-        wakes.extend(self.settle(cause, now));
+        wakes.extend(self.update_cause(cause, now));
         wakes
     }
 
@@ -122,7 +122,7 @@ impl LimitState {
         let admitted = self.ask(release, cause, now);
         // A slot that was kept for this release and not taken goes to the next that can take it.
         self.slots.withdraw_offer(release);
-        wakes.extend(self.settle(cause, now));
+        wakes.extend(self.update_cause(cause, now));
         (admitted, wakes)
     }
 
@@ -209,7 +209,7 @@ impl LimitState {
         let mut wakes = breaker.map_or_else(Vec::new, |breaker| {
             breaker.ended((release, restart.since), outcome, others, &self.config, now)
         });
-        wakes.extend(self.settle(&restart.cause, now));
+        wakes.extend(self.update_cause(&restart.cause, now));
         wakes
     }
 
@@ -264,7 +264,7 @@ impl LimitState {
         let breaker = self.breakers.get_mut(cause);
         let mut wakes =
             breaker.map_or_else(Vec::new, |breaker| breaker.forget(release, others, now));
-        wakes.extend(self.settle(cause, now));
+        wakes.extend(self.update_cause(cause, now));
         wakes
     }
 
@@ -278,12 +278,12 @@ impl LimitState {
         if let Some(breaker) = self.breakers.get_mut(&cause) {
             breaker.withdraw(release);
         }
-        self.settle(&cause, now)
+        self.update_cause(&cause, now)
     }
 
     /// After a change of one cause: its breaker names the next probe, and free slots go to those that can
     /// take them.
-    fn settle(&mut self, cause: &Fingerprint, now: Timestamp) -> Vec<Wake> {
+    fn update_cause(&mut self, cause: &Fingerprint, now: Timestamp) -> Vec<Wake> {
         let mut wakes = Vec::new();
         if let Some(breaker) = self.breakers.get_mut(cause) {
             if breaker.is_probing() {

@@ -82,7 +82,7 @@ pub struct Policy {
     pub after_uninstall: AfterRemediation,
     /// Write `fluxcd.io/reconcileAt` too, as the first helmreboot did.
     pub legacy_annotation: bool,
-    /// Whether [`AFTER_ROLLBACK`] may ask for more than `after_rollback`.
+    /// Whether [`AFTER_ROLLBACK`] may allow more than `after_rollback`.
     pub allow_after_rollback: bool,
 }
 

@@ -29,7 +29,7 @@ pub struct Release {
     /// Who it is and what is written on it.
     #[serde(deserialize_with = "or_default")]
     pub metadata: Metadata,
-    /// What people asked for.
+    /// The desired state.
     #[serde(deserialize_with = "or_default")]
     pub spec: Spec,
     /// What Flux made of it.

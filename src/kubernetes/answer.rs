@@ -146,7 +146,7 @@ mod tests {
         let (mut first, mut second) = (memory.share(), memory.share());
         first.take(60).await;
         second.take(40).await;
-        // All is taken: one of the two goes on, the other waits for it.
+        // All is taken: one of the two continues, the other waits for it.
         first.take(1000).await;
         assert!(timeout(SOON, second.take(1)).await.is_err());
         drop(first);

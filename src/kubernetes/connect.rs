@@ -265,7 +265,7 @@ impl Way {
             .layer(MapErrLayer::new(tower::BoxError::from))
             .layer(BaseUriLayer::new(self.server))
             .layer(MapRequestLayer::new(dress))
-            // Answers come compressed where that is asked for, and from some proxies where it is not.
+            // Responses are compressed on request, and by some proxies without one.
             .layer(DecompressionLayer::new())
             .service(client);
         let Some(limit) = self.limit else {

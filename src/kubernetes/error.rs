@@ -46,7 +46,7 @@ pub enum Error {
     #[error("no answer within {} s", super::CALL_TIMEOUT.as_secs())]
     Late,
     /// Too busy: come again later.
-    #[error("the API server asks for patience (429)")]
+    #[error("the API server is overloaded (429)")]
     Throttled,
     /// There is no client: the kubeconfig cannot be used. `Connection` logs the reason once.
     #[error("there is no way to the API server: {0}")]
@@ -147,7 +147,7 @@ pub(super) fn meaning(code: u16, status: &Status) -> Failed {
 /// What an answer with code 404 says is missing.
 #[derive(PartialEq, Eq)]
 enum Missing {
-    /// The HelmRelease that was asked for.
+    /// The requested HelmRelease.
     Release,
     /// Another object, on which the answer depends: a kcp that starts, or a proxy to many clusters, says that a
     /// workspace is not found.

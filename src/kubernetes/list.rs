@@ -1,4 +1,4 @@
-//! All releases of a cluster, page by page. A page that is too large or too slow is asked for again with
+//! All releases of a cluster, page by page. A page that is too large or too slow is requested again with
 //! fewer releases; a release that cannot be read by itself is named and skipped.
 
 use std::sync::atomic::Ordering;
@@ -17,7 +17,7 @@ pub(super) const PAGE: u32 = 100;
 /// By how much a page shrinks that was too large or too slow.
 const SHRINK: u32 = 10;
 
-/// How an object is asked for without its contents.
+/// The media type of an object without its contents.
 const METADATA_ONLY: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
 
 /// A release, or one that cannot be read.
@@ -38,7 +38,7 @@ pub struct Unreadable {
 pub struct Pages<'a> {
     cluster: &'a Cluster,
     namespace: Option<&'a str>,
-    /// How to ask for the next page; `None` after the last.
+    /// The token for the next page; `None` after the last.
     next: Option<Option<String>>,
     limit: u32,
     version: String,
@@ -87,7 +87,7 @@ impl Pages<'_> {
     /// The next page; `None` after the last.
     ///
     /// # Errors
-    /// See [`Error`]; [`Error::Unavailable`] also where the list has changed too much to go on.
+    /// See [`Error`]; [`Error::Unavailable`] also if the list has changed too much to continue.
     pub async fn next(&mut self) -> Result<Option<Vec<Item>>, Error> {
         loop {
             let Some(next) = self.next.clone() else {

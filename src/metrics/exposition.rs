@@ -12,7 +12,7 @@ pub enum Exposition {
 }
 
 impl Exposition {
-    /// The format for the value of an `Accept` header: the text format, unless OpenMetrics is asked for, as
+    /// The format for the value of an `Accept` header: the text format, unless OpenMetrics is requested, as
     /// `prometheus/common:expfmt/encode.go` decides too.
     pub fn accepted(accept: Option<&str>) -> Self {
         let mut kinds = accept.unwrap_or_default().split(',');

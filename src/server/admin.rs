@@ -57,8 +57,8 @@ pub fn metrics(
     let scrape = move |headers: HeaderMap| {
         let accept = headers.get(header::ACCEPT);
         let exposition = Exposition::accepted(accept.and_then(|value| value.to_str().ok()));
-        for member in clusters.members() {
-            metrics.set_gauges(&member.name, member.standing(clock.now()));
+        for entry in clusters.entries() {
+            metrics.set_gauges(&entry.name, entry.standing(clock.now()));
         }
         let answer = match exposition.encode(&series) {
             Ok(text) => {

@@ -1,9 +1,10 @@
 //! Reads the body of a request whose sender is not known yet: bounded in size and in time.
 
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 
 use axum::body::{Body, HttpBody};
 use bytes::{Bytes, BytesMut};
+use futures::FutureExt;
 use http::{HeaderMap, header};
 use http_body_util::BodyExt;
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -44,7 +45,12 @@ pub(super) async fn read<'a>(
     if announced.is_some_and(|bytes: u64| bytes > LIMIT as u64) {
         return Err(too_large());
     }
-    match tokio::time::timeout(TIMEOUT, collect(body, room)).await {
+    let mut collecting = pin!(collect(body, room));
+    // A body that has arrived needs no timer.
+    if let Some(read) = collecting.as_mut().now_or_never() {
+        return read;
+    }
+    match tokio::time::timeout(TIMEOUT, collecting).await {
         Ok(read) => read,
         Err(_) => Err(too_slow("the body did not arrive within 10 s")),
     }
@@ -56,7 +62,11 @@ async fn collect(
 ) -> Result<(Bytes, Vec<SemaphorePermit<'_>>), Rejection> {
     let (mut bytes, mut taken) = (BytesMut::new(), Vec::new());
     loop {
-        let frame = match tokio::time::timeout(PAUSE, body.frame()).await {
+        let frame = match body.frame().now_or_never() {
+            Some(frame) => Ok(frame),
+            None => tokio::time::timeout(PAUSE, body.frame()).await,
+        };
+        let frame = match frame {
             Err(_) => return Err(too_slow("nothing of the body arrived for 3 s")),
             Ok(None) => return Ok((bytes.freeze(), taken)),
             Ok(Some(Err(_))) => return Err(too_slow("the body ended early")),

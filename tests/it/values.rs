@@ -48,7 +48,7 @@ fn wrong_values_are_refused_with_what_to_write() {
         ),
         (
             "config.clusters[0].name=x,config.clusters[0].keys[0].env=A,config.clusters[0].inCluster=true,config.clusters[0].sweepNamespaces={b},rbac.namespaces={a}",
-            "config.clusters sweeps b, where rbac.namespaces gives no rights",
+            "config.clusters watches b, where rbac.namespaces gives no rights",
         ),
         (
             "config.kubeconfig=/etc/k,flux.enabled=true,flux.namespaces={a}",
@@ -168,7 +168,7 @@ fn wrong_values_are_refused_with_what_to_write() {
         ),
         (
             "networkPolicy.enabled=true,service.type=LoadBalancer",
-            "so that nobody but Flux gets in",
+            "so that only Flux can connect",
         ),
         (
             "metrics.serviceMonitor.enabled=true,metrics.podMonitor.enabled=true",

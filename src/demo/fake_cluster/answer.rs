@@ -146,7 +146,7 @@ impl Refusal {
             ),
             _ => (
                 "InternalError",
-                "Internal error occurred: a fault that was asked for",
+                "Internal error occurred: a fault of the test",
             ),
         };
         Self::status(code, reason, message)

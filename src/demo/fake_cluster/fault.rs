@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// A switch: what happens to calls instead of, or before, what they ask for.
+/// A switch: what happens to requests instead of, or before, their normal handling.
 #[derive(Clone, Copy, Debug)]
 pub struct Fault {
     /// The verb it strikes; `None` is every one.
@@ -18,7 +18,7 @@ pub struct Fault {
 pub enum FaultKind {
     /// The call is refused with this status: 403, 429, 500, 503 ...
     Refuse(u16),
-    /// The call takes that long, then goes on.
+    /// The request takes that long, and then continues.
     Slow(Duration),
     /// The call is carried out, and its answer takes that long.
     SlowAnswer(Duration),
@@ -26,7 +26,7 @@ pub enum FaultKind {
     LoseAnswer,
     /// The body of the answer comes in a hundred parts, each after so long a pause.
     SlowBody(Duration),
-    /// A list takes that long for each object that it asks for.
+    /// A list takes that long for each object that it requests.
     SlowItems(Duration),
     /// Another client writes the object just before the request: a stale `resourceVersion`.
     WriteBefore,

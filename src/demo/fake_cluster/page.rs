@@ -7,7 +7,7 @@ use axum::{
 use http::{StatusCode, header};
 use serde_json::{Value, json};
 
-/// Whether only the metadata of objects is asked for.
+/// Whether only the metadata of objects is requested.
 pub(super) fn names_only(headers: &http::HeaderMap) -> bool {
     let accept = headers
         .get(header::ACCEPT)

@@ -1,4 +1,4 @@
-//! What a URL asks for.
+//! The parts of a URL of the API.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Watches: a response that goes on, one JSON line for each write.
+//! Watches: a response without an end, with one JSON line for each write.
 
 use std::{collections::VecDeque, convert::Infallible, time::Duration};
 

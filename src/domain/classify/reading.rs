@@ -30,7 +30,7 @@ pub(super) struct Reading<'a> {
     text: &'a str,
     reason: &'a str,
     matches: Matches<'a>,
-    /// Found when they are first asked for: most messages never are.
+    /// Found when they are first needed: for most messages they are not.
     quotes: OnceCell<Quotes<'a>>,
 }
 

@@ -95,7 +95,7 @@ impl<'a> Wrapped<'a> {
         self.breaks > 0 && self.breaks >= self.own
     }
 
-    /// Whether `line` was broken because the first word of `next` did not fit. A list goes on in a line of its
+    /// Whether `line` was broken because the first word of `next` did not fit. An item of a list begins in a line of its
     /// own, and so does a new paragraph.
     fn is_break(&self, line: &str, next: &str) -> bool {
         let begins = next.trim_start();

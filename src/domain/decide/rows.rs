@@ -247,7 +247,7 @@ fn permanent(inputs: &Inputs<'_>, release: &Release) -> Option<Decision> {
         Class::Unknown if inputs.policy.unknown != Class::Transient => {
             Some(leave(Reason::UnknownCause))
         }
-        // Flux itself says that it goes on; only a stall proves it wrong.
+        // Flux itself says that it continues; only a stall proves it wrong.
         Class::Benign if !is_stalled(release) => Some(leave(Reason::FluxRetries)),
         Class::Unknown | Class::Transient | Class::Benign => None,
     }

@@ -161,7 +161,7 @@ pub(super) const FAMILY: Family = Family {
             "webhook-unreachable",
             &[
                 r"REST client: unable to load root certificates: unable to parse bytes as PEM block",
-                // With what did not answer: the words in front of it begin lasting failures too.
+                // With what did not answer: the words before it also begin permanent failures.
                 concat!(
                     r"(failed calling (validating |mutating )?webhook|failed to call webhook|",
                     r"conversion webhook for [^\n]*failed: (Post|Get) ).*(",

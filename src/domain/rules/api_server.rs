@@ -143,7 +143,7 @@ pub(super) const FAMILY: Family = Family {
                 r"(the server is currently unable to handle the request|stale ",
                 r"GroupVersion discovery: [\w./-]+)(, )?)+"
             )],
-            "an API group was away while the client asked for it",
+            "an API group was unavailable during discovery",
             "client-go:discovery/discovery_client.go",
         )
         .infrastructure()
@@ -224,7 +224,7 @@ pub(super) const FAMILY: Family = Family {
                 r"the object has been modified|was modified by a different process",
                 r"Operation cannot be fulfilled on ",
             ],
-            "two writers met (409); the next try reads anew",
+            "two clients wrote at the same time (409); the next attempt reads the new version",
             ERRORS,
         ),
         transient(

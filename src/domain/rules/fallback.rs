@@ -3,7 +3,7 @@
 
 use super::{Family, permanent, transient};
 
-/// Whole words, as they stand in sentences: names of releases and charts have hyphens around theirs.
+/// Whole words, as in sentences: names of releases and charts have hyphens around theirs.
 macro_rules! words {
     ($($words:literal),+) => {
         concat!(r"(^|[\s:'\x22(\[])(", $($words),+, r")([\s:.,;!)'\x22\]]|$)")
@@ -69,7 +69,7 @@ pub(super) const FAMILY: Family = Family {
             &[
                 r"node\(s\) (didn't match [^,.]*|had (untolerated taint|volume node affinity conflict)|didn't have free ports)",
             ],
-            "no node is of the kind that the pod asks for",
+            "no node matches the node selector or affinity of the pod",
             "k8s.io/kubernetes:pkg/scheduler",
         )
         .fallback(),
@@ -98,7 +98,7 @@ pub(super) const FAMILY: Family = Family {
                 r"RetryableError|call can be retried|unexpected end of JSON input",
                 words!("metadata service|exceeded maximum number of attempts"),
             ],
-            "words by which programs ask for patience",
+            "words of programs that are overloaded or starting",
             "common use",
         )
         .fallback(),

@@ -92,7 +92,7 @@ pub(super) const FAMILY: Family = Family {
                 r"^(reconciliation failed: )?Operation cannot be fulfilled on ",
                 r"helmreleases\.helm\.toolkit\.fluxcd\.io"
             )],
-            "two writers met at the HelmRelease itself; Flux goes on",
+            "two clients wrote the HelmRelease at the same time; Flux retries",
             CONTROLLER,
         ),
         benign(
@@ -177,7 +177,7 @@ pub(super) const FAMILY: Family = Family {
                 r"^cross-namespace references are not allowed",
                 r"can't access '[^']*', cross-namespace references",
             ],
-            "Flux is told not to follow such references",
+            "Flux is configured not to follow such references",
             "fluxcd/helm-controller:internal/acl",
         ),
         permanent(
@@ -221,7 +221,7 @@ pub(super) const FAMILY: Family = Family {
                 ),
                 r"open /data/\S+: no such file or directory",
             ],
-            "the artifact was replaced while Flux asked for it",
+            "the artifact was replaced while Flux downloaded it",
             "fluxcd/helm-controller:internal/loader",
         )
         .infrastructure()
@@ -257,7 +257,7 @@ pub(super) const FAMILY: Family = Family {
                 r"atomic release canceled|has no artifact",
                 r"latest observed generation is|retry after interval",
             ],
-            "Helm's record changed while Flux looked at it",
+            "the release record of Helm changed while Flux read it",
             FAILURES,
         ),
         transient(

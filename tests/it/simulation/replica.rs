@@ -146,7 +146,7 @@ impl Replica {
     pub(super) fn limits(&mut self, lands: &[Land], fate: &Fate) -> Vec<String> {
         let (mut broken, mut over) = (Vec::new(), BTreeSet::new());
         let now = self.time.now();
-        for member in self.registry.members() {
+        for member in self.registry.entries() {
             let limits = member.limits().lock();
             if let Some(release) = limits.waiting_with_free_slot(now) {
                 broken.push(format!("{release} waits for a slot while one is free"));

@@ -71,7 +71,7 @@
 {{- end }}
 {{- range $swept }}
 {{- if not (has . $.Values.rbac.namespaces) }}
-{{- fail (printf "config.clusters sweeps %s, where rbac.namespaces gives no rights: add it there, or take it away here" .) }}
+{{- fail (printf "config.clusters watches %s, where rbac.namespaces gives no rights: add it there, or remove it here" .) }}
 {{- end }}
 {{- end }}
 {{- end }}
@@ -133,7 +133,7 @@
 {{- end }}
 {{- $open := or .Values.ingress.enabled .Values.httpRoute.enabled (ne .Values.service.type "ClusterIP") }}
 {{- if and .Values.networkPolicy.enabled $open (not (or .Values.networkPolicy.from .Values.networkPolicy.ingress)) }}
-{{- fail "networkPolicy.from is empty, so that nobody but Flux gets in: name the pods of your ingress controller or gateway, such as [{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: ingress-nginx}}}]" }}
+{{- fail "networkPolicy.from is empty, so that only Flux can connect: name the pods of your ingress controller or gateway, such as [{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: ingress-nginx}}}]" }}
 {{- end }}
 {{- if and .Values.metrics.serviceMonitor.enabled .Values.metrics.podMonitor.enabled }}
 {{- fail "metrics.serviceMonitor and metrics.podMonitor are both enabled, so that everything would count twice: keep one of them" }}

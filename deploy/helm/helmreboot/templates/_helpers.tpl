@@ -45,7 +45,7 @@ app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- toYaml (merge $own (.Values.podAnnotations | default dict)) }}
 {{- end }}
 
-{{/* The labels of an object with further ones, given as a list of context and labels: no key may stand twice. */}}
+{{/* The labels of an object with further ones, given as a list of context and labels: no key may occur twice. */}}
 {{- define "helmreboot.labelsWith" -}}
 {{- toYaml (merge (include "helmreboot.labels" (index . 0) | fromYaml) (index . 1 | default dict)) }}
 {{- end }}
