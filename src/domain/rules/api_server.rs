@@ -196,7 +196,7 @@ pub(super) const FAMILY: Family = Family {
                 r"[Pp]recondition failed: |StorageError: invalid object|uid mismatch",
                 r"in the precondition|while custom resource definition is terminating",
             ],
-            "its predecessor is still being deleted",
+            "an object of the same name is still being deleted",
             ERRORS,
         ),
         transient(
@@ -271,7 +271,7 @@ pub(super) const FAMILY: Family = Family {
                 r"[Tt]he connection to the server .* was refused",
                 r"unexpected error when reading response body",
             ],
-            "the API server was overloaded or away",
+            "the API server was overloaded or unavailable",
             ERRORS,
         )
         .infrastructure(),

@@ -79,7 +79,7 @@ pub(super) const FAMILY: Family = Family {
                 r"authentication failed\.?[^\n]*\n(POST|GET) https://\S+\s+-+\s+RESPONSE ",
                 r"(429|50\d)\b"
             )],
-            "the log-in service was overloaded or away",
+            "the log-in service was overloaded or unavailable",
             "Azure/azure-sdk-for-go:sdk/azidentity/errors.go",
         )
         .infrastructure()

@@ -15,7 +15,7 @@ pub(super) const FAMILY: Family = Family {
                 r"invalid DNS response|[Nn]on-recoverable failure in name resolution",
                 r"dial tcp: lookup ",
             ],
-            "the name could not be looked up for a moment",
+            "the name was temporarily not resolved",
             "Go net/dnsclient.go",
         )
         .infrastructure(),
@@ -61,7 +61,7 @@ pub(super) const FAMILY: Family = Family {
                 r"no buffer space",
                 r"dropped connection|Server closed\b",
             ],
-            "the network or the peer failed for a moment",
+            "the network or the server failed temporarily",
             "Go net, net/http, crypto/tls, syscall",
         )
         .infrastructure(),

@@ -137,7 +137,7 @@ pub(super) const FAMILY: Family = Family {
                 r"temporarily_unavailable|is in GC|IDPCommunicationError",
                 r"AADSTS(90033|50196|90013)",
             ],
-            "the registry or repository was overloaded or away",
+            "the registry or repository was overloaded or unavailable",
             REGISTRY,
         )
         .infrastructure(),

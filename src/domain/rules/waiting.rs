@@ -16,7 +16,7 @@ pub(super) const FAMILY: Family = Family {
                 r"ProgressDeadlineExceeded|[Ee]xceeded its progress deadline",
                 r"Progress deadline exceeded",
             ],
-            "an object says that it failed for good (kstatus)",
+            "an object has failed permanently (kstatus)",
             WAIT,
         ),
         permanent(
@@ -43,7 +43,7 @@ pub(super) const FAMILY: Family = Family {
                 r"was (terminated|deleted)\.?,?| ?Reason: \w+,?| ?Exit Code: \d+\.?)*",
                 end!()
             )],
-            "the node ran out of something, or went away, and took the pod with it",
+            "the node ran out of a resource or was removed, and the pod with it",
             "k8s.io/kubernetes:pkg/kubelet/eviction",
         )
         .exception(),
@@ -71,7 +71,7 @@ pub(super) const FAMILY: Family = Family {
                 r"(^|[\s:(])(exit (code|status):? 137|signal: killed|[Rr]eason: OOMKilled)([\s)',;]|\.\s|\.?$)",
                 concat!(r": cannot allocate memory", end!()),
             ],
-            "a program was killed, mostly because memory ran out for a moment",
+            "a program was killed, in most cases because memory ran out temporarily",
             "Go os/exec, kernel",
         )
         .budget(60),
@@ -90,7 +90,7 @@ pub(super) const FAMILY: Family = Family {
                 r"node\(s\) were unschedulable|\d+ Too many pods|no nodes available to schedule pods",
                 r"had condition:? \[?(Disk|Memory|PID)Pressure",
             ],
-            "no node had room; nodes come and go",
+            "no node had room for the pod; an autoscaler may add nodes",
             "k8s.io/kubernetes:pkg/scheduler",
         ),
         transient(
@@ -124,7 +124,7 @@ pub(super) const FAMILY: Family = Family {
                 r"timed out (while )?waiting|resources? not ready\b.*context deadline exceeded",
                 r"can't determine status for ",
             ],
-            "a slow start: the objects were still on their way",
+            "a slow start: the objects were not ready in time",
             WAIT,
         ),
         transient(
