@@ -12,7 +12,7 @@
 //!    No other module patches them. [`controller::watcher`] enqueues failing releases without an alert. Of several
 //!    replicas, the holder of the [`kubernetes::lease`] watches.
 //! 4. [`domain::ledger`] keeps what must survive the process in annotations of the release.
-//! 5. [`metrics`], [`domain::journal`] and the log say what was done, and why.
+//! 5. [`metrics`], [`domain::journal`] and the log report each decision and its reason.
 //!
 //! [`app`] builds all of this from [`config`]. [`server`] serves HTTP. [`cli`] is the command line. [`demo`] contains
 //! the embedded clusters that the demo and the tests use.

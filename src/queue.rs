@@ -185,7 +185,7 @@ impl Queue {
         self.wake.notify_one();
     }
 
-    /// Puts back an entry taken with [`Self::next`].
+    /// Puts back an item taken with [`Self::next`].
     pub fn requeue(&self, mut item: WorkItem, mut due: Instant) {
         let mut inner = self.lock();
         let release = &item.failure.release;
@@ -214,18 +214,17 @@ impl Queue {
         else {
             return;
         };
-        let fresh = || {
-            let mut fresh = WorkItem::new(item.failure, Source::Watch);
-            fresh.failure.uid = None;
-            fresh
-        };
         let next = match (next, wakeups.again) {
             (Some((mut newer, at)), Some(again)) => {
                 // What fails may be another object of the same name.
                 newer.failure.uid = None;
                 Some((newer, at.min(again)))
             }
-            (None, Some(again)) => Some((fresh(), again)),
+            (None, Some(again)) => {
+                let mut fresh = WorkItem::new(item.failure, Source::Watch);
+                fresh.failure.uid = None;
+                Some((fresh, again))
+            }
             (next, None) => next,
         };
         if let Some((newer, at)) = next {

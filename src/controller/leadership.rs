@@ -14,7 +14,7 @@ impl Leadership {
         Self(Arc::new(watch::Sender::new(leads)))
     }
 
-    /// Whether this replica is the leader from now on.
+    /// Sets whether this replica is the leader.
     pub fn set(&self, leads: bool) {
         self.0.send_replace(leads);
     }

@@ -21,14 +21,14 @@ pub(super) struct LedgerCache(Mutex<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
-    /// By release: the UID of the object, and what was written on it.
+    /// For each release: the UID of the object, and the changes that were written on it.
     ledgers: HashMap<ReleaseRef, (String, Changes)>,
     /// The oldest first.
     order: VecDeque<ReleaseRef>,
 }
 
 impl LedgerCache {
-    /// Keeps what was written on a release.
+    /// Keeps the changes that were written on a release.
     pub(super) fn keep(&self, release: &ReleaseRef, uid: &str, written: &Changes) {
         let mut inner = self.lock();
         let ledger = written.iter().filter(|(name, _)| name.starts_with(PREFIX));

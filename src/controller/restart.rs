@@ -148,14 +148,13 @@ impl Reconciler {
             ..
         } = *view;
         let name = &item.failure.release;
-        let limit = evaluation.policy.limit;
-        let state = ledger::attempt_state_with_limit(release, record, limit, now);
-        if state.attempts == 0 {
+        let attempts = evaluation.attempts;
+        if attempts == 0 {
             return Ok(false);
         }
-        if !state.gave_up {
+        if record.get(GAVE_UP).is_none() {
             let cause = self.meaning(evaluation.verdict);
-            let changes = ledger::give_up(state.attempts, &cause, retry_at, now);
+            let changes = ledger::give_up(attempts, &cause, retry_at, now);
             self.cluster.annotate(name, release, &changes).await?;
             self.ledger_cache
                 .keep(name, &release.metadata.uid, &changes);

@@ -31,7 +31,7 @@ pub(super) struct Tally {
     pub(super) gave_up: AtomicU32,
 }
 
-/// What was logged about the cluster as a whole.
+/// State of the log lines about the cluster as a whole.
 #[derive(Debug, Default)]
 pub(super) struct Summary(Mutex<State>);
 

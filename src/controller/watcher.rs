@@ -56,9 +56,9 @@ struct Seen {
     cause: Option<Cause>,
 }
 
-/// Why a release is handled.
+/// Where a release was seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Trigger {
+enum SeenBy {
     /// It is in a list.
     List,
     /// The watch reported a change.
@@ -219,12 +219,12 @@ impl Watcher {
 
     /// Handles one release that was listed or changed. Returns its name if it fails. After a panic, this release is
     /// reconciled at the slow interval, and the others of its page are handled.
-    async fn handle(&mut self, release: &Release, trigger: Trigger) -> Option<ReleaseRef> {
+    async fn handle(&mut self, release: &Release, seen_by: SeenBy) -> Option<ReleaseRef> {
         let name = self.name(release);
         let metrics = self.shared.metrics.clone();
         let first = self.shared.intervals.first;
         match isolation::catch(Part::Watcher, &metrics, || {
-            self.observe(&name, release, trigger)
+            self.observe(&name, release, seen_by)
         }) {
             Ok(Observation::Healthy) => return None,
             Ok(Observation::Failing) => {}
@@ -246,7 +246,7 @@ impl Watcher {
         Some(name)
     }
 
-    fn observe(&mut self, name: &ReleaseRef, release: &Release, trigger: Trigger) -> Observation {
+    fn observe(&mut self, name: &ReleaseRef, release: &Release, seen_by: SeenBy) -> Observation {
         let deadline = release.action_deadline();
         if !release.failing() && deadline.is_none() {
             self.wake(name, None, release.at_rest());
@@ -285,7 +285,7 @@ impl Watcher {
         let uid = release.metadata.uid.as_str();
         let queued = self.wake(name, Some(uid), release.at_rest());
         // A list also enqueues what did not change: time alone may make a restart due.
-        let due = changed || trigger == Trigger::List && is_actionable(&evaluation);
+        let due = changed || seen_by == SeenBy::List && is_actionable(&evaluation);
         if !queued && due && needs_reconcile(&evaluation) {
             if let Some(seen) = self.failing.get_mut(name) {
                 seen.version.clear();
@@ -357,7 +357,7 @@ impl Watcher {
         }
     }
 
-    /// The evaluation of what was seen, without the ledgers that the reconciler keeps.
+    /// Evaluates a release without the ledgers that the reconciler caches.
     fn evaluate(&self, release: &Release) -> Evaluation {
         let trigger = decide::Trigger {
             settled: true,

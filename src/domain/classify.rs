@@ -216,13 +216,9 @@ impl Classifier {
         worst
     }
 
-    /// The verdict on a live release, from all its conditions that report a failure: the cause is often not in
-    /// Ready (after a rollback it is only in Released). The worst one counts. `None` if no condition reports a failure.
-    pub fn release(&self, release: &Release) -> Option<Verdict> {
-        self.cause(release).map(|(verdict, _)| verdict)
-    }
-
-    /// The same, with the message it was read from.
+    /// The verdict on a live release, and the message that it was read from. All conditions that report a failure count,
+    /// because the cause is often not in Ready (after a rollback it is only in Released). The worst one is returned;
+    /// `None` if no condition reports a failure.
     pub fn cause<'a>(&self, release: &'a Release) -> Option<(Verdict, &'a str)> {
         let mut causes: Vec<_> = release
             .failures()

@@ -73,7 +73,7 @@ impl Record {
         Self(values.collect())
     }
 
-    /// With what was written later and is not on the release. Annotations that were removed then stay as they are.
+    /// Adds the annotations that these changes set. Annotations that they remove stay.
     pub fn apply(&mut self, changes: &Changes) {
         let set = changes.iter().filter(|(name, _)| name.starts_with(PREFIX));
         for (name, value) in set {
@@ -157,8 +157,8 @@ pub fn attempt_state(release: &Release, record: &Record) -> AttemptState {
         last,
         gave_up: attempts > 0 && record.get(GAVE_UP).is_some(),
         sends: state.sends,
-        // A plain request may rightly lead to nothing; a reset or force may not.
         shared_until: None,
+        // A plain request may rightly lead to nothing; a reset or force may not.
         swallowed: (release.annotation(RESET_AT) == Some(token)
             || release.annotation(FORCE_AT) == Some(token))
             && outcome(&state, release) == Some(RestartOutcome::Swallowed),

@@ -64,7 +64,7 @@ pub struct RunningRestart {
 pub struct UnconfirmedPatch {
     /// The restart.
     pub request: RestartRequest,
-    /// What was to be written.
+    /// The annotations in it.
     pub changes: Changes,
     /// The cause that the restart is for.
     pub cause: Fingerprint,

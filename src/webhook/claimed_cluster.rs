@@ -19,7 +19,7 @@ pub(super) struct Claim<'a> {
 }
 
 /// The one part of an unverified body that is read. Borrows, so that nothing is allocated that
-/// grows with what a stranger sent; a name with escapes in it is no cluster's and reads as none.
+/// grows with the body. A name with escapes is not the name of a cluster, and is not read.
 #[derive(Deserialize)]
 struct Peek<'a> {
     #[serde(borrow, default)]

@@ -108,7 +108,8 @@ fn latest(release: &Release) -> Timestamp {
 
 fn step(classifier: &Classifier, release: Option<&Release>, trigger: &Trigger) -> String {
     let verdict = release
-        .and_then(|release| classifier.release(release))
+        .and_then(|release| classifier.cause(release))
+        .map(|(verdict, _)| verdict)
         .unwrap_or(Verdict::UNKNOWN);
     let decision = decide(&Inputs {
         trigger,

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::{LIST_INTERVAL_WITHOUT_WATCH, LONGEST_PAUSE, Trigger, Watcher};
+use super::{LIST_INTERVAL_WITHOUT_WATCH, LONGEST_PAUSE, SeenBy, Watcher};
 use crate::{
     clock::wait_until,
     domain::alert::ReleaseRef,
@@ -30,7 +30,7 @@ impl Watcher {
         let mut pages = cluster.list(namespace.as_deref());
         while let Some(page) = pages.next().await? {
             for item in &page {
-                failing.extend(self.handle_item(item, Trigger::List).await);
+                failing.extend(self.handle_item(item, SeenBy::List).await);
             }
         }
         self.list_complete(&failing);
@@ -107,7 +107,7 @@ impl Watcher {
             match change {
                 Change::Changed(item) => {
                     reach(version, &item);
-                    self.handle_item(&item, Trigger::Change).await;
+                    self.handle_item(&item, SeenBy::Change).await;
                 }
                 Change::Deleted(item) => {
                     reach(version, &item);
@@ -123,9 +123,9 @@ impl Watcher {
     }
 
     /// Handles one listed item. Returns its name if it fails. An item that cannot be read is logged once and skipped.
-    async fn handle_item(&mut self, item: &Item, trigger: Trigger) -> Option<ReleaseRef> {
+    async fn handle_item(&mut self, item: &Item, seen_by: SeenBy) -> Option<ReleaseRef> {
         match item {
-            Ok(release) => self.handle(release, trigger).await,
+            Ok(release) => self.handle(release, seen_by).await,
             Err(unreadable) => {
                 if self.unreadable.len() < REMEMBERED && self.unreadable.insert(unreadable.clone())
                 {

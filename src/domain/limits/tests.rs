@@ -190,7 +190,7 @@ fn a_breaker_closes_when_all_who_needed_it_got_well_by_themselves() {
     );
     for number in 0..6 {
         assert_eq!(limits.open(at(20)), 1, "before r{number:04}");
-        // Whoever was to be tried next hands that on.
+        // A release that was to be the next probe and leaves is replaced by another.
         let next = (1..5).contains(&number).then(|| wake(number + 1, 70, None));
         assert_eq!(limits.forget(&name(number), at(20)), Vec::from_iter(next));
     }

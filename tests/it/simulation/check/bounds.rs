@@ -60,7 +60,7 @@ impl Check {
         SignedDuration::from_secs_f64(wait.min(backoff.max_duration.as_secs_f64()))
     }
 
-    /// After hours without faults: nobody is stuck who could be helped, and the books agree.
+    /// After hours without faults: no release is stuck for a transient cause, and journal and metrics agree.
     pub(in crate::simulation) fn end(
         &mut self,
         lands: &[Land],
