@@ -32,8 +32,12 @@ pub fn command() -> Command {
         .subcommand(
             Command::new("serve")
                 .about("Accept alerts from Flux, and restart HelmReleases that failed for a transient cause")
-                .after_help("HELMREBOOT_TOKEN holds the key of the only cluster. A flag overrides its variable, and a variable overrides the file. Policies, limits and rules are set only in the file (docs/configuration.md).")
-                .args(settings::PROCESS.iter().filter_map(flag)),
+                .after_help(concat!(
+                    "HELMREBOOT_TOKEN holds the key of the only cluster. Each flag has an environment variable.\n",
+                    "A flag overrides its variable, and a variable overrides the file. Policies, limits, clusters and\n",
+                    "rules are set only in the file. See docs/configuration.md.",
+                ))
+                .args(settings::PROCESS.iter().map(flag)),
         )
         .subcommand(
             Command::new("explain")
@@ -54,7 +58,7 @@ pub fn command() -> Command {
                 )
                 .arg(which_cluster())
                 .arg(output("text, or json with one object in each line"))
-                .args(EXPLAIN.iter().filter_map(flag)),
+                .args(EXPLAIN.iter().map(flag)),
         )
         .subcommand(
             Command::new("classify")
@@ -68,13 +72,13 @@ pub fn command() -> Command {
                         .help("Reason of Flux, such as UpgradeFailed; a line with its own reason overrides it"),
                 )
                 .arg(output("text, or json with one object in each line"))
-                .args(flag(&settings::CONFIG)),
+                .arg(flag(&settings::CONFIG)),
         )
         .subcommand(
             Command::new("rules")
                 .about("List the rules that classify messages")
                 .arg(output("text, or json with one object in each line"))
-                .args(flag(&settings::CONFIG)),
+                .arg(flag(&settings::CONFIG)),
         )
         .subcommand(
             Command::new("send")
@@ -95,7 +99,7 @@ pub fn command() -> Command {
                         .value_name("FILE")
                         .help("PEM file with the CA certificates to trust, instead of those of the system"),
                 )
-                .args([settings::CONFIG, settings::CLUSTER_NAME, settings::TOKEN_FILE].iter().filter_map(flag)),
+                .args([settings::CONFIG, settings::CLUSTER_NAME, settings::TOKEN_FILE].iter().map(flag)),
         )
         .subcommand(
             Command::new("demo")
@@ -149,17 +153,16 @@ const EXPLAIN: [Setting; 7] = [
 ];
 
 /// The flag of a setting. Its value stays text here: all faults are reported together later.
-fn flag(setting: &Setting) -> Option<Arg> {
-    let (flag, env) = setting.process?;
-    let mut help = format!("{} [env: {env}]", setting.help);
+fn flag(setting: &Setting) -> Arg {
+    let mut help = setting.help.to_owned();
     if !setting.default.is_empty() {
         help = format!("{help} [default: {}]", setting.default);
     }
-    let arg = Arg::new(flag)
-        .long(flag)
+    let arg = Arg::new(setting.flag)
+        .long(setting.flag)
         .help(help)
         .value_parser(NonEmptyStringValueParser::new());
-    Some(if matches!(setting.default, "true" | "false") {
+    if matches!(setting.default, "true" | "false") {
         // As in Go: --flag and --flag=false.
         arg.num_args(0..=1)
             .require_equals(true)
@@ -167,7 +170,7 @@ fn flag(setting: &Setting) -> Option<Arg> {
             .value_name("BOOL")
     } else {
         arg.value_name("VALUE")
-    })
+    }
 }
 
 fn speed(text: &str) -> Result<f64, String> {
@@ -193,10 +196,9 @@ pub fn demo_args(matches: &ArgMatches) -> Args {
 /// The settings that were given as flags.
 pub fn flags(matches: &ArgMatches) -> Flags {
     let given = |setting: &Setting| {
-        let flag = setting.flag()?;
         // Not every subcommand has every flag.
-        let value = matches.try_get_one::<String>(flag).ok().flatten()?;
-        Some((flag, value.clone()))
+        let value = matches.try_get_one::<String>(setting.flag).ok().flatten()?;
+        Some((setting.flag, value.clone()))
     };
     settings::PROCESS.iter().filter_map(given).collect()
 }

@@ -6,8 +6,8 @@
 /// An enum whose every value has a word: one closed list for logs, metrics, answers and tests.
 macro_rules! string_enum {
     ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
-        $(#[$meta])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        $(#[$meta])*
         pub enum $name { $($(#[$doc])* $variant),+ }
         impl $name {
             /// Every value, for metrics that must exist at 0.

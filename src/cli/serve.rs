@@ -127,7 +127,7 @@ fn identity() -> String {
 fn not_unicode() -> impl Iterator<Item = Fault> {
     let names = settings::PROCESS
         .iter()
-        .filter_map(settings::Setting::env)
+        .map(|setting| setting.env)
         .chain([settings::TOKEN_ENV]);
     let broken =
         names.filter(|name| matches!(std::env::var(name), Err(std::env::VarError::NotUnicode(_))));

@@ -1,14 +1,17 @@
 //! The clusters of the configuration: their names, their keys, and how to reach them.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{mem, path::PathBuf, sync::Arc};
 
-use serde_json::Value;
+use serde::Deserialize;
 
+#[cfg(test)]
+use super::file::schema;
 use super::{
-    Fault, Sources, cluster_name,
-    fields::Fields,
-    keys::{self, KeySource, scalar},
+    Fault,
+    file::{File, Names, or_default},
+    keys::{self, KeyEntry, KeySource},
     parse, settings,
+    sources::{Sources, switch},
 };
 use crate::domain::{
     policy::Mode,
@@ -72,18 +75,49 @@ impl ClusterConfig {
     }
 }
 
-/// Reads the list, or the single cluster that flags and environment describe.
-pub(super) fn read(sources: &mut Sources<'_>) -> Vec<ClusterConfig> {
-    let (list, place) = sources.list("clusters");
-    let allow_exec = sources.read(&settings::INSECURE_KUBECONFIG_EXEC, parse::boolean);
-    let allow_insecure_tls = sources.read(&settings::INSECURE_KUBECONFIG_TLS, parse::boolean);
-    let single = single(sources, list.is_empty());
-    let mut clusters = Vec::new();
-    if list.is_empty() {
-        clusters.extend(single);
-    }
-    for (index, value) in list.into_iter().enumerate() {
-        clusters.extend(listed(sources, format!("{place}[{index}]"), value));
+/// An entry of `clusters`.
+#[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(super) struct ClusterEntry {
+    /// name of the cluster, as in the path of the Provider and in eventMetadata.cluster
+    #[cfg_attr(test, schemars(regex(pattern = super::parse::CLUSTER_NAME), length(max = 63)))]
+    name: String,
+    /// at least one of file: PATH or env: NAME; several during a rotation
+    #[serde(deserialize_with = "or_default")]
+    #[cfg_attr(test, schemars(length(min = 1)))]
+    keys: Vec<KeyEntry>,
+    /// a kubeconfig
+    kubeconfig: Option<String>,
+    /// a context in it other than the current one
+    context: Option<String>,
+    /// true: use the service account of the pod
+    in_cluster: Option<bool>,
+    /// act or observe for this cluster
+    mode: Option<Mode>,
+    /// the namespaces that the watcher reads, where it may not read all
+    #[serde(default)]
+    #[cfg_attr(test, schemars(schema_with = "schema::names"))]
+    sweep_namespaces: Option<Names>,
+}
+
+/// The list, or the single cluster that flags, variables and the file describe.
+pub(super) fn read(sources: &mut Sources<'_>, file: &mut File) -> Vec<ClusterConfig> {
+    let allow_exec = sources.read(
+        &settings::INSECURE_KUBECONFIG_EXEC,
+        switch(file.insecure_kubeconfig_exec),
+        parse::boolean,
+    );
+    let allow_insecure_tls = sources.read(
+        &settings::INSECURE_KUBECONFIG_TLS,
+        switch(file.insecure_kubeconfig_tls),
+        parse::boolean,
+    );
+    let entries = mem::take(&mut file.clusters);
+    let single = single(sources, file, entries.is_empty());
+    let mut clusters = Vec::from_iter(single);
+    for (index, entry) in entries.into_iter().enumerate() {
+        clusters.extend(entry.check(index, sources));
     }
     for cluster in &mut clusters {
         cluster.reach.allow_exec = allow_exec;
@@ -93,20 +127,21 @@ pub(super) fn read(sources: &mut Sources<'_>) -> Vec<ClusterConfig> {
     clusters
 }
 
-/// The only cluster, from flags and environment. Beside a list of clusters these must not be given.
-fn single(sources: &mut Sources<'_>, only: bool) -> Option<ClusterConfig> {
-    let mut text = |setting| sources.given(setting);
-    let named = text(&settings::CLUSTER_NAME);
-    let file = text(&settings::TOKEN_FILE);
-    let kubeconfig = text(&settings::KUBECONFIG);
-    let context = text(&settings::CONTEXT);
-    let watched = sources.given_as(&settings::SWEEP_NAMESPACES, Fields::take_names);
+/// The only cluster. Beside a list of clusters these settings must not be there.
+fn single(sources: &mut Sources<'_>, file: &mut File, only: bool) -> Option<ClusterConfig> {
+    let given = |setting, in_file: &mut Option<String>| sources.given(setting, in_file.take());
+    let named = given(&settings::CLUSTER_NAME, &mut file.cluster_name);
+    let key_file = given(&settings::TOKEN_FILE, &mut file.token_file);
+    let kubeconfig = given(&settings::KUBECONFIG, &mut file.kubeconfig);
+    let context = given(&settings::CONTEXT, &mut file.context);
+    let watched = file.sweep_namespaces.take().map(|names| names.0);
+    let watched = sources.given(&settings::SWEEP_NAMESPACES, watched);
     let token = sources
         .variable(settings::TOKEN_ENV)
         .map(|token| (token, settings::TOKEN_ENV.to_owned()));
     if !only {
         let token = token.filter(|_| sources.keys);
-        for (_, place) in [named, file, kubeconfig, context, watched, token]
+        for (_, place) in [named, key_file, kubeconfig, context, watched, token]
             .into_iter()
             .flatten()
         {
@@ -114,17 +149,12 @@ fn single(sources: &mut Sources<'_>, only: bool) -> Option<ClusterConfig> {
         }
         return None;
     }
-    let (name, place) =
+    let named =
         named.unwrap_or_else(|| (settings::CLUSTER_NAME.default.into(), "clusterName".into()));
-    let name = cluster_name(&name)
-        .map_err(|instead| sources.fault(place, instead))
-        .ok();
-    let namespaces = watched.map(|(text, place)| {
-        parse::namespaces(&text)
-            .map_err(|instead| sources.fault(place, format!("invalid value {text:?}: {instead}")))
-    });
+    let name = sources.checked(named, parse::cluster_name);
+    let namespaces = watched.and_then(|watched| sources.checked(watched, parse::namespaces));
     let mut keys = Vec::new();
-    if let Some((path, _)) = &file {
+    if let Some((path, _)) = &key_file {
         keys.push(KeySource::file(path.into()));
     }
     if let Some((token, place)) = token.as_ref().filter(|_| sources.keys) {
@@ -136,7 +166,7 @@ fn single(sources: &mut Sources<'_>, only: bool) -> Option<ClusterConfig> {
             ),
         }
     }
-    if sources.keys && file.is_none() && token.is_none() && !sources.unread {
+    if sources.keys && key_file.is_none() && token.is_none() && !sources.unread {
         let problem = "no key is configured; set HELMREBOOT_TOKEN, --token-file, or clusters in the file of --config";
         sources.fault(settings::TOKEN_ENV, problem);
     }
@@ -150,7 +180,7 @@ fn single(sources: &mut Sources<'_>, only: bool) -> Option<ClusterConfig> {
         context: context.map(|(context, _)| context),
         ..ClusterAccess::default()
     };
-    let place = file
+    let place = key_file
         .or(token)
         .map_or_else(|| settings::TOKEN_ENV.to_owned(), |(_, place)| place);
     Some(ClusterConfig {
@@ -158,96 +188,48 @@ fn single(sources: &mut Sources<'_>, only: bool) -> Option<ClusterConfig> {
         keys,
         reach,
         mode: Mode::Act,
-        namespaces: namespaces.and_then(Result::ok).unwrap_or_default(),
+        namespaces: namespaces.unwrap_or_default(),
         place,
         reach_place,
     })
 }
 
-/// An entry of the list.
-fn listed(sources: &mut Sources<'_>, place: String, value: Value) -> Option<ClusterConfig> {
-    let mut fields = match Fields::of(place.clone(), value) {
-        Ok(fields) => fields,
-        Err(problem) => {
-            sources.fault(place, problem);
-            return None;
-        }
-    };
-    let name = fields.take_name("name");
-    let name = match name.as_ref().map(|name| name.as_deref().map(cluster_name)) {
-        Ok(Some(Ok(name))) => Some(name),
-        Ok(Some(Err(instead))) => {
-            sources.fault(fields.place("name"), instead);
-            None
-        }
-        Err(problem) => {
-            sources.fault(fields.place("name"), problem);
-            None
-        }
-        Ok(None) => {
-            sources.fault(
-                fields.place("name"),
-                "is missing; write the cluster's name, as metadata.cluster says it",
-            );
-            None
-        }
-    };
-    let faults = sources.faults.len();
-    let keys = keys::read(sources, &mut fields);
-    if !sources.keys {
-        sources.faults.truncate(faults);
-    }
-    let kubeconfig = scalar(sources, &mut fields, "kubeconfig");
-    let context = scalar(sources, &mut fields, "context");
-    let in_cluster = scalar(sources, &mut fields, "inCluster");
-    let in_cluster = in_cluster
-        .map_or(Ok(false), |text| parse::boolean(&text))
-        .unwrap_or_else(|instead| {
-            sources.fault(fields.place("inCluster"), instead);
-            false
-        });
-    if in_cluster && (kubeconfig.is_some() || context.is_some()) {
-        sources.fault(
-            fields.place("inCluster"),
-            "contradicts kubeconfig and context; keep one way to the cluster",
-        );
-    }
-    let mode = scalar(sources, &mut fields, "mode");
-    let mode = mode
-        .map_or(Ok(Mode::Act), |text| parse::mode(&text))
-        .unwrap_or_else(|instead| {
-            sources.fault(fields.place("mode"), instead);
-            Mode::Observe
-        });
-    let namespaces = fields.take_names("sweepNamespaces");
-    let namespaces = namespaces
-        .and_then(|text| text.map_or(Ok(Vec::new()), |text| parse::namespaces(&text)))
-        .unwrap_or_else(|instead| {
-            sources.fault(fields.place("sweepNamespaces"), instead);
+impl ClusterEntry {
+    fn check(self, index: usize, sources: &mut Sources<'_>) -> Option<ClusterConfig> {
+        let (needs_keys, env) = (sources.keys, sources.env);
+        let mut section = sources.section();
+        let mut section = section.inner("clusters");
+        let mut section = section.item(index);
+        let name = section.checked("name", Some(self.name), |name| parse::cluster_name(name));
+        let keys = if needs_keys {
+            keys::check(self.keys, section.inner("keys"), env)
+        } else {
             Vec::new()
-        });
-    let known = "there is no such field; a cluster has name, keys, kubeconfig, context, inCluster, mode and sweepNamespaces";
-    sources
-        .faults
-        .extend(fields.unknown().into_iter().map(|fault| Fault {
-            problem: known.into(),
-            ..fault
-        }));
-    let reach = ClusterAccess {
-        kubeconfig: kubeconfig.map(PathBuf::from),
-        context,
-        in_cluster,
-        ..ClusterAccess::default()
-    };
-    Some(ClusterConfig {
-        name: name?,
-        keys,
-        reach,
-        mode,
-        namespaces,
-        reach_place: place.clone(),
-        place,
-    })
+        };
+        let in_cluster = self.in_cluster.unwrap_or_default();
+        if in_cluster && (self.kubeconfig.is_some() || self.context.is_some()) {
+            let problem = "contradicts kubeconfig and context; keep one way to the cluster";
+            section.field_fault("inCluster", problem);
+        }
+        let watched = self.sweep_namespaces.map(|names| names.0);
+        let namespaces =
+            section.checked("sweepNamespaces", watched, |names| parse::namespaces(names));
+        let place = section.place().to_owned();
+        Some(ClusterConfig {
+            name: name?,
+            keys,
+            reach: ClusterAccess {
+                kubeconfig: self.kubeconfig.map(PathBuf::from),
+                context: self.context,
+                in_cluster,
+                ..ClusterAccess::default()
+            },
+            mode: self.mode.unwrap_or_default(),
+            namespaces: namespaces.unwrap_or_default(),
+            reach_place: place.clone(),
+            place,
+        })
+    }
 }
 
 /// Names and keys must differ: with one key for two clusters, each could send alerts for the other. Keys

@@ -2,9 +2,9 @@
 
 use std::{collections::BTreeSet, path::PathBuf};
 
-use serde_json::Value;
+use serde::Deserialize;
 
-use super::{Fault, Sources, fields::Fields};
+use super::section::Section;
 use crate::{
     blocking,
     domain::signature::{Key, Keys, Secret},
@@ -12,6 +12,19 @@ use crate::{
 
 /// The most bytes of a key: no Secret holds more than 1 MiB, and no HMAC key needs more than 64.
 const KEY_LIMIT: u64 = 64 * 1024;
+
+/// An entry of `keys`. A key for no namespace is an error: it must not be a key for all of them.
+#[derive(Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub(super) struct KeyEntry {
+    /// file with the key; re-read when it changes
+    file: Option<String>,
+    /// environment variable with the key
+    env: Option<String>,
+    /// the namespaces that the key is limited to
+    namespaces: Option<Vec<String>>,
+}
 
 /// One key and the namespaces it may speak for.
 #[derive(Clone, Debug)]
@@ -75,83 +88,52 @@ impl KeySource {
 }
 
 /// The list of keys of a cluster, at least one.
-pub(super) fn read(sources: &mut Sources<'_>, cluster: &mut Fields) -> Vec<KeySource> {
-    let place = cluster.place("keys");
-    let list = cluster.take_list("keys").unwrap_or_else(|problem| {
-        sources.fault(&place, problem);
-        Vec::new()
-    });
-    if list.is_empty() {
-        sources.fault(
-            &place,
-            "is missing; write at least one of `- file: path` or `- env: NAME`",
-        );
+pub(super) fn check(
+    entries: Vec<KeyEntry>,
+    mut section: Section<'_>,
+    variable: impl Fn(&str) -> Option<String>,
+) -> Vec<KeySource> {
+    if entries.is_empty() {
+        section.fault("is missing; write at least one of `- file: path` or `- env: NAME`");
     }
-    let each = list.into_iter().enumerate();
-    each.filter_map(|(index, value)| key(sources, format!("{place}[{index}]"), value))
+    let each = entries.into_iter().enumerate();
+    each.filter_map(|(index, entry)| entry.check(section.item(index), &variable))
         .collect()
 }
 
-fn key(sources: &mut Sources<'_>, place: String, value: Value) -> Option<KeySource> {
-    let mut fields = Fields::of(place.clone(), value)
-        .map_err(|problem| sources.fault(&place, problem))
-        .ok()?;
-    let (file, env) = (
-        scalar(sources, &mut fields, "file"),
-        scalar(sources, &mut fields, "env"),
-    );
-    let namespaces = namespaces(sources, &mut fields);
-    let known = "there is no such field; a key has file or env, and namespaces";
-    sources
-        .faults
-        .extend(fields.unknown().into_iter().map(|fault| Fault {
-            problem: known.into(),
-            ..fault
-        }));
-    let from = match (file, env) {
-        (Some(file), None) => Origin::File(file.into()),
-        (None, Some(env)) => {
-            match Secret::new(sources.variable(&env).unwrap_or_default()) {
+impl KeyEntry {
+    fn check(
+        self,
+        mut section: Section<'_>,
+        variable: impl Fn(&str) -> Option<String>,
+    ) -> Option<KeySource> {
+        let namespaces = self.namespaces.map(|names| {
+            let set: BTreeSet<String> = names.iter().cloned().collect();
+            if set.is_empty() || set.len() != names.len() {
+                let problem = "is not a list of different names; write each namespace once, or leave the field out";
+                section.field_fault("namespaces", problem);
+            }
+            set
+        });
+        let from = match (self.file, self.env) {
+            (Some(file), None) => Origin::File(file.into()),
+            (None, Some(env)) => match Secret::new(variable(&env).unwrap_or_default()) {
                 Ok(secret) => Origin::Value(secret),
                 Err(_) => {
-                    sources.fault(fields.place("env"), format!("the environment variable {env} is not set or empty; put the key into it"));
+                    let problem = format!(
+                        "the environment variable {env} is not set or empty; put the key into it"
+                    );
+                    section.field_fault("env", problem);
                     return None;
                 }
+            },
+            _ => {
+                section.fault("needs exactly one of file and env; the key itself does not belong into this file");
+                return None;
             }
-        }
-        _ => {
-            sources.fault(
-                place,
-                "needs exactly one of file and env; the key itself does not belong into this file",
-            );
-            return None;
-        }
-    };
-    Some(KeySource { from, namespaces })
-}
-
-/// The namespaces a key is limited to. An empty list is a fault: it must not read as all of them.
-fn namespaces(sources: &mut Sources<'_>, fields: &mut Fields) -> Option<BTreeSet<String>> {
-    let value = fields.take("namespaces")?;
-    let names: Option<Vec<&str>> = value
-        .as_array()
-        .and_then(|list| list.iter().map(Value::as_str).collect());
-    let names = names.unwrap_or_default();
-    let set: BTreeSet<String> = names.iter().map(|name| (*name).to_owned()).collect();
-    if set.is_empty() || set.len() != names.len() {
-        let problem =
-            "is not a list of different names; write each namespace once, or leave the field out";
-        sources.fault(fields.place("namespaces"), problem);
+        };
+        Some(KeySource { from, namespaces })
     }
-    Some(set)
-}
-
-/// A single value out of an entry.
-pub(super) fn scalar(sources: &mut Sources<'_>, fields: &mut Fields, name: &str) -> Option<String> {
-    fields.take_scalar(name).unwrap_or_else(|problem| {
-        sources.fault(fields.place(name), problem);
-        None
-    })
 }
 
 /// Whether any key is in both.

@@ -2,6 +2,10 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use tracing::level_filters::LevelFilter;
+
+use crate::domain::string_enum;
+
 /// Where the Lease of the leader is kept.
 #[derive(Clone, Debug, Default)]
 pub struct LeasePlace {
@@ -34,20 +38,59 @@ pub struct TlsFiles {
     pub place: String,
 }
 
-/// The format of log lines.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogFormat {
-    /// One JSON object a line.
-    Json,
-    /// For people.
-    Text,
+string_enum! {
+    /// The least severe level that is logged.
+    #[derive(serde::Deserialize)]
+    #[serde(rename_all = "lowercase")]
+    #[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
+    LogLevel {
+        /// Errors.
+        Error = "error",
+        /// And warnings.
+        Warn = "warn",
+        /// And what is done to releases.
+        Info = "info",
+        /// And each refused alert.
+        Debug = "debug",
+        /// And the lines of libraries.
+        Trace = "trace",
+    }
 }
 
-/// Where log lines go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogOutput {
-    /// Standard error.
-    Stderr,
-    /// Standard output.
-    Stdout,
+string_enum! {
+    /// The format of log lines.
+    #[derive(serde::Deserialize)]
+    #[serde(rename_all = "lowercase")]
+    #[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
+    LogFormat {
+        /// One JSON object a line.
+        Json = "json",
+        /// For people.
+        Text = "text",
+    }
+}
+
+string_enum! {
+    /// Where log lines go.
+    #[derive(serde::Deserialize)]
+    #[serde(rename_all = "lowercase")]
+    #[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
+    LogOutput {
+        /// Standard error.
+        Stderr = "stderr",
+        /// Standard output.
+        Stdout = "stdout",
+    }
+}
+
+impl From<LogLevel> for LevelFilter {
+    fn from(level: LogLevel) -> Self {
+        match level {
+            LogLevel::Error => Self::ERROR,
+            LogLevel::Warn => Self::WARN,
+            LogLevel::Info => Self::INFO,
+            LogLevel::Debug => Self::DEBUG,
+            LogLevel::Trace => Self::TRACE,
+        }
+    }
 }

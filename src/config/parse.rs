@@ -1,15 +1,29 @@
-//! Single values out of text. An error says what to write instead.
+//! Checks of single values. An error says what to write instead.
 
-use std::{collections::BTreeSet, ops::RangeInclusive, str::FromStr, sync::Arc};
+use std::{collections::BTreeSet, fmt::Display, ops::RangeInclusive, sync::Arc};
 
 use jiff::SignedDuration;
-use tracing::level_filters::LevelFilter;
 
 use super::SweepMode;
-use crate::domain::{
-    ledger::Action,
-    policy::{AfterRemediation, Mode},
-};
+
+/// A pattern of names that are valid in a URL path, a header and a label of a metric.
+#[cfg(test)]
+pub(super) const CLUSTER_NAME: &str = "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$";
+
+/// A name that is valid in a URL path, a header and a label of a metric.
+pub(super) fn cluster_name(name: &str) -> Result<Arc<str>, String> {
+    let good = |byte: u8| {
+        byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'.'
+    };
+    let edges = name.as_bytes().first().zip(name.as_bytes().last());
+    let framed = edges
+        .is_some_and(|(first, last)| first.is_ascii_alphanumeric() && last.is_ascii_alphanumeric());
+    if name.len() <= 63 && framed && name.bytes().all(good) {
+        Ok(Arc::from(name))
+    } else {
+        Err("expected up to 63 lower-case letters, digits, - and .".into())
+    }
+}
 
 /// `host:port`, or Go's `:port` for every interface.
 pub(super) fn address(text: &str) -> Result<String, String> {
@@ -31,39 +45,35 @@ pub(super) fn boolean(text: &str) -> Result<bool, String> {
     }
 }
 
-/// When a release is restarted after a rollback or uninstall.
-pub(super) fn after_remediation(text: &str) -> Result<AfterRemediation, String> {
-    let mut known = AfterRemediation::ALL.iter().copied();
-    known
-        .find(|known| known.as_str() == text)
-        .ok_or_else(|| "expected never, infrastructure or always".into())
-}
-
-/// A duration of at most so much; `0s` is one.
-pub(super) fn duration_or_zero(text: &str, most: SignedDuration) -> Result<SignedDuration, String> {
-    if text == "0s" || text == "0" {
-        return Ok(SignedDuration::ZERO);
-    }
-    duration(text, most)
+/// One of some words.
+pub(super) fn word<T: Copy>(
+    text: &str,
+    values: &[T],
+    as_str: impl Fn(T) -> &'static str,
+) -> Result<T, String> {
+    let mut known = values.iter().copied();
+    known.find(|value| as_str(*value) == text).ok_or_else(|| {
+        let words: Vec<_> = values.iter().map(|value| as_str(*value)).collect();
+        format!("expected one of {}", words.join(", "))
+    })
 }
 
 /// A number within bounds.
-pub(super) fn number<T: FromStr + PartialOrd + std::fmt::Display>(
-    text: &str,
+pub(super) fn within<T: Copy + PartialOrd + Display>(
     bounds: RangeInclusive<T>,
-) -> Result<T, String> {
-    let number = text.parse().ok().filter(|number| bounds.contains(number));
-    number.ok_or_else(|| {
-        format!(
-            "expected a number from {} to {}",
-            bounds.start(),
-            bounds.end()
-        )
-    })
+) -> impl Fn(&T) -> Result<T, String> {
+    move |number| {
+        if bounds.contains(number) {
+            return Ok(*number);
+        }
+        let (least, most) = (bounds.start(), bounds.end());
+        Err(format!("expected a number from {least} to {most}"))
+    }
 }
 
 /// `10%` or `0.1`.
 pub(super) fn share(text: &str) -> Result<f64, String> {
+    let text = text.trim();
     let share = match text.strip_suffix('%') {
         Some(percent) => percent.trim().parse().map(|percent: f64| percent / 100.0),
         None => text.parse(),
@@ -77,6 +87,7 @@ pub(super) fn share(text: &str) -> Result<f64, String> {
 /// A duration such as `90s`, `1m30s` or `6h`; above nothing, and at most `most`.
 pub(super) fn duration(text: &str, most: SignedDuration) -> Result<SignedDuration, String> {
     let duration = text
+        .trim()
         .parse()
         .ok()
         .filter(|duration| *duration > SignedDuration::ZERO && *duration <= most);
@@ -84,55 +95,48 @@ pub(super) fn duration(text: &str, most: SignedDuration) -> Result<SignedDuratio
         .ok_or_else(|| format!("expected a duration such as 90s, 1m30s or 6h, at most {most:#}"))
 }
 
-/// The name of a log level.
-pub(super) fn level(text: &str) -> Result<LevelFilter, String> {
-    match text {
-        "error" | "warn" | "info" | "debug" | "trace" => text.parse().map_err(|_| String::new()),
-        _ => Err("expected error, warn, info, debug or trace".into()),
+/// A duration of at most so much; `0s` is one.
+pub(super) fn duration_or_zero(text: &str, most: SignedDuration) -> Result<SignedDuration, String> {
+    if matches!(text.trim(), "0s" | "0") {
+        return Ok(SignedDuration::ZERO);
     }
+    duration(text, most)
 }
 
-/// A duration, or `off` for none.
+/// A duration, or `off` for none. Helm reads `off` as `false`.
 pub(super) fn or_off(text: &str, most: SignedDuration) -> Result<Option<SignedDuration>, String> {
-    if matches!(text, "off" | "false") {
+    if matches!(text.trim(), "off" | "false") {
         return Ok(None);
     }
     duration(text, most)
         .map(Some)
-        .map_err(|instead| format!("{instead}, or off"))
-}
-
-/// Whether anything is written.
-pub(super) fn mode(text: &str) -> Result<Mode, String> {
-    match text {
-        "observe" => Ok(Mode::Observe),
-        "act" => Ok(Mode::Act),
-        _ => Err("expected observe or act".into()),
-    }
-}
-
-/// How a stalled release is restarted.
-pub(super) fn action(text: &str) -> Result<Action, String> {
-    match text {
-        "reset" => Ok(Action::Reset),
-        "force" => Ok(Action::Force),
-        _ => Err("expected reset or force".into()),
-    }
+        .map_err(|expected| format!("{expected}, or off"))
 }
 
 /// Namespaces with commas between them, at least one: none must not read as all of them.
 pub(super) fn namespaces(text: &str) -> Result<Vec<Arc<str>>, String> {
     let names = text.split(',').map(str::trim);
     let names: BTreeSet<_> = names.filter(|name| !name.is_empty()).collect();
-    let label = |name: &str| {
-        let good = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-        name.len() <= 63 && name.bytes().all(good) && !name.starts_with('-') && !name.ends_with('-')
-    };
-    if !names.is_empty() && names.iter().all(|name| label(name)) {
+    if !names.is_empty() && names.iter().all(|name| is_namespace(name)) {
         Ok(names.into_iter().map(Arc::from).collect())
     } else {
         Err("expected names of namespaces with commas between them, such as team-a,team-b".into())
     }
+}
+
+/// The name of one namespace.
+pub(super) fn namespace(text: &str) -> Result<String, String> {
+    if is_namespace(text) {
+        Ok(text.to_owned())
+    } else {
+        Err("expected the name of one namespace".into())
+    }
+}
+
+fn is_namespace(name: &str) -> bool {
+    let good = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    let edges = !name.starts_with('-') && !name.ends_with('-');
+    !name.is_empty() && name.len() <= 63 && name.bytes().all(good) && edges
 }
 
 /// How failures are found without an alert.

@@ -2,21 +2,54 @@
 
 use std::sync::Arc;
 
-use serde_json::Value;
+use serde::Deserialize;
 
-use super::{Fault, Sources, fields::Fields, parse};
+#[cfg(test)]
+use super::file::schema;
+use super::{file::or_default, parse, section::Section};
 use crate::domain::{
     classify::{Class, Classifier, Entry, Rule, check},
+    ledger::Action,
     mask::mask,
     rules::{OWN, Rank},
 };
 
-/// What a rule may say, for those who wrote something else.
-const FIELDS: &str = "there is no such field; a rule has name, pattern or patterns, class, reasons, rank, action, budget, infrastructure, description, enabled";
+/// An entry of `rules`. A field that is absent keeps the value of the built-in rule of that name.
+#[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(super) struct RuleEntry {
+    /// up to 63 lower-case letters, digits and -; the name of a built-in rule changes that rule
+    name: String,
+    /// a regular expression
+    pattern: Option<String>,
+    /// several regular expressions
+    #[serde(default, deserialize_with = "or_default")]
+    patterns: Vec<String>,
+    /// apply only with these reasons; without patterns, match every message with them
+    #[serde(default, deserialize_with = "or_default")]
+    reasons: Vec<String>,
+    /// transient (default), permanent or benign
+    class: Option<Class>,
+    /// true: inside of its match, no other rule counts
+    exception: Option<bool>,
+    /// reset or force, where that differs from the policy
+    action: Option<Action>,
+    /// share of the limit of the policy, at most 100%; 0% means no restart
+    #[serde(default)]
+    #[cfg_attr(test, schemars(schema_with = "schema::text_or_number"))]
+    budget: Option<String>,
+    /// true: the cause is outside of the release
+    infrastructure: Option<bool>,
+    /// one line of at most 200 characters, for people
+    description: Option<String>,
+    /// false disables the rule
+    enabled: Option<bool>,
+}
 
-/// Reads the list. Own rules come before built-in ones, so that they name the verdict.
-pub(super) fn read(sources: &mut Sources<'_>) -> Arc<Classifier> {
-    let (list, place) = sources.list("rules");
+/// The built-in rules, changed and extended by a list. Own rules come before built-in ones, so that they name the
+/// verdict.
+pub(super) fn classifier(list: Vec<RuleEntry>, mut section: Section<'_>) -> Arc<Classifier> {
     let built_in = Classifier::built_in();
     if list.is_empty() {
         return built_in;
@@ -24,31 +57,16 @@ pub(super) fn read(sources: &mut Sources<'_>) -> Arc<Classifier> {
     let mut entries = built_in.entries().to_vec();
     let mut named = Vec::new();
     let mut own = 0;
-    for (index, value) in list.into_iter().enumerate() {
-        let place = format!("{place}[{index}]");
-        let mut reading = match Fields::of(place.clone(), value) {
-            Ok(fields) => Reading {
-                fields,
-                faults: Vec::new(),
-            },
-            Err(problem) => {
-                sources.fault(place, problem);
-                continue;
-            }
-        };
-        let given = reading.rule(&entries);
-        let left = reading.fields.left().into_iter();
-        sources.faults.extend(reading.faults);
-        sources.faults.extend(left.map(|place| Fault {
-            place,
-            problem: FIELDS.into(),
-        }));
-        let Some((rule, enabled)) = given else {
+    for (index, entry) in list.into_iter().enumerate() {
+        let mut section = section.item(index);
+        let Some((rule, enabled)) = entry.check(&entries, &mut section) else {
             continue;
         };
         if named.contains(&rule.name) {
-            let problem = format!("the name {} is here twice; write it once", rule.name);
-            sources.fault(place, problem);
+            section.fault(format!(
+                "the name {} is here twice; write it once",
+                rule.name
+            ));
             continue;
         }
         named.push(rule.name);
@@ -69,40 +87,38 @@ pub(super) fn read(sources: &mut Sources<'_>) -> Arc<Classifier> {
     Classifier::new(entries)
         .map(Arc::new)
         .unwrap_or_else(|problem| {
-            sources.fault(place, problem);
+            section.fault(problem);
             built_in
         })
 }
 
-/// One entry of the list, and what is wrong with it.
-struct Reading {
-    fields: Fields,
-    faults: Vec<Fault>,
-}
-
-impl Reading {
-    /// The rule, and whether it is in force. Rules live as long as the process, so their texts are leaked:
-    /// once, at the start, as much as the file holds.
-    fn rule(&mut self, known: &[Entry]) -> Option<(Rule, bool)> {
-        // All fields are taken before a fault ends this: fields that are left are unknown.
-        let name = self.text("name", rule_name);
-        let enabled = self.text("enabled", parse::boolean);
-        let patterns = self.patterns();
-        let class = self.text("class", class);
-        let rank = self.text("rank", rank);
-        let action = self.text("action", parse::action);
-        let budget = self.text("budget", budget);
-        let infrastructure = self.text("infrastructure", parse::boolean);
-        let description = self.text("description", description);
-        let reasons = self.reasons();
-        let Some(name) = name? else {
-            self.fault(
-                "name",
-                "is missing; write a name for the rule, or that of a built-in one",
-            );
-            return None;
-        };
+impl RuleEntry {
+    /// The rule, and whether it is in force; `None` after an error. Rules live as long as the process, so their texts
+    /// are leaked: once, at the start, as much as the file holds.
+    fn check(self, known: &[Entry], section: &mut Section<'_>) -> Option<(Rule, bool)> {
+        // All values are checked before an error ends this, so that all errors are reported.
+        let name = section.checked("name", Some(self.name), |name| rule_name(name));
+        let pattern = self
+            .pattern
+            .into_iter()
+            .map(|text| ("pattern".to_owned(), text));
+        let patterns = self.patterns.into_iter().enumerate();
+        let patterns = patterns.map(|(index, text)| (format!("patterns[{index}]"), text));
+        let patterns = leaked(pattern.chain(patterns), section, check);
+        let reasons = self.reasons.into_iter().enumerate();
+        let reasons = reasons.map(|(index, text)| (format!("reasons[{index}]"), text));
+        let reasons = leaked(reasons, section, is_reason);
+        let budget = valid(section, "budget", self.budget, budget);
+        let description = valid(section, "description", self.description, |text| {
+            description(text)
+        });
+        let name = name?;
         let known = known.iter().find(|entry| entry.rule.name == name);
+        let enabled = self.enabled.unwrap_or(true);
+        if !enabled && known.is_none() {
+            section.field_fault("name", "names no built-in rule, so there is nothing to switch off; helmreboot rules lists them");
+            return None;
+        }
         let mut rule = known.map_or(
             Rule {
                 name: name.leak(),
@@ -113,130 +129,69 @@ impl Reading {
             },
             |entry| *entry.rule,
         );
-        let enabled = enabled?.unwrap_or(true);
-        let patterns = patterns?;
-        if let Some(class) = class? {
-            rule.class = class;
-        }
-        if let Some(rank) = rank? {
-            rule.rank = rank;
-        }
-        if let Some(action) = action? {
-            rule.action = Some(action);
-        }
-        if let Some(budget) = budget? {
-            rule.budget = budget;
-        }
-        if let Some(infrastructure) = infrastructure? {
-            rule.infrastructure = infrastructure;
-        }
-        if let Some(description) = description? {
-            rule.description = description.leak();
-        }
-        if let Some(reasons) = reasons? {
-            rule.reasons = reasons.leak();
-        }
-        if let Some(patterns) = patterns {
-            rule.patterns = patterns.leak();
+        rule.class = self.class.unwrap_or(rule.class);
+        rule.action = self.action.or(rule.action);
+        rule.infrastructure = self.infrastructure.unwrap_or(rule.infrastructure);
+        rule.rank = match self.exception {
+            Some(true) => Rank::Exception,
+            Some(false) if rule.rank == Rank::Exception => Rank::Ordinary,
+            _ => rule.rank,
+        };
+        rule.budget = budget?.unwrap_or(rule.budget);
+        rule.description = description?.map_or(rule.description, |text| text.leak());
+        rule.reasons = reasons?.unwrap_or(rule.reasons);
+        if let Some(patterns) = patterns? {
+            rule.patterns = patterns;
             rule.source = "the configuration";
         }
-        if !enabled && known.is_none() {
-            self.fault("name", "names no built-in rule, so there is nothing to switch off; helmreboot rules lists them");
-            return None;
-        }
         if enabled && rule.patterns.is_empty() && rule.reasons.is_empty() {
-            self.fault("pattern", "is missing; there is no built-in rule of that name (helmreboot rules lists them), so say what the message holds");
+            section.field_fault("pattern", "is missing; there is no built-in rule of that name (helmreboot rules lists them), so say what the message holds");
             return None;
         }
         Some((rule, enabled))
     }
+}
 
-    /// A single value; `None` after a fault.
-    fn text<T>(
-        &mut self,
-        path: &str,
-        parse: impl Fn(&str) -> Result<T, String>,
-    ) -> Option<Option<T>> {
-        match self.fields.take_scalar(path) {
-            Ok(None) => Some(None),
-            Ok(Some(text)) => match parse(text.trim()) {
-                Ok(value) => Some(Some(value)),
-                Err(instead) => {
-                    self.fault(path, format!("invalid value {text:?}: {instead}"));
-                    None
-                }
-            },
-            Err(problem) => {
-                self.fault(path, problem);
-                None
-            }
-        }
-    }
-
-    /// `pattern`, `patterns`, or neither.
-    fn patterns(&mut self) -> Option<Option<Vec<&'static str>>> {
-        let one = self
-            .fields
-            .take("pattern")
-            .map(|value| ("pattern".to_owned(), value));
-        let many = self.list("patterns")?;
-        let given: Vec<_> = one.into_iter().chain(many).collect();
-        let mut patterns = Vec::new();
-        for (path, value) in &given {
-            let problem = match value {
-                Value::String(pattern) => match check(pattern) {
-                    Ok(()) => {
-                        patterns.push(&*pattern.clone().leak());
-                        continue;
-                    }
-                    Err(problem) => problem,
-                },
-                _ => "is no text; put the pattern into single quotes".into(),
-            };
-            self.fault(path, problem);
-        }
-        (patterns.len() == given.len()).then_some((!given.is_empty()).then_some(patterns))
-    }
-
-    fn reasons(&mut self) -> Option<Option<Vec<&'static str>>> {
-        let given = self.list("reasons")?;
-        let mut reasons = Vec::new();
-        for (path, value) in &given {
-            match value {
-                Value::String(reason) if is_reason(reason) => reasons.push(&*reason.clone().leak()),
-                _ => self.fault(path, "is no reason; write one such as UpgradeFailed"),
-            }
-        }
-        (reasons.len() == given.len()).then_some((!given.is_empty()).then_some(reasons))
-    }
-
-    fn list(&mut self, path: &str) -> Option<Vec<(String, Value)>> {
-        match self.fields.take_list(path) {
-            Ok(list) => {
-                let list = list.into_iter().enumerate();
-                Some(
-                    list.map(|(index, value)| (format!("{path}[{index}]"), value))
-                        .collect(),
-                )
-            }
-            Err(problem) => {
-                self.fault(path, problem);
-                None
-            }
-        }
-    }
-
-    fn fault(&mut self, path: &str, problem: impl Into<String>) {
-        self.faults.push(Fault {
-            place: self.fields.place(path),
-            problem: problem.into(),
-        });
+/// A value that may be absent; `None` after an error.
+fn valid<T>(
+    section: &mut Section<'_>,
+    field: &str,
+    value: Option<String>,
+    check: impl FnOnce(&str) -> Result<T, String>,
+) -> Option<Option<T>> {
+    match value {
+        None => Some(None),
+        given => section.checked(field, given, |text| check(text)).map(Some),
     }
 }
 
-fn is_reason(reason: &str) -> bool {
+/// A list that may be absent, with the field of each text; `None` after an error.
+fn leaked(
+    texts: impl Iterator<Item = (String, String)>,
+    section: &mut Section<'_>,
+    check: impl Fn(&str) -> Result<(), String>,
+) -> Option<Option<&'static [&'static str]>> {
+    let mut list: Vec<&'static str> = Vec::new();
+    let mut good = true;
+    for (field, text) in texts {
+        match check(&text) {
+            Ok(()) => list.push(text.leak()),
+            Err(problem) => {
+                section.field_fault(&field, problem);
+                good = false;
+            }
+        }
+    }
+    good.then_some((!list.is_empty()).then_some(&*list.leak()))
+}
+
+fn is_reason(reason: &str) -> Result<(), String> {
     let starts = reason.starts_with(|char: char| char.is_ascii_uppercase());
-    starts && reason.len() <= 128 && reason.bytes().all(|byte| byte.is_ascii_alphanumeric())
+    if starts && reason.len() <= 128 && reason.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+        Ok(())
+    } else {
+        Err("is no reason; write one such as UpgradeFailed".into())
+    }
 }
 
 /// A name that is valid in a label of a metric and in an annotation.
@@ -250,32 +205,12 @@ fn rule_name(name: &str) -> Result<String, String> {
     }
 }
 
-fn class(text: &str) -> Result<Class, String> {
-    match text {
-        "transient" => Ok(Class::Transient),
-        "permanent" => Ok(Class::Permanent),
-        "benign" => Ok(Class::Benign),
-        _ => Err("expected transient, permanent or benign".into()),
-    }
-}
-
-fn rank(text: &str) -> Result<Rank, String> {
-    let mut ranks = Rank::ALL.iter().copied();
-    let rank = ranks.find(|rank| rank.as_str() == text);
-    rank.ok_or_else(|| "expected ordinary, exception or fallback".into())
-}
-
 /// A share of the policy's limit, in percent.
 fn budget(text: &str) -> Result<u16, String> {
-    let percent = match text.strip_suffix('%') {
-        Some(percent) => percent.trim().parse().ok(),
-        None => text.parse().ok().map(|factor: f64| factor * 100.0),
-    };
-    let percent = percent.filter(|percent| (0.0..=100.0).contains(percent));
-    // Within u16, as the line above says.
-    percent
-        .map(|percent| percent.round() as u16)
-        .ok_or_else(|| "expected a share of the limit such as 50% or 0.5, at most 100%".into())
+    let share = parse::share(text)
+        .map_err(|_| "expected a share of the limit such as 50% or 0.5, at most 100%")?;
+    // Within u16, because a share is at most 1.
+    Ok((share * 100.0).round() as u16)
 }
 
 fn description(text: &str) -> Result<String, String> {

@@ -34,8 +34,12 @@ pub type Changes = BTreeMap<&'static str, Option<String>>;
 
 string_enum! {
     /// How Flux is asked to try again.
+    #[derive(serde::Deserialize)]
+    #[serde(rename_all = "lowercase")]
+    #[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
     Action {
         /// `requestedAt`: reconcile now.
+        #[serde(skip)]
         Request = "request",
         /// `requestedAt` and `resetAt`: forget the failures counted so far, then reconcile.
         Reset = "reset",

@@ -24,23 +24,17 @@ pub const LIMIT: &str = "helmreboot.io/limit";
 /// Set by people: when one restart follows a rollback by Flux; see [`AfterRemediation`].
 pub const AFTER_ROLLBACK: &str = "helmreboot.io/after-rollback";
 
-/// Whether decisions are carried out.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Mode {
-    /// Decide, record and report everything; write nothing.
-    Observe,
-    /// Carry decisions out.
-    #[default]
-    Act,
-}
-
-impl Mode {
-    /// `observe` or `act`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Observe => "observe",
-            Self::Act => "act",
-        }
+string_enum! {
+    /// Whether decisions are carried out.
+    #[derive(Default, serde::Deserialize)]
+    #[serde(rename_all = "lowercase")]
+    #[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
+    Mode {
+        /// Decide, record and report everything; write nothing.
+        Observe = "observe",
+        /// Carry decisions out.
+        #[default]
+        Act = "act",
     }
 }
 

@@ -51,6 +51,9 @@ mod waiting;
 
 string_enum! {
     /// What a failure is worth.
+    #[derive(serde::Deserialize)]
+    #[serde(rename_all = "lowercase")]
+    #[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
     Class {
         /// No failed release, or Flux retries by itself.
         Benign = "benign",
@@ -59,6 +62,7 @@ string_enum! {
         /// Retrying the same release unchanged has a fair chance.
         Transient = "transient",
         /// No rule fired.
+        #[serde(skip)]
         Unknown = "unknown",
     }
 }

@@ -36,15 +36,18 @@ fn help_and_version_are_on_standard_output_and_bad_usage_is_64() {
         concat!("helmreboot ", env!("CARGO_PKG_VERSION"), "\n")
     );
     let serve = text(&run(helmreboot().args(["serve", "--help"])).stdout);
-    for (flag, env) in helmreboot::config::settings::PROCESS
-        .iter()
-        .filter_map(|setting| setting.process)
-    {
+    for setting in helmreboot::config::settings::PROCESS {
         assert!(
-            serve.contains(&format!("--{flag}")) && serve.contains(env),
-            "{flag}"
+            serve.contains(&format!("--{} ", setting.flag))
+                || serve.contains(&format!("--{}[", setting.flag)),
+            "{}",
+            setting.flag
         );
     }
+    assert!(
+        serve.lines().count() <= 40 && serve.lines().all(|line| line.len() <= 100),
+        "more than one screen:\n{serve}"
+    );
     for bad in [
         &[][..],
         &["server"],
@@ -65,13 +68,13 @@ fn help_and_version_are_on_standard_output_and_bad_usage_is_64() {
 fn bad_configuration_is_told_in_one_go_and_ends_with_64() {
     let answer = run(helmreboot()
         .args(["serve", "--leader-elect=perhaps", "--config"])
-        .arg(config_file("bad", "policy: {limit: many}\n"))
+        .arg(config_file("bad", "policy: {limit: 101}\n"))
         .env("LOG_LEVEL", "loud"));
     let said = text(&answer.stderr);
     assert_eq!(answer.status.code(), Some(64), "{said}");
     for part in [
         "4 faults",
-        "policy.limit: invalid value \"many\"",
+        "policy.limit: invalid value 101: expected a number from 0 to 100",
         "--leader-elect: invalid value \"perhaps\"",
         "LOG_LEVEL: invalid value \"loud\"",
         "HELMREBOOT_TOKEN: no key",

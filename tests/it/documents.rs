@@ -1,5 +1,7 @@
 //! The documents agree with the code.
 
+use std::collections::BTreeSet;
+
 use helmreboot::{
     app::Options,
     config::settings,
@@ -10,6 +12,8 @@ use helmreboot::{
         rules::{FAMILIES, Family, OWN},
     },
 };
+
+use serde_json::{Value, json};
 
 use crate::support::WRITTEN;
 
@@ -23,26 +27,94 @@ fn the_tables_of_settings_have_exactly_the_settings_of_the_code() {
         _ => format!("`{text}`"),
     };
     let process = settings::PROCESS.iter().map(|setting| {
-        let (flag, env) = setting.process.expect("a flag and a variable");
-        let (path, default) = (
-            cell(setting.path.unwrap_or_default()),
-            cell(setting.default),
-        );
+        let (flag, env) = (setting.flag, setting.env);
+        let path = cell(setting.path.unwrap_or_default());
         format!(
-            "| `--{flag}` | `{env}` | {path} | {default} | {} |",
-            setting.help
+            "| `--{flag}` | `{env}` | {path} | {} |",
+            cell(setting.default)
         )
     });
-    let file = settings::FILE.iter().map(|setting| {
-        let (path, default) = (
-            cell(setting.path.unwrap_or_default()),
-            cell(setting.default),
-        );
-        format!("| {path} | {default} | {} |", setting.help)
-    });
-    is_shown(CONFIGURATION, "| flag |", &process.collect::<Vec<_>>());
-    is_shown(CONFIGURATION, "| setting |", &file.collect::<Vec<_>>());
+    let shown = table(CONFIGURATION, "| flag |").map(|row| first_cells(row, 4));
+    assert_eq!(Vec::from_iter(shown), Vec::from_iter(process));
     assert!(CONFIGURATION.contains(settings::TOKEN_ENV));
+}
+
+/// The schema of the chart has the names and descriptions of the types; a test beside these says so.
+#[test]
+fn the_table_of_the_file_has_exactly_its_fields() {
+    fn fields(schema: &Value, path: &str, found: &mut BTreeSet<String>) {
+        for (name, field) in schema["properties"].as_object().expect("fields") {
+            let path = format!("{path}{name}");
+            if field["properties"].is_object() {
+                fields(field, &format!("{path}."), found);
+            } else if field["items"]["properties"].is_null() {
+                let description = field["description"].as_str().expect("a description");
+                found.insert(format!("| `{path}` | {description} |"));
+            }
+        }
+    }
+    let mut expected = BTreeSet::new();
+    fields(&chart_schema()["properties"]["config"], "", &mut expected);
+    let of_process = |row: &String| {
+        let paths = settings::PROCESS.iter().filter_map(|setting| setting.path);
+        paths
+            .into_iter()
+            .any(|path| row.starts_with(&format!("| `{path}` |")))
+    };
+    expected.retain(|row| !of_process(row));
+    let shown = table(CONFIGURATION, "| setting |").map(|row| {
+        let cells: Vec<_> = row.split(" | ").collect();
+        format!("{} | {}", cells[0], cells[2])
+    });
+    assert_eq!(BTreeSet::from_iter(shown), expected);
+}
+
+#[test]
+fn the_tables_of_clusters_and_rules_have_exactly_their_fields() {
+    let schema = chart_schema();
+    for (list, heading) in [
+        ("clusters", "| field of a cluster |"),
+        ("rules", "| field of a rule |"),
+    ] {
+        let fields = &schema["properties"]["config"]["properties"][list]["items"]["properties"];
+        let fields: BTreeSet<_> = fields.as_object().expect("fields").keys().collect();
+        let cells = table(CONFIGURATION, heading).flat_map(|row| {
+            let names = row.split(" | ").next().expect("a cell");
+            names.split('`').skip(1).step_by(2)
+        });
+        let shown: BTreeSet<_> = cells.map(str::to_owned).collect();
+        assert_eq!(shown.iter().collect::<BTreeSet<_>>(), fields);
+    }
+}
+
+#[test]
+fn the_defaults_in_the_table_of_the_file_are_those_of_the_code() {
+    let mut yaml = serde_json::Map::new();
+    for row in table(CONFIGURATION, "| setting |") {
+        let cells: Vec<_> = row.split('`').collect();
+        let (path, default) = (cells[1], cells[3]);
+        let default: Value = serde_saphyr::from_str(default).expect("a value");
+        let mut section = &mut yaml;
+        let mut names: Vec<_> = path.split('.').collect();
+        let last = names.pop().expect("a name");
+        for name in names {
+            let inner = section.entry(name).or_insert_with(|| json!({}));
+            section = inner.as_object_mut().expect("a section");
+        }
+        section.insert(last.to_owned(), default);
+    }
+    let file = std::path::PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("defaults.yaml");
+    std::fs::write(&file, Value::Object(yaml).to_string()).expect("a file");
+    let env = |name: &str| (name == settings::TOKEN_ENV).then(|| "a key".to_owned());
+    let load = |flags| helmreboot::config::Config::load(&flags, &env).expect("a configuration");
+    let shown = load([("config", file.display().to_string())].into());
+    let default = load(std::collections::BTreeMap::new());
+    // Places of settings, which name the file, are in the clusters.
+    let without_clusters = |mut config: helmreboot::config::Config| {
+        config.clusters.clear();
+        format!("{config:?}")
+    };
+    assert_eq!(without_clusters(shown), without_clusters(default));
 }
 
 #[test]
@@ -102,11 +174,26 @@ fn anchor_of(heading: &str) -> String {
 /// The table of a document that begins so has exactly these rows.
 #[track_caller]
 fn is_shown(page: &str, heading: &str, expected: &[String]) {
-    let shown = page.split_once(heading).map_or("", |(_, rest)| rest);
-    let shown: Vec<_> = shown.lines().skip(2).take(expected.len() + 1).collect();
-    let (last, rows) = shown.split_last().expect("a table");
+    let rows: Vec<_> = table(page, heading).collect();
     assert_eq!(rows, expected, "\n{}", expected.join("\n"));
-    assert_eq!(*last, "");
+}
+
+/// The rows of the table with that heading.
+fn table<'a>(page: &'a str, heading: &str) -> impl Iterator<Item = &'a str> {
+    let (_, rest) = page.split_once(heading).expect("a table");
+    rest.lines()
+        .skip(2)
+        .take_while(|line| line.starts_with('|'))
+}
+
+fn first_cells(row: &str, count: usize) -> String {
+    let cells: Vec<_> = row.split(" | ").take(count).collect();
+    format!("{} |", cells.join(" | "))
+}
+
+fn chart_schema() -> Value {
+    let schema = include_str!("../../deploy/helm/helmreboot/values.schema.json");
+    serde_json::from_str(schema).expect("JSON")
 }
 
 #[test]

@@ -219,7 +219,7 @@ fn what_cannot_be_explained_says_what_to_do() {
             &["-f", "-", "--mode", "perhaps"],
             "",
             64,
-            "expected observe or act",
+            "expected one of observe, act",
         ),
         (
             &["apps/web", "--kubeconfig", "/nowhere"],

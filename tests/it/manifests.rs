@@ -48,11 +48,7 @@ fn the_deployment_sets_only_variables_that_exist_and_ports_that_are_served() {
     let container = &pod["containers"][0];
     assert_eq!(container["args"], json!(["serve"]));
     let variables = container["env"].as_array().expect("variables");
-    let known = |name: &Value| {
-        settings::PROCESS
-            .iter()
-            .any(|setting| setting.env().is_some_and(|env| name == env))
-    };
+    let known = |name: &Value| settings::PROCESS.iter().any(|setting| name == setting.env);
     assert!(
         variables.iter().all(|variable| known(&variable["name"])),
         "{variables:?}"
@@ -235,7 +231,7 @@ fn the_hub_s_configuration_has_no_other_fault_than_files_that_are_not_here() {
         env!("CARGO_MANIFEST_DIR"),
         "/deploy/kustomize/overlays/hub/config.yaml"
     );
-    let flags = [(settings::CONFIG.flag().expect("a flag"), file.to_owned())].into();
+    let flags = [(settings::CONFIG.flag, file.to_owned())].into();
     let config = Config::load(&flags, &|_| None).expect("a configuration");
     assert_eq!(config.clusters.len(), 2);
     for cluster in &config.clusters {

@@ -1,11 +1,6 @@
 //! Values that the chart refuses, with what to write instead, and those of helmreboot itself that it knows.
 
-use std::{collections::BTreeSet, fs};
-
-use helmreboot::config::settings;
-use serde_json::Value;
-
-use crate::packaging::{chart, root};
+use crate::packaging::chart;
 
 #[test]
 fn wrong_values_are_refused_with_what_to_write() {
@@ -207,42 +202,6 @@ fn wrong_values_are_refused_with_what_to_write() {
         .expect("helm")
         .expect_err("no policies yet");
     assert!(old.contains("set admissionPolicy.enabled=false"), "{old}");
-}
-
-#[test]
-fn the_chart_knows_every_setting_and_no_other() {
-    let text = fs::read_to_string(root().join("deploy/helm/helmreboot/values.schema.json"))
-        .expect("the schema");
-    let schema: Value = serde_json::from_str(&text).expect("JSON");
-    /// The paths of all that the schema names, without what stands in lists.
-    fn leaves(schema: &Value, path: &str, found: &mut BTreeSet<String>) {
-        let Some(fields) = schema["properties"].as_object() else {
-            found.insert(path.to_owned());
-            return;
-        };
-        for (name, field) in fields {
-            let below = if path.is_empty() {
-                name.clone()
-            } else {
-                format!("{path}.{name}")
-            };
-            leaves(field, &below, found);
-        }
-    }
-    let mut listed = BTreeSet::new();
-    leaves(&schema["properties"]["config"], "", &mut listed);
-    // Left to one word, as the chart refuses them.
-    listed.remove("tls");
-    let paths = settings::PROCESS
-        .iter()
-        .chain(settings::FILE)
-        .filter_map(|setting| setting.path);
-    let known: BTreeSet<_> = paths
-        .filter(|path| !path.starts_with("tls."))
-        .chain(["clusters", "policies", "rules"])
-        .map(str::to_owned)
-        .collect();
-    assert_eq!(listed, known);
 }
 
 #[test]

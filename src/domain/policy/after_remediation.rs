@@ -4,6 +4,9 @@ use super::{Policy, truth};
 
 string_enum! {
     /// Whether a release is restarted once after Flux rolled it back or uninstalled it.
+    #[derive(serde::Deserialize)]
+    #[serde(rename_all = "lowercase")]
+    #[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
     AfterRemediation {
         /// Not at all.
         Never = "never",
