@@ -9,8 +9,7 @@ use axum::{
     extract::{FromRequest, State},
     response::{IntoResponse, Response},
 };
-use bytes::Bytes;
-use http::{Method, Request, StatusCode, header};
+use http::{Method, Request, StatusCode};
 use jiff::SignedDuration;
 use serde::Serialize;
 use tokio::{sync::Semaphore, time::Instant};
@@ -32,9 +31,13 @@ use crate::{
 mod body;
 mod claimed_cluster;
 mod log_limit;
+mod parse;
 mod problem;
+mod rejection;
 pub use log_limit::LogLimit;
+use parse::parse;
 use problem::Problem;
+use rejection::Rejection;
 
 /// The path of the webhook.
 pub const PATH: &str = "/webhook";
@@ -74,20 +77,16 @@ struct SignedAlert {
     tag: Tag,
 }
 
-/// A refusal, before or after the sender is known.
-struct Rejection {
-    answer: AlertResult,
-    cluster: Option<Arc<str>>,
-    detail: String,
-}
-
 /// The router of the webhook. It has one route, because `claimed_cluster` accepts several forms of the path.
 pub fn router(webhook: Webhook) -> Router {
-    Router::new().fallback(receive).with_state(webhook)
+    // axum clones the state several times for each request.
+    Router::new()
+        .fallback(receive)
+        .with_state(Arc::new(webhook))
 }
 
 /// Answers one request. A panic is caught here, so that the connection stays open for the next one.
-async fn receive(State(webhook): State<Webhook>, request: Request<Body>) -> Response {
+async fn receive(State(webhook): State<Arc<Webhook>>, request: Request<Body>) -> Response {
     let answer = webhook.answer(request);
     match isolation::caught(Part::Webhook, &webhook.metrics, answer).await {
         Ok(response) => response,
@@ -301,100 +300,4 @@ struct Accepted<'a> {
     name: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'static str>,
-}
-
-/// Parses a verified body. The detail names the field and never repeats its value.
-fn parse(bytes: &Bytes) -> Result<Event, String> {
-    if bytes.trim_ascii_start().first() == Some(&b'[') {
-        return Err("not a Flux event: the body is not an object".into());
-    }
-    // Where the fault lies is only worth finding out where there is one.
-    serde_json::from_slice(bytes).map_err(|_| fault(bytes))
-}
-
-/// What is wrong with a body that is no event.
-fn fault(bytes: &Bytes) -> String {
-    let mut json = serde_json::Deserializer::from_slice(bytes);
-    let Err(error) = serde_path_to_error::deserialize::<_, Event>(&mut json) else {
-        return "the body is not one JSON document".to_owned();
-    };
-    let (path, inner) = (error.path().to_string(), error.inner());
-    // Keys of metadata are the sender's own words, of any length.
-    let path = if path.starts_with("metadata") {
-        "metadata".to_owned()
-    } else {
-        path
-    };
-    if !inner.is_data() {
-        return "the body is not JSON".to_owned();
-    }
-    let said = inner.to_string();
-    if said.starts_with("duplicate field") {
-        return "not a Flux event: a field occurs twice".to_owned();
-    }
-    match said
-        .strip_prefix("missing field `")
-        .and_then(|rest| rest.split('`').next())
-    {
-        Some(field) if path == "." => format!("not a Flux event: the field {field} is missing"),
-        Some(field) => format!("not a Flux event: the field {path}.{field} is missing"),
-        None if path == "." => "not a Flux event: the body is not an object".to_owned(),
-        None => format!("not a Flux event: the field {path} has the wrong type or form"),
-    }
-}
-
-impl Rejection {
-    /// Refused after the sender is known.
-    fn of(entry: &ClusterEntry, answer: AlertResult, detail: impl Into<String>) -> Self {
-        Self {
-            answer,
-            cluster: Some(Arc::clone(&entry.name)),
-            detail: detail.into(),
-        }
-    }
-
-    /// Refused before that.
-    fn early(answer: AlertResult, detail: impl Into<String>) -> Self {
-        Self {
-            answer,
-            cluster: None,
-            detail: detail.into(),
-        }
-    }
-}
-
-impl IntoResponse for Rejection {
-    fn into_response(self) -> Response {
-        let status = match self.answer {
-            AlertResult::Unauthorized => {
-                // One and the same body, whatever was wrong; the log says more.
-                let detail = "X-Signature is missing or does not match; check the Secret's key `token` and the cluster's name";
-                return Problem::new(StatusCode::UNAUTHORIZED, detail).into_response();
-            }
-            AlertResult::Contradiction | AlertResult::Scope => StatusCode::FORBIDDEN,
-            AlertResult::Malformed | AlertResult::Stale => StatusCode::BAD_REQUEST,
-            AlertResult::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            AlertResult::TooSlow => StatusCode::REQUEST_TIMEOUT,
-            AlertResult::MediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            AlertResult::NotFound => StatusCode::NOT_FOUND,
-            AlertResult::Method => {
-                return Problem::new(StatusCode::METHOD_NOT_ALLOWED, self.detail)
-                    .with(header::ALLOW, "POST")
-                    .into_response();
-            }
-            AlertResult::Busy
-            | AlertResult::NoAccess
-            | AlertResult::QueueFull
-            | AlertResult::Closing => {
-                // More than the 2 s of notification-controller's first wait would eat its 15 s.
-                let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, self.detail);
-                return problem.with(header::RETRY_AFTER, "2").into_response();
-            }
-            AlertResult::Queued
-            | AlertResult::Merged
-            | AlertResult::Ignored
-            | AlertResult::Duplicate => StatusCode::ACCEPTED,
-        };
-        Problem::new(status, self.detail).into_response()
-    }
 }
