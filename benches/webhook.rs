@@ -139,14 +139,14 @@ fn webhook(criterion: &mut Criterion) {
         mode: helmreboot::domain::policy::Mode::Act,
         namespaces: Vec::new(),
         place: String::new(),
-        reach_place: String::new(),
+        access_place: String::new(),
     };
-    let entrance = ClusterHandle {
+    let handle = ClusterHandle {
         config,
         keys: keys.clone(),
         connection: Connection::to(cluster.client()),
     };
-    let app = App::new(Options::default(), vec![entrance], Clock::system());
+    let app = App::new(Options::default(), vec![handle], Clock::system());
     let (whole, bare) = (app.webhook(), bare(Arc::new(keys)));
     let number = Cell::new(0);
 

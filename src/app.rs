@@ -84,7 +84,7 @@ pub struct App {
 
 impl App {
     /// Wires everything together. Nothing runs yet.
-    pub fn new(options: Options, entrances: Vec<ClusterHandle>, clock: Clock) -> Self {
+    pub fn new(options: Options, handles: Vec<ClusterHandle>, clock: Clock) -> Self {
         let Options {
             classifier,
             policies,
@@ -122,7 +122,7 @@ impl App {
             config,
             keys,
             connection,
-        } in entrances
+        } in handles
         {
             let queue = Arc::new(Queue::new(queue_capacity));
             let health = connection.health();
@@ -178,7 +178,7 @@ impl App {
             first_reconcile,
             max_age: max_event_age,
             max_ahead: max_event_ahead,
-            quiet: Arc::default(),
+            log_limit: Arc::default(),
             room: Arc::new(Semaphore::new(ROOM)),
         };
         Self {

@@ -56,7 +56,7 @@ pub fn command() -> Command {
                         .value_name("FILE")
                         .help("HelmReleases as YAML or JSON, also as a List; - is standard input"),
                 )
-                .arg(which_cluster())
+                .arg(cluster_arg())
                 .arg(output("text, or json with one object in each line"))
                 .args(EXPLAIN.iter().map(flag)),
         )
@@ -92,7 +92,7 @@ pub fn command() -> Command {
                         .required(true)
                         .value_parser(NonEmptyStringValueParser::new()),
                 )
-                .arg(which_cluster())
+                .arg(cluster_arg())
                 .arg(
                     Arg::new("ca-file")
                         .long("ca-file")
@@ -125,7 +125,7 @@ pub fn command() -> Command {
         )
 }
 
-fn which_cluster() -> Arg {
+fn cluster_arg() -> Arg {
     Arg::new("cluster")
         .long("cluster")
         .value_name("NAME")

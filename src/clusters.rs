@@ -118,7 +118,7 @@ impl ClusterEntry {
     }
 
     /// Its gauges.
-    pub fn standing(&self, now: Timestamp) -> ClusterGauges {
+    pub fn gauges(&self, now: Timestamp) -> ClusterGauges {
         let mut limits = self.limits.lock();
         ClusterGauges {
             queued: self.queue.len(),

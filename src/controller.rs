@@ -194,8 +194,8 @@ impl Reconciler {
         // A restart that was admitted before the panic may not have been written.
         self.refund(&item);
         self.withdraw(&item);
-        let offers = self.limits.lock().offers(self.shared.clock.now());
-        self.wake(offers);
+        let reserved = self.limits.lock().reserved(self.shared.clock.now());
+        self.wake(reserved);
         let due = Instant::now() + self.shared.intervals.slow;
         self.queue.requeue(item, due);
     }
@@ -248,7 +248,7 @@ impl Reconciler {
     }
 
     /// The restart of this release no longer takes a slot. `outcome` is `None` where it is not known.
-    fn release_slot(&self, item: &WorkItem, outcome: Option<RestartOutcome>) {
+    fn free_slot(&self, item: &WorkItem, outcome: Option<RestartOutcome>) {
         let now = self.shared.clock.now();
         let wakes = self
             .limits

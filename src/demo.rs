@@ -72,7 +72,7 @@ pub async fn run(args: Args) -> anyhow::Result<bool> {
     };
     let base = format!("http://{}{}", address_of(&listeners.webhook), webhook::PATH);
     let metrics = format!("http://{}/metrics", address_of(&listeners.metrics));
-    let (mut spokes, mut entrances) = (Vec::new(), Vec::new());
+    let (mut spokes, mut handles) = (Vec::new(), Vec::new());
     for name in story::CLUSTERS {
         let secret = Secret::new(format!("the demo's key of {name}")).context("a key")?;
         let cluster = FakeCluster::new(clock.clone());
@@ -83,10 +83,10 @@ pub async fn run(args: Args) -> anyhow::Result<bool> {
             mode: Mode::Act,
             namespaces: Vec::new(),
             place: "demo".into(),
-            reach_place: String::new(),
+            access_place: String::new(),
         };
         let keys = config.read_keys().map_err(anyhow::Error::msg)?;
-        entrances.push(ClusterHandle {
+        handles.push(ClusterHandle {
             config,
             keys,
             connection: Connection::to(cluster.client()),
@@ -115,7 +115,7 @@ pub async fn run(args: Args) -> anyhow::Result<bool> {
             address,
         });
     }
-    let app = App::new(options(speed), entrances, clock);
+    let app = App::new(options(speed), handles, clock);
     let journal = app.journal();
     let (stop, stopped) = mpsc::channel(1);
     let service = tokio::spawn(app.run(listeners, stopped));

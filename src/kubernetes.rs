@@ -41,7 +41,7 @@ pub mod tls;
 mod watch;
 pub use answer::AnswerMemory;
 use answer::{ANSWER_LIMIT, UNCOUNTED};
-pub use connection::{Connection, Moves};
+pub use connection::{Connection, ServerChanges};
 pub use error::Error;
 use error::{Failed, refused};
 pub use list::{Item, Unreadable};
@@ -95,8 +95,8 @@ impl Cluster {
     }
 
     /// Changes of the API server after this call. A list or watch of the earlier server must not be continued.
-    pub fn moves(&self) -> Moves {
-        self.connection.moves()
+    pub fn server_changes(&self) -> ServerChanges {
+        self.connection.server_changes()
     }
 
     /// The live release, and the API server's time of day.

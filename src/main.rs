@@ -50,8 +50,8 @@ async fn run() -> ExitCode {
         Some(("classify", matches)) => cli::classify::classify(matches, &cli::flags(matches)),
         Some(("rules", matches)) => cli::rules::rules(matches, &cli::flags(matches)),
         Some(("demo", matches)) => {
-            let wish = cli::demo_args(matches);
-            demo::run(wish).await.map(|as_told| {
+            let args = cli::demo_args(matches);
+            demo::run(args).await.map(|as_told| {
                 if as_told {
                     ExitCode::SUCCESS
                 } else {

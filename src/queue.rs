@@ -30,7 +30,7 @@ pub struct Wakeup<'a> {
     pub at_rest: bool,
     /// A restart that began then helped another with the same cause: if this one was given up before,
     /// it may come back before its time. By the clock of this process.
-    pub released: Option<Timestamp>,
+    pub others_recovered_since: Option<Timestamp>,
 }
 
 /// What arrived during a reconcile.
@@ -40,7 +40,7 @@ struct Wakeups {
     sooner: Option<Instant>,
     /// Reconcile again in any case.
     again: Option<Instant>,
-    released: Option<Timestamp>,
+    others_recovered_since: Option<Timestamp>,
 }
 
 /// The result of [`Queue::enqueue`].
@@ -72,7 +72,7 @@ struct Inner {
     arrivals: u64,
     /// Items that were not reconciled yet. Only these are bounded: an alert may name a release that does not exist.
     /// Releases that exist are bounded by the cluster.
-    unseen: usize,
+    not_reconciled: usize,
     /// Since the queue was closed: what comes due until then is still given out.
     closed: Option<Instant>,
 }
@@ -153,7 +153,7 @@ impl Queue {
             due,
             failing: None,
             at_rest: true,
-            released: None,
+            others_recovered_since: None,
         };
         for release in all {
             inner.wake(&release, wakeup);
@@ -196,7 +196,9 @@ impl Queue {
             }
             let sooner = [wakeups.sooner, wakeups.again].into_iter().flatten().min();
             due = sooner.map_or(due, |sooner| due.min(sooner));
-            item.released = item.released.max(wakeups.released);
+            item.others_recovered_since = item
+                .others_recovered_since
+                .max(wakeups.others_recovered_since);
             if let Some((newer, at)) = next {
                 item.renew(newer);
                 due = due.min(at);
@@ -281,12 +283,12 @@ impl Inner {
         if self.closed.is_some() {
             return Enqueued::Closed;
         }
-        let full = self.unseen >= capacity;
+        let full = self.not_reconciled >= capacity;
         match self.entries.entry(item.failure.release.clone()) {
             hash_map::Entry::Occupied(mut slot) => {
                 match slot.get_mut() {
                     Slot::Waiting { item: waiting, at } => {
-                        self.unseen += usize::from(waiting.reconciles > 0);
+                        self.not_reconciled += usize::from(waiting.reconciles > 0);
                         waiting.renew(item);
                         if due < at.0
                             && waiting.errors == 0
@@ -314,7 +316,7 @@ impl Inner {
     fn insert(&mut self, item: WorkItem, due: Instant) {
         let at = (due, self.arrivals);
         self.arrivals += 1;
-        self.unseen += usize::from(item.reconciles == 0);
+        self.not_reconciled += usize::from(item.reconciles == 0);
         self.due.insert(at, item.failure.release.clone());
         self.entries
             .insert(item.failure.release.clone(), Slot::Waiting { item, at });
@@ -328,7 +330,7 @@ impl Inner {
         };
         match self.entries.insert(release, busy)? {
             Slot::Waiting { item, .. } => {
-                self.unseen -= usize::from(item.reconciles == 0);
+                self.not_reconciled -= usize::from(item.reconciles == 0);
                 Some(item)
             }
             Slot::Reconciling { .. } => None,
@@ -347,10 +349,14 @@ impl Inner {
                 } else if wakeup.at_rest {
                     wakeups.sooner = earlier(wakeups.sooner);
                 }
-                wakeups.released = wakeups.released.max(wakeup.released);
+                wakeups.others_recovered_since = wakeups
+                    .others_recovered_since
+                    .max(wakeup.others_recovered_since);
             }
             Some(Slot::Waiting { item, at }) => {
-                item.released = item.released.max(wakeup.released);
+                item.others_recovered_since = item
+                    .others_recovered_since
+                    .max(wakeup.others_recovered_since);
                 let uid = item.failure.uid.as_deref();
                 if wakeup
                     .failing

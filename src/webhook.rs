@@ -62,7 +62,7 @@ pub struct Webhook {
     /// How far an event may be in the future.
     pub max_ahead: SignedDuration,
     /// Keeps refusals from filling the log.
-    pub quiet: Arc<LogLimit>,
+    pub log_limit: Arc<LogLimit>,
     /// Room for bodies that are being read, in KiB, so that memory is bounded before a signature is verified.
     pub room: Arc<Semaphore>,
 }
@@ -192,7 +192,7 @@ impl Webhook {
                     None => self.metrics.refused(rejection.answer),
                 }
                 let cluster = rejection.cluster.as_deref().unwrap_or_default();
-                self.quiet.log(&rejection, cluster, self.clock.now());
+                self.log_limit.log(&rejection, cluster, self.clock.now());
                 rejection.into_response()
             }
         }

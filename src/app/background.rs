@@ -33,7 +33,7 @@ const KEY_INTERVAL: Duration = Duration::from_secs(5);
 const FIRST_READ: Duration = Duration::from_secs(1);
 
 /// The time from a panic in a task in the background to its next start.
-const RESTART_PAUSE: Duration = Duration::from_secs(10);
+const TASK_RESTART_DELAY: Duration = Duration::from_secs(10);
 
 /// The pause file, and what it switches.
 #[derive(Clone)]
@@ -54,7 +54,7 @@ impl PauseFile {
             Part::Background,
             "the check for the pause file",
             &metrics,
-            RESTART_PAUSE,
+            TASK_RESTART_DELAY,
             || self.check_periodically(),
         )
         .await;
@@ -105,7 +105,7 @@ impl PauseFile {
 /// stays in use.
 pub(super) async fn refresh_certificate(tls: Tls, metrics: Metrics) {
     let task = "the check of the webhook's certificate";
-    isolation::supervised(Part::Background, task, &metrics, RESTART_PAUSE, || {
+    isolation::supervised(Part::Background, task, &metrics, TASK_RESTART_DELAY, || {
         refresh_periodically(tls.clone())
     })
     .await;
@@ -144,7 +144,7 @@ pub(super) async fn keep_lease_connection(lease: Lease, metrics: Metrics) {
         None => tracing::debug!("the client of the Lease is made"),
     };
     let task = "the connection for the Lease";
-    isolation::supervised(Part::Background, task, &metrics, RESTART_PAUSE, || {
+    isolation::supervised(Part::Background, task, &metrics, TASK_RESTART_DELAY, || {
         lease.clone().keep_connection(log)
     })
     .await;
@@ -164,13 +164,14 @@ pub(super) async fn run_election(
         tokio::time::sleep(RELEASE_LIMIT).await;
     };
     let task = "leader election";
-    let election = isolation::supervised(Part::Background, task, &metrics, RESTART_PAUSE, || {
-        // After a panic this replica is a standby until the election says otherwise.
-        leads.set(false);
-        let (leads, mut resigned) = (leads.clone(), resigned.clone());
-        let resigned = async move { drop(resigned.wait_for(|resigned| *resigned).await) };
-        lease.clone().elect(move |now| leads.set(now), resigned)
-    });
+    let election =
+        isolation::supervised(Part::Background, task, &metrics, TASK_RESTART_DELAY, || {
+            // After a panic this replica is a standby until the election says otherwise.
+            leads.set(false);
+            let (leads, mut resigned) = (leads.clone(), resigned.clone());
+            let resigned = async move { drop(resigned.wait_for(|resigned| *resigned).await) };
+            lease.clone().elect(move |now| leads.set(now), resigned)
+        });
     // A panic while the Lease is released does not delay the end.
     tokio::select! {
         biased;
@@ -198,7 +199,7 @@ impl Keeper {
             Part::Background,
             &task,
             &self.metrics,
-            RESTART_PAUSE,
+            TASK_RESTART_DELAY,
             || {
                 connection
                     .clone()
@@ -217,7 +218,7 @@ impl Keeper {
             .replace(problem.is_none());
         match (problem, before) {
             (Some(problem), _) => {
-                let place = &self.config.reach_place;
+                let place = &self.config.access_place;
                 tracing::warn!(cluster = %name, "cluster {name} is not available: {problem} (configured by {place}; retrying when that changes, and periodically)");
             }
             (None, None) => {}
@@ -243,7 +244,7 @@ impl Keeper {
             Part::Background,
             &task,
             &self.metrics,
-            RESTART_PAUSE,
+            TASK_RESTART_DELAY,
             || self.read_keys_again_and_again(),
         )
         .await;

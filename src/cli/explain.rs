@@ -155,7 +155,7 @@ async fn observe(
     let client = connect(&cluster.reach).await;
     let client = client.map_err(|problem| {
         usage(
-            &cluster.reach_place,
+            &cluster.access_place,
             format!("cluster {}: {problem}", cluster.name),
         )
     })?;

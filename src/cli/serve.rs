@@ -85,14 +85,14 @@ pub async fn serve(flags: &Flags) -> anyhow::Result<ExitCode> {
         "helmreboot {} serves {clusters}",
         env!("CARGO_PKG_VERSION")
     );
-    let entrances = entrances(&config).await;
+    let handles = handles(&config).await;
     let options = Options {
         lease,
         tls,
         max_connections: max_connections(&config),
         ..Options::of(&config)
     };
-    App::new(options, entrances, Clock::system())
+    App::new(options, handles, Clock::system())
         .run(listeners, signals)
         .await?;
     Ok(ExitCode::SUCCESS)
@@ -138,13 +138,13 @@ fn not_unicode() -> impl Iterator<Item = Fault> {
 }
 
 /// What each cluster begins with. What is wrong with one of them is its own affair.
-async fn entrances(config: &Config) -> Vec<ClusterHandle> {
+async fn handles(config: &Config) -> Vec<ClusterHandle> {
     let keys = first_keys(&config.clusters).await;
     let clusters = config.clusters.iter().zip(keys);
-    let entrance = |(cluster, keys): (&ClusterConfig, Keys)| ClusterHandle {
+    let handle = |(cluster, keys): (&ClusterConfig, Keys)| ClusterHandle {
         config: cluster.clone(),
         keys,
         connection: Connection::pending(Arc::default()),
     };
-    clusters.map(entrance).collect()
+    clusters.map(handle).collect()
 }

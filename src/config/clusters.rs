@@ -34,7 +34,7 @@ pub struct ClusterConfig {
     /// Where its keys are configured, for people.
     pub place: String,
     /// Where the way to it is configured.
-    pub reach_place: String,
+    pub access_place: String,
 }
 
 /// The way to an API server.
@@ -170,7 +170,7 @@ fn single(sources: &mut Sources<'_>, file: &mut File, only: bool) -> Option<Clus
         let problem = "no key is configured; set HELMREBOOT_TOKEN, --token-file, or clusters in the file of --config";
         sources.fault(settings::TOKEN_ENV, problem);
     }
-    let reach_place = kubeconfig
+    let access_place = kubeconfig
         .as_ref()
         .or(context.as_ref())
         .map_or("KUBECONFIG", |(_, place)| place)
@@ -190,7 +190,7 @@ fn single(sources: &mut Sources<'_>, file: &mut File, only: bool) -> Option<Clus
         mode: Mode::Act,
         namespaces: namespaces.unwrap_or_default(),
         place,
-        reach_place,
+        access_place,
     })
 }
 
@@ -226,7 +226,7 @@ impl ClusterEntry {
             },
             mode: self.mode.unwrap_or_default(),
             namespaces: namespaces.unwrap_or_default(),
-            reach_place: place.clone(),
+            access_place: place.clone(),
             place,
         })
     }

@@ -75,7 +75,7 @@ impl Reconciler {
         if outcome == RestartOutcome::Superseded {
             item.last_decision = None;
         }
-        self.release_slot(item, Some(outcome));
+        self.free_slot(item, Some(outcome));
         Some(EndedRestart {
             restart,
             outcome,

@@ -124,7 +124,7 @@ impl Reconciler {
         let trigger = Trigger {
             uid: item.failure.uid.clone(),
             settled: item.reconciles > 1,
-            released: item.released.map(to_server_time),
+            others_recovered_since: item.others_recovered_since.map(to_server_time),
         };
         let evaluator = self.shared.evaluator(&self.cluster.name);
         evaluator.evaluate(release, record, &trigger, now)
@@ -204,7 +204,7 @@ impl Reconciler {
                 self.reports.decision(item, Some(release), evaluation);
                 if *reason == Reason::Prerequisites {
                     // What it waits for may itself wait for a slot.
-                    self.release_slot(item, None);
+                    self.free_slot(item, None);
                 }
                 // A restart is followed to its end: Flux swallows a token that was sent while a dependency was not
                 // ready, and no alert reports that (story reset-swallowed-by-dependency); and Flux writes Ready one
@@ -212,6 +212,7 @@ impl Reconciler {
                 let outcome_pending = matches!(
                     reason,
                     Reason::FluxRetries
+                        | Reason::Benign
                         | Reason::Prerequisites
                         | Reason::Recovered
                         | Reason::Overdue
@@ -265,7 +266,7 @@ impl Reconciler {
         if long && !item.reported_long {
             item.reported_long = true;
             self.reports.long_wait(item);
-            self.release_slot(item, None);
+            self.free_slot(item, None);
         }
         let wait = if long {
             intervals.slow

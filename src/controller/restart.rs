@@ -121,7 +121,7 @@ impl Reconciler {
         item.known_at_start = false;
         item.since = Instant::now();
         item.reported_long = false;
-        item.released = None;
+        item.others_recovered_since = None;
         self.reports.restarted(item, rule, request, patch.limit);
     }
 

@@ -15,7 +15,7 @@ use crate::{
         failing::Failing,
         fingerprint::Fingerprint,
         ledger::RestartOutcome,
-        limits::{Admits, BreakerChange, HeldBack, Limits},
+        limits::{Admission, BreakerChange, HeldBack, Limits},
     },
 };
 
@@ -77,7 +77,7 @@ pub fn log_breakers(cluster: &str, limits: &Limits) {
     for change in changes {
         match change {
             BreakerChange::Opened { cause, releases } => {
-                let (window, cause) = (config.window.as_mins(), readable(&cause));
+                let (window, cause) = (config.window.as_mins(), cause_text(&cause));
                 tracing::warn!(%cluster, cause, releases, "the breaker for {cause} of cluster {cluster} is open: {releases} releases failed for this cause within {window} min; one release is restarted at a time until a restarted release recovers");
             }
             BreakerChange::Closed {
@@ -85,7 +85,7 @@ pub fn log_breakers(cluster: &str, limits: &Limits) {
                 after,
                 helped,
             } => {
-                let (after, cause) = (spoken(after.unsigned_abs()), readable(&cause));
+                let (after, cause) = (spoken(after.unsigned_abs()), cause_text(&cause));
                 let reason = if helped {
                     "restarted releases recovered, and no release waits for it any more"
                 } else {
@@ -173,19 +173,19 @@ fn text_of(held: &HeldBack, now: Timestamp) -> String {
     }
     let mut parts = Vec::new();
     for breaker in held.breakers.iter().take(BREAKERS) {
-        let lets = match breaker.admits {
-            Admits::ProbeAt(at) if at > now => {
+        let admission = match breaker.admits {
+            Admission::ProbeAt(at) if at > now => {
                 let wait = spoken(at.duration_since(now).unsigned_abs());
                 format!("the next restart is in {wait}")
             }
-            Admits::ProbeAt(_) => "the next restart may begin".to_owned(),
-            Admits::Probe => "one release is being restarted".to_owned(),
-            Admits::AtOnce(many) => {
+            Admission::ProbeAt(_) => "the next restart may begin".to_owned(),
+            Admission::Probe => "one release is being restarted".to_owned(),
+            Admission::UpTo(many) => {
                 format!("restarted releases recover; at most {many} restarts at once")
             }
         };
-        let (count, cause) = (breaker.releases, readable(&breaker.cause));
-        parts.push(format!("{count} by the breaker for {cause}: {lets}"));
+        let (count, cause) = (breaker.releases, cause_text(&breaker.cause));
+        parts.push(format!("{count} by the breaker for {cause}: {admission}"));
     }
     let others = held
         .breakers
@@ -205,7 +205,7 @@ fn text_of(held: &HeldBack, now: Timestamp) -> String {
 }
 
 /// A cause as a rule, and in parentheses what it is about.
-fn readable(cause: &Fingerprint) -> String {
+fn cause_text(cause: &Fingerprint) -> String {
     let text = cause.to_string();
     match text.split_once(' ') {
         Some((rule, subject)) => format!("{rule} ({subject})"),

@@ -17,8 +17,7 @@ use crate::{
     controller::{Shared, log_breakers, releases},
     domain::{
         alert::{Failure, ReleaseRef},
-        classify::Class,
-        decide::{self, Decision, Reason},
+        decide::{self, Reason},
         evaluate::Evaluation,
         failing::{Cause, Failing, cause_of},
         ledger::Record,
@@ -40,7 +39,7 @@ const DEBOUNCE: Duration = Duration::from_millis(300);
 const LIST_INTERVAL_WITHOUT_WATCH: Duration = Duration::from_mins(5);
 
 /// The longest wait after errors in a row.
-const LONGEST_PAUSE: Duration = Duration::from_mins(1);
+const LONGEST_RETRY_DELAY: Duration = Duration::from_mins(1);
 
 /// The interval between two attempts to enqueue while the queue is full.
 const QUEUE_FULL: Duration = Duration::from_secs(1);
@@ -134,38 +133,38 @@ impl Watcher {
         loop {
             leadership.until(true).await;
             let metrics = self.shared.metrics.clone();
-            let round = isolation::caught(Part::Watcher, &metrics, self.round());
+            let list_and_watch = isolation::caught(Part::Watcher, &metrics, self.list_and_watch());
             tokio::select! {
                 biased;
                 () = leadership.until(false) => self.stop(),
-                result = round => if let Err(Panicked { location }) = result {
+                result = list_and_watch => if let Err(Panicked { location }) = result {
                     let cluster = &self.cluster.name;
-                    let seconds = LONGEST_PAUSE.as_secs();
+                    let seconds = LONGEST_RETRY_DELAY.as_secs();
                     tracing::error!(%cluster, location, "internal error at {location} in the watcher of cluster {cluster}, which starts again in {seconds} s; please report it");
                     // A release that was seen and not enqueued is enqueued by the next list.
                     self.failing.values_mut().for_each(|seen| seen.version.clear());
-                    sleep(LONGEST_PAUSE).await;
+                    sleep(LONGEST_RETRY_DELAY).await;
                 }
             }
         }
     }
 
     /// One list or one watch, and the wait after it.
-    async fn round(&mut self) {
-        let mut moves = self.cluster.moves();
+    async fn list_and_watch(&mut self) {
+        let mut server_changes = self.cluster.server_changes();
         let result = match self.mode {
             SweepMode::Off => return std::future::pending().await,
             SweepMode::Every(interval) => self.list().await.map(|_| interval),
             SweepMode::Watch => Err(self.watch().await),
         };
         let failed = result.is_err();
-        let pause = result.unwrap_or_else(|error| self.log_error(&error));
+        let delay = result.unwrap_or_else(|error| self.log_error(&error));
         // Another API server ends the wait, and after an error other credentials do.
         tokio::select! {
             biased;
-            () = moves.next() => {}
+            () = server_changes.next() => {}
             () = self.cluster.reconnected(), if failed => {}
-            () = sleep(pause) => {}
+            () = sleep(delay) => {}
         }
     }
 
@@ -237,8 +236,8 @@ impl Watcher {
             }
             Err(Panicked { location }) => {
                 tracing::error!(cluster = %name.cluster, namespace = %name.namespace, name = %name.name, location, "internal error at {location} in the watcher about {name}; please report it");
-                let offers = self.limits.lock().offers(self.shared.clock.now());
-                wake_releases(&self.queue, &self.limits, &self.shared.clock, offers);
+                let reserved = self.limits.lock().reserved(self.shared.clock.now());
+                wake_releases(&self.queue, &self.limits, &self.shared.clock, reserved);
                 let due = self.shared.intervals.slow;
                 self.enqueue(&name, &release.metadata.uid, due).await;
             }
@@ -265,7 +264,8 @@ impl Watcher {
             self.remove(name);
             return Observation::Healthy;
         }
-        if reason == Reason::Stalled && evaluation.policy.mode == Mode::Act {
+        let stalled = matches!(reason, Reason::Stalled | Reason::TokenResent);
+        if stalled && evaluation.policy.mode == Mode::Act {
             let now = self.shared.clock.now();
             let wakes = self.limits.lock().failed(name, &evaluation.cause, now);
             wake_releases(&self.queue, &self.limits, &self.shared.clock, wakes);
@@ -285,8 +285,8 @@ impl Watcher {
         let uid = release.metadata.uid.as_str();
         let queued = self.wake(name, Some(uid), release.at_rest());
         // A list also enqueues what did not change: time alone may make a restart due.
-        let due = changed || seen_by == SeenBy::List && is_actionable(&evaluation);
-        if !queued && due && needs_reconcile(&evaluation) {
+        let due = changed || seen_by == SeenBy::List && evaluation.is_actionable();
+        if !queued && due && evaluation.needs_reconcile() {
             if let Some(seen) = self.failing.get_mut(name) {
                 seen.version.clear();
             }
@@ -331,7 +331,7 @@ impl Watcher {
             due: Instant::now() + DEBOUNCE,
             failing,
             at_rest,
-            released: None,
+            others_recovered_since: None,
         };
         self.queue.wake(name, wakeup)
     }
@@ -374,27 +374,5 @@ impl Watcher {
             namespace: release.metadata.namespace.as_str().into(),
             name: release.metadata.name.as_str().into(),
         }
-    }
-}
-
-/// Whether a reconcile would restart the release, or wait for it.
-fn is_actionable(evaluation: &Evaluation) -> bool {
-    let leaves = matches!(evaluation.decision, Decision::Leave { .. });
-    evaluation.policy.mode == Mode::Act && !leaves
-}
-
-/// Whether a reconcile would restart the release, wait for it, or report it.
-fn needs_reconcile(evaluation: &Evaluation) -> bool {
-    match evaluation.decision.reason() {
-        Reason::Gone
-        | Reason::Replaced
-        | Reason::Deleting
-        | Reason::Suspended
-        | Reason::OptedOut
-        | Reason::Recovered
-        | Reason::Prerequisites => false,
-        // Flux does not get past a permanent cause by itself.
-        Reason::FluxRetries => evaluation.verdict.class == Class::Permanent,
-        _ => true,
     }
 }

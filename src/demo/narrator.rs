@@ -43,7 +43,7 @@ pub(crate) struct Narrator {
 pub(crate) enum Who {
     Flux,
     Helmreboot,
-    World,
+    Demo,
 }
 
 impl Narrator {
@@ -79,7 +79,7 @@ impl Narrator {
         let (name, colour) = match who {
             Who::Flux => ("flux", "33"),
             Who::Helmreboot => ("helmreboot", "36"),
-            Who::World => ("world", "35"),
+            Who::Demo => ("demo", "35"),
         };
         let name = format!("{name:<10}");
         let name = if self.colours {

@@ -149,7 +149,7 @@ fn turn(role: &Role, progress: &mut Progress, spoke: &Spoke, narrator: &Narrator
     if role.expected == "rolled-back" && !progress.upgraded && is("Ready", "status", "True") {
         progress.upgraded = true;
         narrator.event(
-            Who::World,
+            Who::Demo,
             role.cluster,
             role.release,
             "a new version is merged that does not start",
@@ -162,7 +162,7 @@ fn turn(role: &Role, progress: &mut Progress, spoke: &Spoke, narrator: &Narrator
     if progress.turned && !progress.dependency_back && is("Ready", "reason", "DependencyNotReady") {
         progress.dependency_back = true;
         narrator.event(
-            Who::World,
+            Who::Demo,
             role.cluster,
             role.release,
             "its database is back",
@@ -184,7 +184,7 @@ fn turn(role: &Role, progress: &mut Progress, spoke: &Spoke, narrator: &Narrator
         return;
     }
     progress.turned = true;
-    let print = |text: &str| narrator.event(Who::World, role.cluster, role.release, text);
+    let print = |text: &str| narrator.event(Who::Demo, role.cluster, role.release, text);
     match turn {
         Turn::Heal(why) => {
             print(why);
@@ -209,14 +209,14 @@ async fn forge(spoke: &Spoke, alert: &Alert, narrator: &Narrator) -> (StatusCode
     let stranger = SigningKey::new(Secret::new("a guess").expect("not empty"), None);
     let forged = post(spoke, &alert.body, &stranger.sign(alert.body.as_bytes())).await;
     narrator.event(
-        Who::World,
+        Who::Demo,
         spoke.name,
         "shop/checkout",
         &format!("a sender without the key sends an alert: {forged}"),
     );
     let replayed = post(spoke, &alert.body, &spoke.key.sign(alert.body.as_bytes())).await;
     narrator.event(
-        Who::World,
+        Who::Demo,
         spoke.name,
         "shop/checkout",
         &format!("a recorded alert is sent again: {replayed}, dropped as a duplicate"),

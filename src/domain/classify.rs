@@ -154,12 +154,12 @@ impl Classifier {
 
     /// The verdict on one message.
     pub fn verdict(&self, said: FailureText<'_>) -> Verdict {
-        self.judge(said).0
+        self.verdict_and_text(said).0
     }
 
     /// Every rule that fires on a message, the one that names the verdict first, and where.
     pub fn fired(&self, said: FailureText<'_>) -> Explained {
-        let (_, text) = self.judge(said);
+        let (_, text) = self.verdict_and_text(said);
         let lower = text::without_names(text::bounded(&text));
         let fired = self.read(&lower, said.reason).all();
         Explained {
@@ -170,23 +170,23 @@ impl Classifier {
 
     /// The verdict on one message, and the form of the message that it was read in. Where a message can be read in
     /// two ways, the worst counts: permanent, then what a rule names.
-    fn judge<'a>(&self, said: FailureText<'a>) -> (Verdict, Cow<'a, str>) {
+    fn verdict_and_text<'a>(&self, said: FailureText<'a>) -> (Verdict, Cow<'a, str>) {
         let readings = form::readings(said.message);
-        let mut judged: SmallVec<[_; 2]> = readings
+        let mut verdicts: SmallVec<[_; 2]> = readings
             .into_iter()
             .map(|text| (self.verdict_on(&text, said.reason), text))
             .collect();
         let place = |class| {
-            judged
+            verdicts
                 .iter()
                 .position(|(verdict, _)| verdict.class == class)
         };
         let at = place(Class::Permanent).or_else(|| {
-            judged
+            verdicts
                 .iter()
                 .position(|(verdict, _)| verdict.class != Class::Unknown)
         });
-        judged.swap_remove(at.unwrap_or_default())
+        verdicts.swap_remove(at.unwrap_or_default())
     }
 
     fn verdict_on(&self, text: &str, reason: &str) -> Verdict {

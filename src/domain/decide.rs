@@ -27,7 +27,7 @@ pub struct Trigger {
     pub settled: bool,
     /// A restart that began then helped another release with the same cause: what was given up before
     /// may come back before its time.
-    pub released: Option<Timestamp>,
+    pub others_recovered_since: Option<Timestamp>,
 }
 
 /// The inputs of a decision.
@@ -105,6 +105,8 @@ string_enum! {
         TokenPending = "token-pending",
         /// Flux tries again by itself.
         FluxRetries = "flux-retries",
+        /// Flux reports no failure that lasts: it continues by itself.
+        Benign = "benign",
         /// Flux waits for something else: a dependency, a source, values.
         Prerequisites = "prerequisites",
         /// An action runs.
@@ -137,6 +139,8 @@ string_enum! {
         RateLimited = "rate-limited",
         /// Flux gave up, and does not retry without a request.
         Stalled = "stalled",
+        /// Flux handled the request of helmreboot and made no attempt: the request is sent again.
+        TokenResent = "token-resent",
         /// Failed, and Flux neither works on it nor says that it gave up.
         IdleFailed = "idle-failed",
     }
@@ -146,7 +150,7 @@ impl Reason {
     /// The only decision this row ever comes with: `restart`, `wait` or `leave`.
     pub fn decides(self) -> &'static str {
         match self {
-            Self::Stalled | Self::IdleFailed => "restart",
+            Self::Stalled | Self::TokenResent | Self::IdleFailed => "restart",
             Self::TokenPending
             | Self::Working
             | Self::Settling

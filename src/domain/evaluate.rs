@@ -4,11 +4,11 @@
 use jiff::Timestamp;
 
 use super::{
-    classify::{Classifier, Verdict},
-    decide::{Decision, Inputs, Trigger, explain},
+    classify::{Class, Classifier, Verdict},
+    decide::{Decision, Inputs, Reason, Trigger, explain},
     fingerprint::Fingerprint,
     ledger::{self, Record},
-    policy::{InvalidAnnotation, Policies, Policy},
+    policy::{InvalidAnnotation, Mode, Policies, Policy},
     release::Release,
 };
 
@@ -79,6 +79,31 @@ impl Evaluator<'_> {
             attempts,
             decision,
             row,
+        }
+    }
+}
+
+impl Evaluation {
+    /// Whether a reconcile would restart the release, or wait for it.
+    pub fn is_actionable(&self) -> bool {
+        let leaves = matches!(self.decision, Decision::Leave { .. });
+        self.policy.mode == Mode::Act && !leaves
+    }
+
+    /// Whether a reconcile would restart the release, wait for it, or report it.
+    pub fn needs_reconcile(&self) -> bool {
+        match self.decision.reason() {
+            Reason::Gone
+            | Reason::Replaced
+            | Reason::Deleting
+            | Reason::Suspended
+            | Reason::OptedOut
+            | Reason::Recovered
+            | Reason::Prerequisites
+            | Reason::Benign => false,
+            // Flux does not get past a permanent cause by itself.
+            Reason::FluxRetries => self.verdict.class == Class::Permanent,
+            _ => true,
         }
     }
 }

@@ -19,7 +19,7 @@ mod slots;
 use breaker::Breaker;
 pub use changes::BreakerChange;
 use changes::Changes;
-pub use inspect::{Admits, HeldBack, OpenBreaker};
+pub use inspect::{Admission, HeldBack, OpenBreaker};
 pub use kinds::{LimitConfig, Refusal, Wake};
 pub use rate::Rate;
 use slots::Slots;
@@ -121,7 +121,7 @@ impl LimitState {
         let mut wakes = self.expire(now);
         let admitted = self.ask(release, cause, now);
         // A slot that was kept for this release and not taken goes to the next that can take it.
-        self.slots.withdraw_offer(release);
+        self.slots.withdraw(release);
         wakes.extend(self.update_cause(cause, now));
         (admitted, wakes)
     }
@@ -132,7 +132,7 @@ impl LimitState {
         cause: &Fingerprint,
         now: Timestamp,
     ) -> Result<(), Refusal> {
-        let patience = now.saturating_add(LONGEST_WAIT).unwrap_or(Timestamp::MAX);
+        let latest = now.saturating_add(LONGEST_WAIT).unwrap_or(Timestamp::MAX);
         let others = self.slots_of(cause, release);
         if let Some(breaker) = self.breakers.get_mut(cause) {
             let runs = |probe: &ReleaseRef| {
@@ -143,7 +143,7 @@ impl LimitState {
                 self.slots.leave(release);
                 return Err(Refusal {
                     reason: Reason::BreakerOpen,
-                    until: until.unwrap_or(patience),
+                    until: until.unwrap_or(latest),
                 });
             }
         }
@@ -154,9 +154,9 @@ impl LimitState {
             })
         };
         let runs = self.running.contains_key(release);
-        if !runs && !self.slots.is_offered(release) && self.free() == 0 {
+        if !runs && !self.slots.is_reserved(release) && self.free() == 0 {
             self.slots.wait(release, cause);
-            return limited(patience);
+            return limited(latest);
         }
         if let Err(until) = self.rate.take(self.config.rate, release, now) {
             self.slots.leave(release);
@@ -253,7 +253,7 @@ impl LimitState {
         self.rate.forget(release);
         self.slots.leave(release);
         let Some(cause) = self.causes.remove(release) else {
-            return self.offer(now);
+            return self.reserve(now);
         };
         self.leave(release, &cause, now)
     }
@@ -273,7 +273,7 @@ impl LimitState {
     pub fn withdraw(&mut self, release: &ReleaseRef, now: Timestamp) -> Vec<Wake> {
         self.slots.leave(release);
         let Some(cause) = self.causes.get(release).cloned() else {
-            return self.offer(now);
+            return self.reserve(now);
         };
         if let Some(breaker) = self.breakers.get_mut(&cause) {
             breaker.withdraw(release);
@@ -298,36 +298,36 @@ impl LimitState {
             wakes.extend(breaker.choose_next_probe());
         }
         self.changes.note(cause, self.breakers.get(cause), now);
-        wakes.extend(self.offer(now));
+        wakes.extend(self.reserve(now));
         wakes
     }
 
     /// Offers free slots to those that wait and can take them, the longest first.
-    fn offer(&mut self, now: Timestamp) -> Vec<Wake> {
+    fn reserve(&mut self, now: Timestamp) -> Vec<Wake> {
         let mut wakes = Vec::new();
         while self.free() > 0 {
             let next = self
                 .slots
                 .next(|release, cause| self.admits(release, cause, now));
             let Some(release) = next.cloned() else { break };
-            self.slots.offer(&release);
+            self.slots.reserve(&release);
             wakes.push(Wake {
                 release,
                 at: now,
-                released: None,
+                others_recovered_since: None,
             });
         }
         wakes
     }
 
     /// Releases that a slot is kept for. They are woken again after a panic, which may have lost the first wake.
-    pub fn offers(&self, now: Timestamp) -> Vec<Wake> {
-        let offered = self.slots.all_offered().map(|release| Wake {
+    pub fn reserved(&self, now: Timestamp) -> Vec<Wake> {
+        let reserved = self.slots.all_reserved().map(|release| Wake {
             release: release.clone(),
             at: now,
-            released: None,
+            others_recovered_since: None,
         });
-        offered.collect()
+        reserved.collect()
     }
 
     /// Whether the breaker of a cause would let a release through now.
@@ -337,11 +337,11 @@ impl LimitState {
         breaker.is_none_or(|breaker| breaker.admits(release, others, now))
     }
 
-    /// Slots that are free and not offered to a waiting release.
+    /// Slots that are free and not reserved for a waiting release.
     fn free(&self) -> usize {
         let kept = self
             .slots
-            .offered(|release, _| !self.running.contains_key(release));
+            .reserved(|release, _| !self.running.contains_key(release));
         self.config
             .in_flight
             .saturating_sub(self.running.len() + kept)
@@ -353,8 +353,8 @@ impl LimitState {
             .running
             .iter()
             .filter(|(release, restart)| restart.cause == *cause && *release != but);
-        let kept = self.slots.offered(|release, offered| {
-            offered == cause && release != but && !self.running.contains_key(release)
+        let kept = self.slots.reserved(|release, reserved| {
+            reserved == cause && release != but && !self.running.contains_key(release)
         });
         running.count() + kept
     }

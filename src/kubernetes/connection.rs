@@ -120,8 +120,8 @@ impl Connection {
     }
 
     /// Changes of the API server after this call.
-    pub fn moves(&self) -> Moves {
-        Moves(self.0.server.subscribe())
+    pub fn server_changes(&self) -> ServerChanges {
+        ServerChanges(self.0.server.subscribe())
     }
 
     /// Makes the client, and a new one whenever its kubeconfig changes. Reports each change: the
@@ -334,9 +334,9 @@ impl Default for Known {
 }
 
 /// Changes of the API server that a connection leads to.
-pub struct Moves(watch::Receiver<Option<Digest>>);
+pub struct ServerChanges(watch::Receiver<Option<Digest>>);
 
-impl Moves {
+impl ServerChanges {
     /// Waits for the next change.
     pub async fn next(&mut self) {
         if self.0.changed().await.is_err() {

@@ -56,7 +56,7 @@ async fn a_change_ends_a_wait_early_also_during_a_look() {
         due: soon(1),
         failing,
         at_rest,
-        released: None,
+        others_recovered_since: None,
     };
     assert!(!queue.wake(&name, wakeup(true, None)));
     queue.enqueue(item("web"), soon(60));
@@ -113,7 +113,7 @@ async fn another_object_of_the_name_that_fails_is_looked_at_in_its_own_right() {
             due: soon(1),
             failing: Some("new"),
             at_rest: true,
-            released: None,
+            others_recovered_since: None,
         },
     );
     let taken = queue.next().await.expect("an entry");

@@ -19,7 +19,7 @@ pub fn wake_releases(queue: &Queue, limits: &Limits, clock: &Clock, mut wakes: V
             due: Instant::now() + Duration::try_from(ahead).unwrap_or_default(),
             failing: None,
             at_rest: true,
-            released: wake.released,
+            others_recovered_since: wake.others_recovered_since,
         };
         if !queue.wake(&wake.release, wakeup) {
             wakes.extend(limits.lock().forget(&wake.release, now));

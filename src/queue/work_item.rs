@@ -44,8 +44,8 @@ pub struct WorkItem {
     pub reported_long: bool,
     /// It failed when this process started. One log line has reported all of those.
     pub known_at_start: bool,
-    /// See [`super::Wakeup::released`].
-    pub released: Option<Timestamp>,
+    /// See [`super::Wakeup::others_recovered_since`].
+    pub others_recovered_since: Option<Timestamp>,
 }
 
 /// A restart that has not ended.
@@ -99,7 +99,7 @@ impl WorkItem {
             last_decision: None,
             reported_long: false,
             known_at_start: false,
-            released: None,
+            others_recovered_since: None,
         }
     }
 
@@ -114,7 +114,7 @@ impl WorkItem {
             running,
             unconfirmed,
             errors: self.errors,
-            released: self.released,
+            others_recovered_since: self.others_recovered_since,
             ..newer
         };
     }

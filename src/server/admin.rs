@@ -58,7 +58,7 @@ pub fn metrics(
         let accept = headers.get(header::ACCEPT);
         let exposition = Exposition::accepted(accept.and_then(|value| value.to_str().ok()));
         for entry in clusters.entries() {
-            metrics.set_gauges(&entry.name, entry.standing(clock.now()));
+            metrics.set_gauges(&entry.name, entry.gauges(clock.now()));
         }
         let answer = match exposition.encode(&series) {
             Ok(text) => {

@@ -147,7 +147,7 @@ async fn releases_that_are_left_alone_are_not_written_to() {
                 "DependencyNotReady",
                 "dependency 'apps/x' is not ready",
             ),
-            "flux-retries",
+            "benign",
             0,
         ),
         case(Live::stalled("lasting").failed(IMMUTABLE), "permanent", 0),

@@ -139,7 +139,7 @@ impl TestApp {
         keys: BTreeMap<String, SigningKey>,
         namespaces: &[&str],
     ) -> Self {
-        let entrance = |(name, cluster): (&String, &FakeCluster)| ClusterHandle {
+        let handle = |(name, cluster): (&String, &FakeCluster)| ClusterHandle {
             config: ClusterConfig {
                 name: Arc::from(name.as_str()),
                 keys: Vec::<KeySource>::new(),
@@ -147,14 +147,14 @@ impl TestApp {
                 mode: Mode::Act,
                 namespaces: namespaces.iter().copied().map(Arc::from).collect(),
                 place: "test".into(),
-                reach_place: String::new(),
+                access_place: String::new(),
             },
             keys: Keys::new(vec![keys[name].clone()]),
             connection: Connection::to(cluster.client()),
         };
         let mut app = App::new(
             options,
-            clusters.iter().map(entrance).collect(),
+            clusters.iter().map(handle).collect(),
             clock.clone(),
         );
         let workers = app.take_reconcilers().into_iter();

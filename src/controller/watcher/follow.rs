@@ -4,11 +4,11 @@ use std::{collections::BTreeSet, time::Duration};
 
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::{LIST_INTERVAL_WITHOUT_WATCH, LONGEST_PAUSE, SeenBy, Watcher};
+use super::{LIST_INTERVAL_WITHOUT_WATCH, LONGEST_RETRY_DELAY, SeenBy, Watcher};
 use crate::{
     clock::wait_until,
     domain::alert::ReleaseRef,
-    kubernetes::{Change, Error, Item, Moves, Unreadable, Watch},
+    kubernetes::{Change, Error, Item, ServerChanges, Unreadable, Watch},
     metrics::Found,
 };
 
@@ -40,9 +40,9 @@ impl Watcher {
     /// Lists and then watches, until an error that does not pass by itself.
     pub(super) async fn watch(&mut self) -> Error {
         loop {
-            let mut moves = self.cluster.moves();
+            let mut server_changes = self.cluster.server_changes();
             let followed = match self.list().await {
-                Ok(version) => self.follow(version, &mut moves).await,
+                Ok(version) => self.follow(version, &mut server_changes).await,
                 Err(error) => return error,
             };
             if let Err(error) = followed {
@@ -52,13 +52,17 @@ impl Watcher {
     }
 
     /// Watches from a resourceVersion on, until that has expired, or another API server answers.
-    async fn follow(&mut self, mut version: String, moves: &mut Moves) -> Result<(), Error> {
+    async fn follow(
+        &mut self,
+        mut version: String,
+        server_changes: &mut ServerChanges,
+    ) -> Result<(), Error> {
         loop {
             let begun = Instant::now();
             let cluster = self.cluster.clone();
             let changes = tokio::select! {
                 biased;
-                () = moves.next() => return Ok(()),
+                () = server_changes.next() => return Ok(()),
                 changes = self.changes(&mut version) => changes,
             };
             match changes {
@@ -66,12 +70,12 @@ impl Watcher {
                 Ok(false) => return Ok(()),
                 // After many in a row, the resourceVersion itself may be the problem.
                 Err(error) if error.is_transient() && self.errors < ERRORS => {
-                    let pause = self.log_error(&error);
+                    let delay = self.log_error(&error);
                     tokio::select! {
                         biased;
-                        () = moves.next() => return Ok(()),
+                        () = server_changes.next() => return Ok(()),
                         () = cluster.reconnected() => {}
-                        () = sleep(pause) => {}
+                        () = sleep(delay) => {}
                     }
                 }
                 Err(error) => return Err(error),
@@ -154,8 +158,8 @@ impl Watcher {
             } else {
                 tracing::debug!(%cluster, kind, errors, "cannot list and watch HelmReleases in cluster {cluster}, retrying: {error}");
             }
-            let pause = Duration::from_secs(1 << errors.min(6));
-            return pause.min(LONGEST_PAUSE);
+            let delay = Duration::from_secs(1 << errors.min(6));
+            return delay.min(LONGEST_RETRY_DELAY);
         }
         if self.logged_error.as_deref() == Some(kind) {
             return LIST_INTERVAL_WITHOUT_WATCH;
@@ -173,7 +177,7 @@ impl Watcher {
             self.log_first_list();
         }
         // An API server that has just started may refuse requests that it allows a moment later.
-        LONGEST_PAUSE
+        LONGEST_RETRY_DELAY
     }
 }
 

@@ -14,7 +14,7 @@ const PAUSE: SignedDuration = SignedDuration::from_mins(10);
 /// Leaves the release, unless the policy allows one restart for the configuration, and the pause is over
 /// (stories wh-breaks-upgrade-rolled-back-then-reset-heals and rolled-back-then-reset-breaks-again).
 pub(super) fn remediated(inputs: &Inputs<'_>, release: &Release) -> Option<Decision> {
-    let (reason, policy) = safe_state(release, inputs.policy)?;
+    let (reason, policy) = remediation_of(release, inputs.policy)?;
     let allowed = match policy {
         AfterRemediation::Never => false,
         AfterRemediation::Infrastructure => {
@@ -36,7 +36,7 @@ pub(super) fn remediated(inputs: &Inputs<'_>, release: &Release) -> Option<Decis
 }
 
 /// Whether Flux has remediated the release, and what the policy says about a restart after that.
-fn safe_state(release: &Release, policy: &Policy) -> Option<(Reason, AfterRemediation)> {
+fn remediation_of(release: &Release, policy: &Policy) -> Option<(Reason, AfterRemediation)> {
     let done = release
         .condition("Remediated")
         .filter(|condition| condition.status == Truth::True);

@@ -78,7 +78,7 @@ pub const TABLE: &[Row] = &[
     Row {
         live: "the cause is permanent (invalid object, denied, schema, template ...); no rule matches it; there is no failure",
         done: "leave, report once",
-        words: &[Reason::Permanent, Reason::UnknownCause, Reason::FluxRetries],
+        words: &[Reason::Permanent, Reason::UnknownCause, Reason::Benign],
         holds: permanent,
     },
     Row {
@@ -96,7 +96,7 @@ pub const TABLE: &[Row] = &[
     Row {
         live: "**Flux handled the request of helmreboot without an attempt**",
         done: "**send a new one**, at most twice, not counted",
-        words: &[Reason::Stalled],
+        words: &[Reason::TokenResent],
         holds: swallowed,
     },
     Row {
@@ -248,7 +248,7 @@ fn permanent(inputs: &Inputs<'_>, release: &Release) -> Option<Decision> {
             Some(leave(Reason::UnknownCause))
         }
         // Flux itself says that it continues; only a stall proves it wrong.
-        Class::Benign if !is_stalled(release) => Some(leave(Reason::FluxRetries)),
+        Class::Benign if !is_stalled(release) => Some(leave(Reason::Benign)),
         Class::Unknown | Class::Transient | Class::Benign => None,
     }
 }
@@ -270,7 +270,7 @@ fn swallowed(inputs: &Inputs<'_>, release: &Release) -> Option<Decision> {
             attempt: state.attempts,
             sends: state.sends + 1,
         },
-        reason: Reason::Stalled,
+        reason: Reason::TokenResent,
     })
 }
 
@@ -295,12 +295,12 @@ fn budget_spent(inputs: &Inputs<'_>, release: &Release) -> Option<Decision> {
         .slow_lane
         .map(|lane| policy.backoff.slow(lane, *last, token));
     let again = [slow, state.shared_until].into_iter().flatten().min();
-    let released = inputs
+    let others_recovered_since = inputs
         .trigger
-        .released
+        .others_recovered_since
         .is_some_and(|at| at.duration_since(*last) > CLOCK_RESOLUTION);
-    let due =
-        released || again.is_some_and(|again| inputs.now >= again || !is_plausible(*last, inputs));
+    let due = others_recovered_since
+        || again.is_some_and(|again| inputs.now >= again || !is_plausible(*last, inputs));
     if due && state.gave_up {
         return None;
     }

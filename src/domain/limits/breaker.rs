@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Admits, LimitConfig, Wake};
+use super::{Admission, LimitConfig, Wake};
 use crate::domain::{alert::ReleaseRef, ledger::RestartOutcome};
 
 /// After this time past its due time, the next probe is replaced by another release.
@@ -38,7 +38,7 @@ enum Phase {
     },
     /// At most `step` restarts at once; `step` doubles after `step` recoveries. The latest recovered restart
     /// began at `since`.
-    Releasing {
+    RampingUp {
         step: usize,
         helped: usize,
         since: Timestamp,
@@ -55,7 +55,7 @@ impl Breaker {
     pub(super) fn held(&self, elsewhere: impl Fn(&ReleaseRef) -> bool) -> usize {
         let next = match &self.phase {
             Phase::Open { next, .. } => next.as_ref(),
-            Phase::Closed | Phase::Releasing { .. } => None,
+            Phase::Closed | Phase::RampingUp { .. } => None,
         };
         let all = self.waiting.iter().chain(&self.given_up).chain(next);
         let all: BTreeSet<_> = all.filter(|release| !elsewhere(release)).collect();
@@ -63,14 +63,14 @@ impl Breaker {
     }
 
     /// Which restarts it admits; `None` while it is closed.
-    pub(super) fn admission(&self) -> Option<Admits> {
+    pub(super) fn admission(&self) -> Option<Admission> {
         match &self.phase {
             Phase::Closed => None,
             Phase::Open {
                 until, probe: None, ..
-            } => Some(Admits::ProbeAt(*until)),
-            Phase::Open { .. } => Some(Admits::Probe),
-            Phase::Releasing { step, .. } => Some(Admits::AtOnce(*step)),
+            } => Some(Admission::ProbeAt(*until)),
+            Phase::Open { .. } => Some(Admission::Probe),
+            Phase::RampingUp { step, .. } => Some(Admission::UpTo(*step)),
         }
     }
 
@@ -96,7 +96,7 @@ impl Breaker {
     fn is_idle(&self) -> bool {
         let tried = match &self.phase {
             Phase::Open { probe, next, .. } => probe.is_some() || next.is_some(),
-            Phase::Closed | Phase::Releasing { .. } => false,
+            Phase::Closed | Phase::RampingUp { .. } => false,
         };
         self.waiting.is_empty() && self.given_up.is_empty() && !tried
     }
@@ -170,7 +170,7 @@ impl Breaker {
             Phase::Open { until, next, .. } => {
                 now >= *until && next.as_ref().is_none_or(|next| next == release)
             }
-            Phase::Releasing { step, .. } => others < *step,
+            Phase::RampingUp { step, .. } => others < *step,
         }
     }
 
@@ -245,12 +245,12 @@ impl Breaker {
         match (&mut self.phase, outcome) {
             (Phase::Closed, _) => Vec::new(),
             (Phase::Open { .. }, Some(RestartOutcome::Recovered)) => {
-                self.phase = Phase::Releasing {
+                self.phase = Phase::RampingUp {
                     step: 2,
                     helped: 0,
                     since: began,
                 };
-                self.release(running, now)
+                self.ramp_up(running, now)
             }
             (Phase::Open { wait, probe, .. }, Some(RestartOutcome::FailedAgain))
                 if probed(probe) =>
@@ -264,7 +264,7 @@ impl Breaker {
             }
             (Phase::Open { .. }, _) => Vec::new(),
             (
-                Phase::Releasing {
+                Phase::RampingUp {
                     step,
                     helped,
                     since,
@@ -276,12 +276,12 @@ impl Breaker {
                 if *helped >= *step {
                     (*step, *helped) = (*step * 2, 0);
                 }
-                self.release(running, now)
+                self.ramp_up(running, now)
             }
-            (Phase::Releasing { .. }, Some(RestartOutcome::FailedAgain)) => {
+            (Phase::RampingUp { .. }, Some(RestartOutcome::FailedAgain)) => {
                 self.reopen(config.wait, (config.wait * 2).min(config.max_wait), now)
             }
-            (Phase::Releasing { .. }, _) => self.release(running, now),
+            (Phase::RampingUp { .. }, _) => self.ramp_up(running, now),
         }
     }
 
@@ -306,7 +306,7 @@ impl Breaker {
         self.withdraw(release);
         self.given_up.remove(release);
         let Phase::Open { probe, .. } = &mut self.phase else {
-            return self.release(running, now);
+            return self.ramp_up(running, now);
         };
         probe.take_if(|probe| probe == release);
         let handed_on = self.choose_next_probe();
@@ -320,8 +320,8 @@ impl Breaker {
     }
 
     /// Wakes as many as may run, those that were given up last, and closes when none is left.
-    fn release(&mut self, running: usize, now: Timestamp) -> Vec<Wake> {
-        let Phase::Releasing { step, since, .. } = self.phase else {
+    fn ramp_up(&mut self, running: usize, now: Timestamp) -> Vec<Wake> {
+        let Phase::RampingUp { step, since, .. } = self.phase else {
             return Vec::new();
         };
         if self.waiting.is_empty() && self.given_up.is_empty() && running == 0 {
@@ -332,7 +332,7 @@ impl Breaker {
         let mut wakes = Vec::new();
         while running + wakes.len() < step {
             let next = self.waiting.pop_first().map(|next| (next, None));
-            let Some((release, released)) =
+            let Some((release, others_recovered_since)) =
                 next.or_else(|| Some((self.given_up.pop_first()?, Some(since))))
             else {
                 break;
@@ -340,7 +340,7 @@ impl Breaker {
             wakes.push(Wake {
                 release,
                 at: now,
-                released,
+                others_recovered_since,
             });
         }
         wakes
@@ -365,7 +365,7 @@ fn turn(next: &Option<ReleaseRef>, at: Timestamp) -> Vec<Wake> {
     let wake = |release: &ReleaseRef| Wake {
         release: release.clone(),
         at,
-        released: None,
+        others_recovered_since: None,
     };
     next.iter().map(wake).collect()
 }

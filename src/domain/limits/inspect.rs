@@ -24,18 +24,18 @@ pub struct OpenBreaker {
     /// How many wait for it, those that were given up included.
     pub releases: usize,
     /// How many are restarted.
-    pub admits: Admits,
+    pub admits: Admission,
 }
 
 /// Which restarts an open breaker admits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Admits {
+pub enum Admission {
     /// One release is being restarted to see whether that helps.
     Probe,
     /// One release, at that time.
     ProbeAt(Timestamp),
     /// So many releases at once, because a restart helped.
-    AtOnce(usize),
+    UpTo(usize),
 }
 
 impl HeldBack {
@@ -77,7 +77,7 @@ impl LimitState {
         HeldBack {
             breakers,
             by_slots: self.slots.waiting(),
-            by_rate: self.rate.promised(now),
+            by_rate: self.rate.reserved(now),
         }
     }
 

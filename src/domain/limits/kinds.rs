@@ -53,5 +53,5 @@ pub struct Wake {
     pub at: Timestamp,
     /// A restart that began then helped another: if this one was given up before, it may come back
     /// before its time.
-    pub released: Option<Timestamp>,
+    pub others_recovered_since: Option<Timestamp>,
 }

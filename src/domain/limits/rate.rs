@@ -28,7 +28,7 @@ impl Default for Rate {
 #[derive(Debug, Default)]
 pub(super) struct TokenBucket {
     due: Option<Timestamp>,
-    promised: BTreeMap<ReleaseRef, Timestamp>,
+    reserved: BTreeMap<ReleaseRef, Timestamp>,
 }
 
 /// A promise that was not used is void after that time.
@@ -42,13 +42,13 @@ impl TokenBucket {
         release: &ReleaseRef,
         now: Timestamp,
     ) -> Result<(), Timestamp> {
-        self.promised
+        self.reserved
             .retain(|_, at| now.duration_since(*at) < PROMISED_FOR);
-        if let Some(at) = self.promised.get(release) {
+        if let Some(at) = self.reserved.get(release) {
             if *at > now {
                 return Err(*at);
             }
-            self.promised.remove(release);
+            self.reserved.remove(release);
             return Ok(());
         }
         let interval = interval(rate);
@@ -56,7 +56,7 @@ impl TokenBucket {
             interval.saturating_mul(i32::try_from(rate.burst.max(1) - 1).unwrap_or(i32::MAX));
         let due = self.due.unwrap_or(now).max(now);
         // After the clock was set back, restarts must not be delayed without end.
-        let queue = i32::try_from(self.promised.len() + 1).unwrap_or(i32::MAX);
+        let queue = i32::try_from(self.reserved.len() + 1).unwrap_or(i32::MAX);
         let latest = add(add(now, burst_tolerance), interval.saturating_mul(queue));
         let due = due.min(latest);
         self.due = Some(add(due, interval));
@@ -64,7 +64,7 @@ impl TokenBucket {
         if at <= now {
             return Ok(());
         }
-        self.promised.insert(release.clone(), at);
+        self.reserved.insert(release.clone(), at);
         Err(at)
     }
 
@@ -79,18 +79,18 @@ impl TokenBucket {
         self.due = Some(add(due, interval(rate)));
     }
 
-    /// Whether a release was promised a token that is not due yet.
+    /// Whether a release was reserved a token that is not due yet.
     pub(super) fn is_promised(&self, release: &ReleaseRef, now: Timestamp) -> bool {
-        self.promised.get(release).is_some_and(|at| *at > now)
+        self.reserved.get(release).is_some_and(|at| *at > now)
     }
 
-    /// Releases that were promised a token that is not due yet.
-    pub(super) fn promised(&self, now: Timestamp) -> usize {
-        self.promised.values().filter(|at| **at > now).count()
+    /// Releases that were reserved a token that is not due yet.
+    pub(super) fn reserved(&self, now: Timestamp) -> usize {
+        self.reserved.values().filter(|at| **at > now).count()
     }
 
     pub(super) fn forget(&mut self, release: &ReleaseRef) {
-        self.promised.remove(release);
+        self.reserved.remove(release);
     }
 }
 

@@ -12,7 +12,7 @@ pub(super) struct Slots {
     /// Where each waits.
     places: BTreeMap<ReleaseRef, (Fingerprint, u64)>,
     /// Those that were woken, with their causes: a slot is kept for each until it has asked again.
-    offered: BTreeMap<ReleaseRef, Fingerprint>,
+    reserved: BTreeMap<ReleaseRef, Fingerprint>,
     arrivals: u64,
 }
 
@@ -43,7 +43,7 @@ impl Slots {
 
     /// A release neither waits nor is a slot kept for it.
     pub(super) fn leave(&mut self, release: &ReleaseRef) {
-        self.offered.remove(release);
+        self.reserved.remove(release);
         let Some((cause, number)) = self.places.remove(release) else {
             return;
         };
@@ -82,31 +82,31 @@ impl Slots {
     }
 
     /// Keeps a slot for a release that waits.
-    pub(super) fn offer(&mut self, release: &ReleaseRef) {
+    pub(super) fn reserve(&mut self, release: &ReleaseRef) {
         if let Some((cause, _)) = self.places.get(release).cloned() {
             self.leave(release);
-            self.offered.insert(release.clone(), cause);
+            self.reserved.insert(release.clone(), cause);
         }
     }
 
     /// No slot is kept for a release any more.
-    pub(super) fn withdraw_offer(&mut self, release: &ReleaseRef) {
-        self.offered.remove(release);
+    pub(super) fn withdraw(&mut self, release: &ReleaseRef) {
+        self.reserved.remove(release);
     }
 
     /// Releases that a slot is kept for.
-    pub(super) fn all_offered(&self) -> impl Iterator<Item = &ReleaseRef> {
-        self.offered.keys()
+    pub(super) fn all_reserved(&self) -> impl Iterator<Item = &ReleaseRef> {
+        self.reserved.keys()
     }
 
-    pub(super) fn is_offered(&self, release: &ReleaseRef) -> bool {
-        self.offered.contains_key(release)
+    pub(super) fn is_reserved(&self, release: &ReleaseRef) -> bool {
+        self.reserved.contains_key(release)
     }
 
     /// How many slots are kept for such releases.
-    pub(super) fn offered(&self, counts: impl Fn(&ReleaseRef, &Fingerprint) -> bool) -> usize {
-        let offered = self.offered.iter();
-        offered
+    pub(super) fn reserved(&self, counts: impl Fn(&ReleaseRef, &Fingerprint) -> bool) -> usize {
+        let reserved = self.reserved.iter();
+        reserved
             .filter(|(release, cause)| counts(release, cause))
             .count()
     }

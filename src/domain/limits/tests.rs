@@ -52,11 +52,11 @@ fn admitted(
     admitted.collect()
 }
 
-fn wake(number: usize, second: i64, released: Option<i64>) -> Wake {
+fn wake(number: usize, second: i64, others_recovered_since: Option<i64>) -> Wake {
     Wake {
         release: name(number),
         at: at(second),
-        released: released.map(at),
+        others_recovered_since: others_recovered_since.map(at),
     }
 }
 

@@ -116,17 +116,17 @@ async fn after_a_refusal_a_file_may_be_missing_for_a_moment_too() {
 
 #[tokio::test(start_paused = true)]
 async fn another_server_is_a_move_and_another_token_is_none() {
-    let kept = Kept::new("moves");
-    let mut moves = kept.connection.moves();
+    let kept = Kept::new("changes");
+    let mut changes = kept.connection.server_changes();
     let soon = Duration::from_secs(6);
-    let moved = tokio::time::timeout(soon, moves.next()).await;
+    let moved = tokio::time::timeout(soon, changes.next()).await;
     moved.expect_err("the first server is no change");
     kept.write("another token");
-    let moved = tokio::time::timeout(soon, moves.next()).await;
+    let moved = tokio::time::timeout(soon, changes.next()).await;
     moved.expect_err("the same server");
     assert_eq!(kept.told(), [None, None]);
     kept.write_for("http://127.0.0.1:2", "another token");
-    let moved = tokio::time::timeout(soon, moves.next()).await;
+    let moved = tokio::time::timeout(soon, changes.next()).await;
     moved.expect("another server");
 }
 

@@ -67,7 +67,7 @@ impl Replica {
         fate: &Fate,
         ahead: SignedDuration,
     ) -> Self {
-        let entrance = |(name, client, key): &(&str, Client, Key)| ClusterHandle {
+        let handle = |(name, client, key): &(&str, Client, Key)| ClusterHandle {
             config: ClusterConfig {
                 name: Arc::from(*name),
                 keys: Vec::new(),
@@ -75,7 +75,7 @@ impl Replica {
                 mode: Mode::Act,
                 namespaces: Vec::new(),
                 place: String::new(),
-                reach_place: String::new(),
+                access_place: String::new(),
             },
             keys: Keys::new(vec![key.clone()]),
             connection: Connection::to(client.clone()),
@@ -92,7 +92,7 @@ impl Replica {
             }
             true_time.now()
         });
-        let mut app = App::new(options, ways.iter().map(entrance).collect(), clock);
+        let mut app = App::new(options, ways.iter().map(handle).collect(), clock);
         let workers = app.take_reconcilers().into_iter();
         let mut tasks: Vec<_> = workers.map(|worker| tokio::spawn(worker.run())).collect();
         let sweeps = app.take_watchers().into_iter();
