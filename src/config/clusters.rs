@@ -2,14 +2,10 @@
 
 use std::{mem, path::PathBuf, sync::Arc};
 
-use serde::Deserialize;
-
-#[cfg(test)]
-use super::file::schema;
 use super::{
     Fault,
-    file::{File, Names, or_default},
-    keys::{self, KeyEntry, KeySource},
+    file::{ClusterEntry, File},
+    keys::{self, KeySource},
     parse, settings,
     sources::{Sources, switch},
 };
@@ -73,32 +69,6 @@ impl ClusterConfig {
     pub fn has_key_files(&self) -> bool {
         self.keys.iter().any(KeySource::is_file)
     }
-}
-
-/// An entry of `clusters`.
-#[derive(Debug, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub(super) struct ClusterEntry {
-    /// name of the cluster, as in the path of the Provider and in eventMetadata.cluster
-    #[cfg_attr(test, schemars(regex(pattern = super::parse::CLUSTER_NAME), length(max = 63)))]
-    name: String,
-    /// at least one of file: PATH or env: NAME; several during a rotation
-    #[serde(deserialize_with = "or_default")]
-    #[cfg_attr(test, schemars(length(min = 1)))]
-    keys: Vec<KeyEntry>,
-    /// a kubeconfig
-    kubeconfig: Option<String>,
-    /// a context in it other than the current one
-    context: Option<String>,
-    /// true: use the service account of the pod
-    in_cluster: Option<bool>,
-    /// act or observe for this cluster
-    mode: Option<Mode>,
-    /// the namespaces that the watcher reads, where it may not read all
-    #[serde(default)]
-    #[cfg_attr(test, schemars(schema_with = "schema::names"))]
-    sweep_namespaces: Option<Names>,
 }
 
 /// The list, or the single cluster that flags, variables and the file describe.

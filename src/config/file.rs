@@ -5,23 +5,27 @@
 
 use std::path::Path;
 
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use serde_saphyr::Error;
 
 use super::{
     Fault,
-    clusters::ClusterEntry,
     kinds::{LogFormat, LogLevel, LogOutput},
-    limits::LimitsSection,
-    policies::{PolicyEntry, PolicySection},
-    rules::RuleEntry,
 };
 use crate::domain::policy::Mode;
 
+mod clusters;
+mod limits;
+mod policies;
+mod rules;
 mod text;
-pub(super) use text::Names;
+pub(super) use clusters::{ClusterEntry, KeyEntry};
+pub(super) use limits::LimitsSection;
+pub(super) use policies::{BackoffSection, PolicyEntry, PolicySection};
+pub(super) use rules::RuleEntry;
 #[cfg(test)]
-pub(super) use text::schema;
+use text::schema;
+use text::{Names, or_default};
 
 /// All of the file.
 #[derive(Debug, Default, Deserialize)]
@@ -162,15 +166,6 @@ fn problem(error: &Error) -> String {
             format!("is not YAML: {error}")
         }
     }
-}
-
-/// An absent value for null, as Helm and people write it for a section without settings.
-pub(super) fn or_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
-where
-    D: Deserializer<'de>,
-    T: Default + Deserialize<'de>,
-{
-    Option::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
 #[cfg(test)]

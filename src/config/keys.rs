@@ -2,9 +2,7 @@
 
 use std::{collections::BTreeSet, path::PathBuf};
 
-use serde::Deserialize;
-
-use super::section::Section;
+use super::{file::KeyEntry, section::Section};
 use crate::{
     blocking,
     domain::signature::{Key, Keys, Secret},
@@ -12,19 +10,6 @@ use crate::{
 
 /// The most bytes of a key: no Secret holds more than 1 MiB, and no HMAC key needs more than 64.
 const KEY_LIMIT: u64 = 64 * 1024;
-
-/// An entry of `keys`. A key for no namespace is an error: it must not be a key for all of them.
-#[derive(Debug, Default, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
-#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
-pub(super) struct KeyEntry {
-    /// file with the key; re-read when it changes
-    file: Option<String>,
-    /// environment variable with the key
-    env: Option<String>,
-    /// the namespaces that the key is limited to
-    namespaces: Option<Vec<String>>,
-}
 
 /// One key and the namespaces it may speak for.
 #[derive(Clone, Debug)]

@@ -1,32 +1,13 @@
 //! The section `limits`.
 
 use jiff::SignedDuration;
-use serde::Deserialize;
 
 use super::{
+    file::LimitsSection,
     parse::{duration, within},
     section::Section,
 };
 use crate::domain::limits::LimitConfig;
-
-/// The limits of each cluster.
-#[derive(Debug, Default, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
-#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
-pub(super) struct LimitsSection {
-    /// restarts per minute in one cluster
-    rate_per_minute: Option<u32>,
-    /// restarts that one cluster may have at once before ratePerMinute applies
-    burst: Option<u32>,
-    /// concurrent restarts in one cluster: those whose outcome is not known
-    in_flight: Option<usize>,
-    /// releases that fail for the same cause within breakerWindow open the circuit breaker
-    breaker_threshold: Option<usize>,
-    /// time in which these failures are counted
-    breaker_window: Option<String>,
-    /// wait after a restart that failed while the breaker is open; it doubles up to 1h
-    breaker_wait: Option<String>,
-}
 
 impl LimitsSection {
     /// The limits, with defaults for those that are not set.

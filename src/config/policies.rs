@@ -1,127 +1,17 @@
 //! The policies: one for all releases, and a list for the releases that they match.
 
-use std::{collections::BTreeMap, mem};
-
 use jiff::SignedDuration;
-use serde::Deserialize;
 
-#[cfg(test)]
-use super::file::schema;
 use super::{
-    file::or_default,
+    file::{BackoffSection, PolicyEntry, PolicySection},
     parse::{cluster_name, duration, or_off, share, within},
     section::Section,
 };
 use crate::domain::{
     classify::Class,
     ledger::Action,
-    policy::{AfterRemediation, Match, Mode, Policy},
+    policy::{Match, Policy},
 };
-
-/// serde cannot flatten a struct into another one that denies unknown fields, so the settings of a policy are written
-/// once here, for the section `policy` and for the entries of `policies`.
-macro_rules! policies {
-    ($($(#[$meta:meta])* $field:ident: $type:ty,)+) => {
-        /// The section `policy`.
-        #[derive(Debug, Default, Deserialize)]
-        #[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
-        #[serde(deny_unknown_fields, rename_all = "camelCase")]
-        pub(super) struct PolicySection {
-            $($(#[$meta])* $field: $type,)+
-        }
-
-        /// An entry of `policies`.
-        #[derive(Debug, Deserialize)]
-        #[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
-        #[serde(deny_unknown_fields, rename_all = "camelCase")]
-        pub(super) struct PolicyEntry {
-            /// name of the policy
-            #[cfg_attr(test, schemars(regex(pattern = super::parse::CLUSTER_NAME), length(max = 63)))]
-            name: String,
-            /// the releases that the policy is for
-            #[serde(default, rename = "match", deserialize_with = "or_default")]
-            matching: MatchSection,
-            /// act, or observe: decide and report, but write nothing
-            mode: Option<Mode>,
-            $($(#[$meta])* $field: $type,)+
-        }
-
-        impl PolicyEntry {
-            fn settings(&mut self) -> PolicySection {
-                PolicySection { $($field: mem::take(&mut self.$field)),+ }
-            }
-        }
-    };
-}
-
-policies! {
-    /// whether releases are restarted at all
-    enabled: Option<bool>,
-    /// restarts for each configuration of a release, from 0 to 100
-    limit: Option<u32>,
-    /// the waits between restarts
-    #[serde(default, deserialize_with = "or_default")]
-    backoff: BackoffSection,
-    /// random share that is added to each wait, so that releases are not restarted at the same time
-    #[serde(default)]
-    #[cfg_attr(test, schemars(schema_with = "schema::text_or_number"))]
-    jitter: Option<String>,
-    /// interval of further restarts after the limit is reached, or off
-    #[serde(default)]
-    #[cfg_attr(test, schemars(schema_with = "schema::text_or_off"))]
-    slow_lane: Option<String>,
-    /// how a Stalled release is restarted: reset (resetAt) or force (forceAt, one forced upgrade)
-    action: Option<Action>,
-    /// class of a failure that no rule matches: permanent or transient
-    unknown: Option<Class>,
-    /// restart once after Flux rolled back, which deploys the failed version again: never, infrastructure (only if infrastructure is the cause) or always
-    after_rollback: Option<AfterRemediation>,
-    /// restart once after Flux uninstalled, which installs the failed version again: never, infrastructure (only if infrastructure is the cause) or always
-    after_uninstall: Option<AfterRemediation>,
-    /// what annotations of a release may widen
-    #[serde(default, deserialize_with = "or_default")]
-    allow: AllowSection,
-    /// also write fluxcd.io/reconcileAt, as the first HelmReboot did
-    legacy_annotation: Option<bool>,
-}
-
-/// The waits between restarts.
-#[derive(Debug, Default, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
-#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
-struct BackoffSection {
-    /// wait after the first restart
-    duration: Option<String>,
-    /// factor between one wait and the next, from 1 to 10
-    factor: Option<f64>,
-    /// the longest wait
-    max_duration: Option<String>,
-}
-
-/// What annotations of a release may widen.
-#[derive(Debug, Default, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
-#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
-struct AllowSection {
-    /// whether the annotation helmreboot.io/after-rollback may allow more than afterRollback
-    after_rollback: Option<bool>,
-}
-
-/// The releases that a policy is for. A field that is absent or empty matches everything.
-#[derive(Debug, Default, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
-#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
-struct MatchSection {
-    /// names of clusters; * at the end matches any remainder
-    #[serde(deserialize_with = "or_default")]
-    clusters: Vec<String>,
-    /// names of namespaces; * at the end matches any remainder
-    #[serde(deserialize_with = "or_default")]
-    namespaces: Vec<String>,
-    /// labels of the release
-    #[serde(deserialize_with = "or_default")]
-    labels: BTreeMap<String, String>,
-}
 
 /// The policy for the releases that no entry of the list matches.
 pub(super) fn base(settings: PolicySection, section: &mut Section<'_>) -> Policy {

@@ -2,50 +2,12 @@
 
 use std::sync::Arc;
 
-use serde::Deserialize;
-
-#[cfg(test)]
-use super::file::schema;
-use super::{file::or_default, parse, section::Section};
+use super::{file::RuleEntry, parse, section::Section};
 use crate::domain::{
     classify::{Class, Classifier, Entry, Rule, check},
-    ledger::Action,
     mask::mask,
     rules::{OWN, Rank},
 };
-
-/// An entry of `rules`. A field that is absent keeps the value of the built-in rule of that name.
-#[derive(Debug, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub(super) struct RuleEntry {
-    /// up to 63 lower-case letters, digits and -; the name of a built-in rule changes that rule
-    name: String,
-    /// a regular expression
-    pattern: Option<String>,
-    /// several regular expressions
-    #[serde(default, deserialize_with = "or_default")]
-    patterns: Vec<String>,
-    /// apply only with these reasons; without patterns, match every message with them
-    #[serde(default, deserialize_with = "or_default")]
-    reasons: Vec<String>,
-    /// transient (default), permanent or benign
-    class: Option<Class>,
-    /// true: inside of its match, no other rule counts
-    exception: Option<bool>,
-    /// reset or force, where that differs from the policy
-    action: Option<Action>,
-    /// share of the limit of the policy, at most 100%; 0% means no restart
-    #[serde(default)]
-    #[cfg_attr(test, schemars(schema_with = "schema::text_or_number"))]
-    budget: Option<String>,
-    /// true: the cause is outside of the release
-    infrastructure: Option<bool>,
-    /// one line of at most 200 characters, for people
-    description: Option<String>,
-    /// false disables the rule
-    enabled: Option<bool>,
-}
 
 /// The built-in rules, changed and extended by a list. Own rules come before built-in ones, so that they name the
 /// verdict.

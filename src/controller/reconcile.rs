@@ -6,10 +6,9 @@ use tokio::time::Instant;
 use super::Reconciler;
 use crate::{
     domain::{
-        decide::{Decision, Reason, Trigger},
+        decide::{Decision, Reason, Refusal, Trigger},
         evaluate::Evaluation,
         ledger::Record,
-        limits::Refusal,
         policy::Mode,
         release::Release,
     },

@@ -9,7 +9,6 @@ use jiff::{SignedDuration, Timestamp};
 use super::{
     classify::{Class, Verdict},
     ledger::{self, Action, Record, RestartRequest, SENDS},
-    limits::Refusal,
     policy::Policy,
     release::{Release, Truth, is_remediation},
 };
@@ -45,6 +44,23 @@ pub struct Inputs<'a> {
     pub record: &'a Record,
     /// The time of day, by the clock of the API server where it is known.
     pub now: Timestamp,
+}
+
+/// A restart has to wait for other releases.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// [`Reason::BreakerOpen`] or [`Reason::RateLimited`].
+    pub reason: Reason,
+    /// When to reconcile again.
+    pub until: Timestamp,
+}
+
+impl Inputs<'_> {
+    /// Whether a recorded time is not further ahead than clocks differ.
+    fn is_plausible(&self, time: Timestamp) -> bool {
+        let ahead = self.now.saturating_add(CLOCK_SKEW);
+        time <= ahead.unwrap_or(Timestamp::MAX)
+    }
 }
 
 /// A row of the table.

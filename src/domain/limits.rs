@@ -8,7 +8,12 @@ use std::{
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{alert::ReleaseRef, decide::Reason, fingerprint::Fingerprint, ledger::RestartOutcome};
+use super::{
+    alert::ReleaseRef,
+    decide::{Reason, Refusal},
+    fingerprint::Fingerprint,
+    ledger::RestartOutcome,
+};
 
 mod breaker;
 mod changes;
@@ -20,7 +25,7 @@ use breaker::Breaker;
 pub use changes::BreakerChange;
 use changes::Changes;
 pub use inspect::{Admission, HeldBack, OpenBreaker};
-pub use kinds::{LimitConfig, Refusal, Wake};
+pub use kinds::{LimitConfig, Wake};
 pub use rate::Rate;
 use slots::Slots;
 

@@ -9,7 +9,7 @@ use serde::{
 
 /// Names: a list, or one text with commas between them. Kept with commas, as flags and variables have them.
 #[derive(Debug)]
-pub(in crate::config) struct Names(pub(in crate::config) String);
+pub(crate) struct Names(pub(crate) String);
 
 impl<'de> Deserialize<'de> for Names {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -34,22 +34,31 @@ impl<'de> Deserialize<'de> for Names {
     }
 }
 
+/// An absent value for null, as Helm and people write it for a section without settings.
+pub(crate) fn or_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Default + Deserialize<'de>,
+{
+    Option::deserialize(deserializer).map(Option::unwrap_or_default)
+}
+
 /// The JSON Schemas of such values.
 #[cfg(test)]
-pub(in crate::config) mod schema {
+pub(crate) mod schema {
     use schemars::{Schema, SchemaGenerator, json_schema};
 
-    pub(in crate::config) fn names(_: &mut SchemaGenerator) -> Schema {
+    pub(crate) fn names(_: &mut SchemaGenerator) -> Schema {
         json_schema!({"type": ["array", "string", "null"], "items": {"type": "string"}})
     }
 
     /// `off` is a boolean in YAML 1.1, and so for Helm.
-    pub(in crate::config) fn text_or_off(_: &mut SchemaGenerator) -> Schema {
+    pub(crate) fn text_or_off(_: &mut SchemaGenerator) -> Schema {
         json_schema!({"type": ["string", "boolean", "null"]})
     }
 
     /// `10%` or `0.1`.
-    pub(in crate::config) fn text_or_number(_: &mut SchemaGenerator) -> Schema {
+    pub(crate) fn text_or_number(_: &mut SchemaGenerator) -> Schema {
         json_schema!({"type": ["string", "number", "null"]})
     }
 }

@@ -2,9 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{
-    Class, Decision, Inputs, Reason, Release, SENDS, Truth, leave, ledger, rows::is_plausible,
-};
+use super::{Class, Decision, Inputs, Reason, Release, SENDS, Truth, leave, ledger};
 use crate::domain::policy::{AfterRemediation, Policy};
 
 /// The least time between the remediation and the restart. An upgrade fails again while the infrastructure is still
@@ -24,7 +22,7 @@ pub(super) fn remediated(inputs: &Inputs<'_>, release: &Release) -> Option<Decis
     };
     let state = ledger::attempt_state(release, inputs.record);
     let resend = state.attempts == 1 && state.swallowed && state.sends < SENDS;
-    let since = since(release).filter(|since| is_plausible(*since, inputs));
+    let since = since(release).filter(|since| inputs.is_plausible(*since));
     let (true, Some(since)) = (allowed && (state.attempts == 0 || resend), since) else {
         return Some(leave(reason));
     };

@@ -1,10 +1,8 @@
 //! The rows, in the order in which they are evaluated.
 
-use jiff::Timestamp;
-
 use super::{
-    Action, CLOCK_SKEW, Class, Decision, Inputs, Reason, Release, RestartRequest, Row, SENDS,
-    Truth, is_remediation, leave, ledger, remediation::remediated, wait,
+    Action, Class, Decision, Inputs, Reason, Release, RestartRequest, Row, SENDS, Truth,
+    is_remediation, leave, ledger, remediation::remediated, wait,
 };
 
 /// The table of decisions.
@@ -300,7 +298,7 @@ fn budget_spent(inputs: &Inputs<'_>, release: &Release) -> Option<Decision> {
         .others_recovered_since
         .is_some_and(|at| at.duration_since(*last) > CLOCK_RESOLUTION);
     let due = others_recovered_since
-        || again.is_some_and(|again| inputs.now >= again || !is_plausible(*last, inputs));
+        || again.is_some_and(|again| inputs.now >= again || !inputs.is_plausible(*last));
     if due && state.gave_up {
         return None;
     }
@@ -311,17 +309,11 @@ fn budget_spent(inputs: &Inputs<'_>, release: &Release) -> Option<Decision> {
 /// this may have been the other way round.
 const CLOCK_RESOLUTION: jiff::SignedDuration = jiff::SignedDuration::from_secs(10);
 
-/// A time that lies further ahead than clocks differ was not written by a sane one.
-pub(super) fn is_plausible(last: Timestamp, inputs: &Inputs<'_>) -> bool {
-    let ahead = inputs.now.saturating_add(CLOCK_SKEW);
-    last <= ahead.unwrap_or(Timestamp::MAX)
-}
-
 fn backoff(inputs: &Inputs<'_>, release: &Release) -> Option<Decision> {
     let state = ledger::attempt_state(release, inputs.record);
     let (last, token) = state.last.as_ref()?;
     let until = inputs.policy.backoff.until(state.total, *last, token);
-    (is_plausible(*last, inputs) && inputs.now < until).then_some(Decision::Wait {
+    (inputs.is_plausible(*last) && inputs.now < until).then_some(Decision::Wait {
         until: Some(until),
         reason: Reason::Backoff,
     })

@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::Rate;
-use crate::domain::{alert::ReleaseRef, decide::Reason};
+use crate::domain::alert::ReleaseRef;
 
 /// The configuration of the limits of one cluster.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -33,15 +33,6 @@ impl Default for LimitConfig {
             max_wait: SignedDuration::from_hours(1),
         }
     }
-}
-
-/// A restart has to wait for other releases.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Refusal {
-    /// [`Reason::BreakerOpen`] or [`Reason::RateLimited`].
-    pub reason: Reason,
-    /// When to reconcile again.
-    pub until: Timestamp,
 }
 
 /// A release to reconcile.
