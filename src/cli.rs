@@ -228,6 +228,11 @@ fn choose<'a>(
     }
 }
 
+/// An environment variable. What is not UTF-8 in it is replaced, so that it does not read as unset.
+fn variable(name: &str) -> Option<String> {
+    std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
+}
+
 /// Bad usage.
 fn usage(place: &str, problem: impl Into<String>) -> Misconfigured {
     Misconfigured(vec![Fault {

@@ -277,6 +277,7 @@ impl Sources<'_> {
                 place,
             }),
             (None, None) => None,
+            _ if self.unread => None,
             (Some((_, place)), None) => {
                 self.fault(place, "has no key; set --tls-key-file too");
                 None

@@ -11,7 +11,7 @@ use anyhow::{Context, bail};
 use clap::ArgMatches;
 use serde::Deserialize;
 
-use super::serve::Misconfigured;
+use super::{serve::Misconfigured, variable};
 use crate::{
     config::{Config, Flags},
     domain::{classify::Classifier, failure_text::FailureText, mask::mask},
@@ -71,7 +71,7 @@ pub fn classify(matches: &ArgMatches, flags: &Flags) -> anyhow::Result<ExitCode>
 
 /// The rules in force with this configuration.
 pub(super) fn classifier(flags: &Flags) -> Result<Arc<Classifier>, Misconfigured> {
-    let (config, faults) = Config::read_without_keys(flags, &|name| std::env::var(name).ok());
+    let (config, faults) = Config::read_without_keys(flags, &variable);
     if faults.is_empty() {
         Ok(config.classifier)
     } else {

@@ -12,7 +12,7 @@ use anyhow::{Context, bail};
 use clap::ArgMatches;
 use jiff::{SignedDuration, Timestamp};
 
-use super::{choose, serve::Misconfigured, usage};
+use super::{choose, serve::Misconfigured, usage, variable};
 use crate::{
     config::{Config, Flags, clusters::ClusterConfig},
     domain::{
@@ -49,7 +49,7 @@ struct Args {
 /// not answer as it should.
 pub async fn explain(matches: &ArgMatches, flags: &Flags) -> anyhow::Result<ExitCode> {
     let args = args(matches)?;
-    let (config, faults) = Config::read_without_keys(flags, &|name| std::env::var(name).ok());
+    let (config, faults) = Config::read_without_keys(flags, &variable);
     if !faults.is_empty() {
         return Err(Misconfigured(faults).into());
     }

@@ -20,7 +20,7 @@ use rustls::{
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::{choose, serve::Misconfigured, usage};
+use super::{choose, serve::Misconfigured, usage, variable};
 use crate::{
     config::{Config, Flags},
     domain::signature::{Key, SIGNATURE_HEADER},
@@ -43,7 +43,7 @@ const ANSWER_LIMIT: usize = 64 * 1024;
 /// # Errors
 /// [`Misconfigured`] for bad usage; whatever keeps the alert from being taken, with what to do about it.
 pub async fn send(matches: &ArgMatches, flags: &Flags) -> anyhow::Result<ExitCode> {
-    let config = Config::load(flags, &|name| std::env::var(name).ok()).map_err(Misconfigured)?;
+    let config = Config::load(flags, &variable).map_err(Misconfigured)?;
     let wanted = matches.get_one::<String>("cluster");
     let cluster = choose(&config.clusters, wanted.map(String::as_str))?;
     let keys = cluster.read_keys().map_err(anyhow::Error::msg)?;

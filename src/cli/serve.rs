@@ -4,6 +4,7 @@ use std::{fmt, process::ExitCode, sync::Arc};
 
 use anyhow::Context;
 
+use super::variable;
 use crate::{
     app::{
         App, ClusterHandle, Listeners, Options, address_of, bind, descriptors, first_keys, random,
@@ -39,7 +40,7 @@ impl fmt::Display for Misconfigured {
 /// # Errors
 /// [`Misconfigured`] before a port is bound; anything else later.
 pub async fn serve(flags: &Flags) -> anyhow::Result<ExitCode> {
-    let (config, mut faults) = Config::read(flags, &|name| std::env::var(name).ok());
+    let (config, mut faults) = Config::read(flags, &variable);
     faults.extend(not_unicode());
     telemetry::init(config.log_level, config.log_format, config.log_output);
     let elects = config.leader_elect && config.sweep != SweepMode::Off;

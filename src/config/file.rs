@@ -12,7 +12,7 @@ use super::{
     Fault,
     kinds::{LogFormat, LogLevel, LogOutput},
 };
-use crate::domain::policy::Mode;
+use crate::{blocking, domain::policy::Mode};
 
 mod clusters;
 mod limits;
@@ -21,11 +21,14 @@ mod rules;
 mod text;
 pub(super) use clusters::{ClusterEntry, KeyEntry};
 pub(super) use limits::LimitsSection;
-pub(super) use policies::{BackoffSection, PolicyEntry, PolicySection};
+pub(super) use policies::{BackoffSection, PolicyEntry, PolicySection, UnknownClass};
 pub(super) use rules::RuleEntry;
 #[cfg(test)]
 use text::schema;
 use text::{Names, or_default};
+
+/// The longest file, in bytes. A ConfigMap holds 1 MiB.
+const FILE_LIMIT: u64 = 16 * 1024 * 1024;
 
 /// All of the file.
 #[derive(Debug, Default, Deserialize)]
@@ -101,13 +104,20 @@ impl File {
     /// Reads a file. An empty one has no settings.
     pub(super) fn read(path: &Path) -> Result<Self, Fault> {
         let place = path.display().to_string();
-        let bytes = std::fs::read(path).map_err(|error| Fault {
+        let bytes = blocking::contents(path, FILE_LIMIT).map_err(|error| Fault {
             place: place.clone(),
             problem: format!("cannot read the file: {error}; write the path of a YAML file"),
         })?;
         let mut field = String::new();
-        // Text around the error may contain a secret.
-        let options = serde_saphyr::options! { with_snippet: false };
+        let options = serde_saphyr::options! {
+            // Text around the error may contain a secret.
+            with_snippet: false,
+            budget: serde_saphyr::budget! {
+                max_depth: 64,
+                // A thousand clusters may share one list.
+                enforce_alias_anchor_ratio: false,
+            },
+        };
         let parsed =
             serde_saphyr::with_deserializer_from_slice_with_options(&bytes, options, |yaml| {
                 serde_path_to_error::deserialize(yaml).map_err(|error| {
@@ -116,16 +126,40 @@ impl File {
                 })
             });
         parsed.map(Option::unwrap_or_default).map_err(|error| {
+            let error = without_alias(&error);
             let line = error.location().map(|location| location.line());
             let line = line.map_or_else(String::new, |line| format!(" (line {line})"));
-            let field = field.trim_end_matches(['?', '.']);
+            let field = known_part(&field, error);
             let colon = if field.is_empty() { "" } else { ": " };
             Fault {
                 place: format!("{place}{colon}{field}{line}"),
-                problem: problem(&error),
+                problem: problem(error),
             }
         })
     }
+}
+
+/// The error itself, where an alias leads to the value.
+fn without_alias(error: &Error) -> &Error {
+    match error {
+        Error::AliasError { error, .. } => without_alias(error),
+        error => error,
+    }
+}
+
+/// The path of a field. A name that is no name of a field is shown only if it looks like one: it may be a key.
+fn known_part<'a>(path: &'a str, error: &Error) -> &'a str {
+    let path = path.strip_suffix('?').unwrap_or(path);
+    let path = path.strip_suffix('.').unwrap_or(path);
+    let Error::SerdeUnknownField { field, .. } = error else {
+        return path;
+    };
+    let plain = field.len() <= 40 && field.bytes().all(|byte| byte.is_ascii_alphabetic());
+    if plain {
+        return path;
+    }
+    let section = path.strip_suffix(&**field).unwrap_or_default();
+    section.strip_suffix('.').unwrap_or(section)
 }
 
 /// What to write instead. Values that are in the file are not repeated: one may be a key.
@@ -136,14 +170,16 @@ fn problem(error: &Error) -> String {
             format!("there is no such field; {}", one_of(expected))
         }
         Error::SerdeUnknownVariant { expected, .. } => one_of(expected),
-        Error::SerdeInvalidType { expected, .. } | Error::SerdeInvalidValue { expected, .. } => {
+        Error::SerdeInvalidType { expected, .. } | Error::SerdeInvalidValue { expected, .. }
+            if expected.starts_with("a list") =>
+        {
             format!("expected {expected}")
         }
         Error::InvalidScalar { ty: "boolean", .. } | Error::InvalidBooleanStrict { .. } => {
             "expected true or false".into()
         }
         Error::InvalidScalar { ty, .. } if ty.starts_with('u') => {
-            "expected a whole number, without quotes or a sign".into()
+            "expected a whole number of at most 9 digits, without a sign".into()
         }
         Error::InvalidScalar { .. } => "expected a number".into(),
         Error::Unexpected { expected, .. } => match *expected {
@@ -151,20 +187,33 @@ fn problem(error: &Error) -> String {
             "sequence start" => "expected a list; write `- ` lines".into(),
             _ => "expected a single value".into(),
         },
+        Error::SerdeInvalidType { .. }
+        | Error::SerdeInvalidValue { .. }
+        | Error::TaggedEnumMismatch { .. }
+        | Error::ExpectedStringKeyForExternallyTaggedEnum { .. } => {
+            "is of another type; see docs/configuration.md for what to write".into()
+        }
         Error::ExternallyTaggedEnumExpectedScalarOrMapping { .. } => {
             "expected a single value".into()
         }
+        Error::NullIntoString { .. } => "is empty; write a value, or remove it".into(),
+        Error::InvalidUtf8Input => "the file is not UTF-8; save it as UTF-8".into(),
+        Error::Budget { .. } => {
+            "the file is too large, or nested too deeply; use fewer levels and aliases".into()
+        }
         Error::SerdeMissingField { field, .. } => format!("{field} is missing"),
         Error::DuplicateMappingKey { key, .. } => {
-            let key = key.as_deref().unwrap_or("a field");
+            let plain = |key: &&str| key.bytes().all(|byte| byte.is_ascii_alphanumeric());
+            let key = key.as_deref().filter(plain).unwrap_or("a field");
             format!("{key} is set twice; keep one")
         }
         Error::MultipleDocuments { .. } => "the file has several YAML documents; keep one".into(),
-        _ => {
-            let error = error.to_string();
-            let error = error.lines().next().unwrap_or_default();
-            format!("is not YAML: {error}")
+        Error::ExternalMessage { msg, .. } => {
+            let msg = msg.lines().next().unwrap_or_default();
+            format!("is not YAML: {msg}")
         }
+        // Other errors repeat values, or speak of Rust.
+        _ => "is not YAML that can be read; check the indentation, the quotes and the tags".into(),
     }
 }
 

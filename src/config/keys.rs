@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, path::PathBuf};
 
-use super::{file::KeyEntry, section::Section};
+use super::{file::KeyEntry, parse, section::Section};
 use crate::{
     blocking,
     domain::signature::{Key, Keys, Secret},
@@ -97,6 +97,9 @@ impl KeyEntry {
             if set.is_empty() || set.len() != names.len() {
                 let problem = "is not a list of different names; write each namespace once, or leave the field out";
                 section.field_fault("namespaces", problem);
+            } else if names.iter().any(|name| parse::namespace(name).is_err()) {
+                let problem = "has a name that no namespace has; write whole names, in lower case";
+                section.field_fault("namespaces", problem);
             }
             set
         });
@@ -105,8 +108,17 @@ impl KeyEntry {
             (None, Some(env)) => match Secret::new(variable(&env).unwrap_or_default()) {
                 Ok(secret) => Origin::Value(secret),
                 Err(_) => {
+                    // What is no usual name of a variable may be the key itself.
+                    let usual = |byte: u8| {
+                        byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_'
+                    };
+                    let name = if env.bytes().all(usual) {
+                        &*env
+                    } else {
+                        "of that name"
+                    };
                     let problem = format!(
-                        "the environment variable {env} is not set or empty; put the key into it"
+                        "the environment variable {name} is not set or empty; put the key into it"
                     );
                     section.field_fault("env", problem);
                     return None;

@@ -3,7 +3,7 @@
 use jiff::SignedDuration;
 
 use super::{
-    file::{BackoffSection, PolicyEntry, PolicySection},
+    file::{BackoffSection, PolicyEntry, PolicySection, UnknownClass},
     parse::{cluster_name, duration, or_off, share, within},
     section::Section,
 };
@@ -59,8 +59,20 @@ impl PolicyEntry {
             ("match.clusters", &matching.clusters),
             ("match.namespaces", &matching.namespaces),
         ] {
-            if names.iter().any(String::is_empty) {
-                section.field_fault(field, "has an empty name; write a name, or remove it");
+            // A name, or the begin of names.
+            let wrong = |name: &String| {
+                name.as_str() != "*"
+                    && cluster_name(
+                        &name
+                            .strip_suffix('*')
+                            .map_or_else(|| name.clone(), |begin| format!("{begin}0")),
+                    )
+                    .is_err()
+            };
+            if names.iter().any(wrong) {
+                let problem =
+                    "has what is no name; write lower-case names, with a * only at the end";
+                section.field_fault(field, problem);
             }
         }
         policy.name = section.checked("name", Some(self.name), |name| cluster_name(name))?;
@@ -80,15 +92,11 @@ impl PolicySection {
         section.set(&mut policy.slow_lane, "slowLane", self.slow_lane, |text| {
             or_off(text, year)
         });
-        section.set(
-            &mut policy.unknown,
-            "unknown",
-            self.unknown,
-            |class| match class {
-                Class::Benign => Err("expected one of permanent, transient".into()),
-                class => Ok(*class),
-            },
-        );
+        policy.unknown = match self.unknown {
+            None => policy.unknown,
+            Some(UnknownClass::Permanent) => Class::Permanent,
+            Some(UnknownClass::Transient) => Class::Transient,
+        };
         let mut section = section.inner("backoff");
         let BackoffSection {
             duration: first,
@@ -105,6 +113,13 @@ impl PolicySection {
             max_duration,
             |text| duration(text, year),
         );
+        if backoff.duration > backoff.max_duration {
+            let longest = backoff.max_duration;
+            section.field_fault(
+                "duration",
+                format!("is longer than maxDuration, which is {longest:#}"),
+            );
+        }
         let replace = |to: &mut bool, given: Option<bool>| *to = given.unwrap_or(*to);
         replace(&mut policy.enabled, self.enabled);
         replace(&mut policy.legacy_annotation, self.legacy_annotation);

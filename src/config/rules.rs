@@ -59,22 +59,24 @@ impl RuleEntry {
     /// are leaked: once, at the start, as much as the file holds.
     fn check(self, known: &[Entry], section: &mut Section<'_>) -> Option<(Rule, bool)> {
         // All values are checked before an error ends this, so that all errors are reported.
+        let before = section.faults();
         let name = section.checked("name", Some(self.name), |name| rule_name(name));
-        let pattern = self
-            .pattern
-            .into_iter()
-            .map(|text| ("pattern".to_owned(), text));
-        let patterns = self.patterns.into_iter().enumerate();
-        let patterns = patterns.map(|(index, text)| (format!("patterns[{index}]"), text));
-        let patterns = leaked(pattern.chain(patterns), section, check);
-        let reasons = self.reasons.into_iter().enumerate();
-        let reasons = reasons.map(|(index, text)| (format!("reasons[{index}]"), text));
-        let reasons = leaked(reasons, section, is_reason);
-        let budget = valid(section, "budget", self.budget, budget);
-        let description = valid(section, "description", self.description, |text| {
-            description(text)
-        });
-        let name = name?;
+        let one = self.pattern.map(|text| ("pattern".to_owned(), text));
+        let patterns = leaked(one, "patterns", self.patterns, section, check);
+        let reasons = leaked(None, "reasons", self.reasons, section, is_reason);
+        let budget = section.checked("budget", self.budget, |text| budget(text));
+        if self
+            .description
+            .as_deref()
+            .is_some_and(|text| !is_description(text))
+        {
+            // The text may contain what must not be shown.
+            section.field_fault(
+                "description",
+                "is not one plain line of at most 200 characters",
+            );
+        }
+        let name = name.filter(|_| section.faults() == before)?;
         let known = known.iter().find(|entry| entry.rule.name == name);
         let enabled = self.enabled.unwrap_or(true);
         if !enabled && known.is_none() {
@@ -99,10 +101,12 @@ impl RuleEntry {
             Some(false) if rule.rank == Rank::Exception => Rank::Ordinary,
             _ => rule.rank,
         };
-        rule.budget = budget?.unwrap_or(rule.budget);
-        rule.description = description?.map_or(rule.description, |text| text.leak());
-        rule.reasons = reasons?.unwrap_or(rule.reasons);
-        if let Some(patterns) = patterns? {
+        rule.budget = budget.unwrap_or(rule.budget);
+        rule.description = self
+            .description
+            .map_or(rule.description, |text| text.leak());
+        rule.reasons = reasons.unwrap_or(rule.reasons);
+        if let Some(patterns) = patterns {
             rule.patterns = patterns;
             rule.source = "the configuration";
         }
@@ -110,41 +114,36 @@ impl RuleEntry {
             section.field_fault("pattern", "is missing; there is no built-in rule of that name (helmreboot rules lists them), so say what the message holds");
             return None;
         }
+        if self.exception == Some(true) && rule.patterns.is_empty() {
+            section.field_fault(
+                "exception",
+                "needs a pattern: it is about what is inside of a match",
+            );
+            return None;
+        }
         Some((rule, enabled))
     }
 }
 
-/// A value that may be absent; `None` after an error.
-fn valid<T>(
-    section: &mut Section<'_>,
-    field: &str,
-    value: Option<String>,
-    check: impl FnOnce(&str) -> Result<T, String>,
-) -> Option<Option<T>> {
-    match value {
-        None => Some(None),
-        given => section.checked(field, given, |text| check(text)).map(Some),
-    }
-}
-
-/// A list that may be absent, with the field of each text; `None` after an error.
+/// The texts of a list, and one more before them; `None` where there is neither.
 fn leaked(
-    texts: impl Iterator<Item = (String, String)>,
+    one: Option<(String, String)>,
+    field: &str,
+    list: Option<Vec<String>>,
     section: &mut Section<'_>,
     check: impl Fn(&str) -> Result<(), String>,
-) -> Option<Option<&'static [&'static str]>> {
-    let mut list: Vec<&'static str> = Vec::new();
-    let mut good = true;
-    for (field, text) in texts {
+) -> Option<&'static [&'static str]> {
+    let given = one.is_some() || list.is_some();
+    let list = list.into_iter().flatten().enumerate();
+    let list = list.map(|(index, text)| (format!("{field}[{index}]"), text));
+    let mut texts: Vec<&'static str> = Vec::new();
+    for (field, text) in one.into_iter().chain(list) {
         match check(&text) {
-            Ok(()) => list.push(text.leak()),
-            Err(problem) => {
-                section.field_fault(&field, problem);
-                good = false;
-            }
+            Ok(()) => texts.push(text.leak()),
+            Err(problem) => section.field_fault(&field, problem),
         }
     }
-    good.then_some((!list.is_empty()).then_some(&*list.leak()))
+    given.then_some(texts.leak())
 }
 
 fn is_reason(reason: &str) -> Result<(), String> {
@@ -167,17 +166,15 @@ fn rule_name(name: &str) -> Result<String, String> {
     }
 }
 
-/// A share of the policy's limit, in percent.
+/// A share of the policy's limit, in percent. A share that is not 0 is at least 1 %.
 fn budget(text: &str) -> Result<u16, String> {
     let share = parse::share(text)
         .map_err(|_| "expected a share of the limit such as 50% or 0.5, at most 100%")?;
+    let least = u16::from(share > 0.0);
     // Within u16, because a share is at most 1.
-    Ok((share * 100.0).round() as u16)
+    Ok(((share * 100.0).round() as u16).max(least))
 }
 
-fn description(text: &str) -> Result<String, String> {
-    if mask(text, usize::MAX) != text || text.chars().count() > 200 {
-        return Err("expected one plain line of at most 200 characters".into());
-    }
-    Ok(text.to_owned())
+fn is_description(text: &str) -> bool {
+    mask(text, usize::MAX) == text && text.chars().count() <= 200
 }

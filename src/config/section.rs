@@ -41,6 +41,11 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// How many errors were found so far.
+    pub(super) fn faults(&self) -> usize {
+        self.faults.len()
+    }
+
     /// The place of the part, for people.
     pub(super) fn place(&self) -> &str {
         &self.place
@@ -77,7 +82,7 @@ impl<'a> Section<'a> {
         let value = value?;
         check(&value)
             .map_err(|expected| {
-                self.field_fault(field, format!("invalid value {value:?}: {expected}"));
+                self.field_fault(field, invalid(&value, &expected));
             })
             .ok()
     }
@@ -94,4 +99,17 @@ impl<'a> Section<'a> {
             *to = checked;
         }
     }
+}
+
+/// The most characters of a value in a message.
+const SHOWN: usize = 80;
+
+/// The text about a value that is not valid.
+pub(super) fn invalid(value: &impl Debug, expected: &str) -> String {
+    let mut value = format!("{value:?}");
+    if let Some((end, _)) = value.char_indices().nth(SHOWN) {
+        value.truncate(end);
+        value.push_str(" ...");
+    }
+    format!("invalid value {value}: {expected}")
 }

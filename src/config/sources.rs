@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::{
     Fault, Flags,
     file::File,
-    section::Section,
+    section::{Section, invalid},
     settings::{self, Setting},
 };
 
@@ -76,7 +76,7 @@ impl Sources<'_> {
         check: impl Fn(&str) -> Result<T, String>,
     ) -> Option<T> {
         check(text.trim())
-            .map_err(|expected| self.fault(place, format!("invalid value {text:?}: {expected}")))
+            .map_err(|expected| self.fault(place, invalid(&text, &expected)))
             .ok()
     }
 

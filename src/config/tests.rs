@@ -69,7 +69,7 @@ fn flags_come_before_variables_and_variables_before_the_file() {
 
 #[test]
 fn every_value_that_is_not_valid_is_reported_at_once_with_its_place() {
-    let yaml = "policy: {limit: 101, backoff: {factor: 0.5}, unknown: benign}\nlimits: {burst: 0}\nkeepAlive: 1s\nclusters:\n- name: Prod\n  keys: [{}]\n- {name: b, keys: []}\n- name: a\n  inCluster: true\n  context: c\n  keys: [{env: NOT_SET}]\n";
+    let yaml = "policy: {limit: 101, backoff: {factor: 0.5, duration: 2h}}\nlimits: {burst: 0}\nkeepAlive: 1s\nclusters:\n- name: Prod\n  keys: [{}]\n- {name: b, keys: []}\n- name: a\n  inCluster: true\n  context: c\n  keys: [{env: NOT_SET}]\n";
     let faults =
         load(&[("mode", "watch")], &[TOKEN, ("LOG_LEVEL", "loud")], yaml).expect_err("faults");
     let expected = [
@@ -80,8 +80,8 @@ fn every_value_that_is_not_valid_is_reported_at_once_with_its_place() {
         "file: clusters[2].keys[0].env: the environment variable NOT_SET is not set or empty; put the key into it",
         "file: clusters[2].inCluster: contradicts kubeconfig and context; keep one way to the cluster",
         "file: policy.limit: invalid value 101: expected a number from 0 to 100",
-        "file: policy.unknown: invalid value Benign: expected one of permanent, transient",
         "file: policy.backoff.factor: invalid value 0.5: expected a number from 1 to 10",
+        "file: policy.backoff.duration: is longer than maxDuration, which is 1h",
         "file: limits.burst: invalid value 0: expected a number from 1 to 1000",
         "file: keepAlive: invalid value \"1s\": expected a duration such as 75s, from 5s to 1h",
         "--mode: invalid value \"watch\": expected one of observe, act",
@@ -120,7 +120,7 @@ fn clusters_need_names_and_keys_of_their_own() {
 
 #[test]
 fn a_key_for_no_namespace_is_not_a_key_for_all() {
-    for namespaces in ["[]", "[a, a]"] {
+    for namespaces in ["[]", "[a, a]", "['team-*']", "['']"] {
         let yaml =
             format!("clusters:\n- name: a\n  keys: [{{env: K, namespaces: {namespaces}}}]\n");
         let faults = load(&[], &[("K", "one")], &yaml).expect_err("a fault");
@@ -207,7 +207,7 @@ fn every_value_of_a_policy_is_reported_with_its_place() {
     let expected = [
         "file: policies[0].limit: invalid value 101: expected a number from 0 to 100",
         "file: policies[0].slowLane: invalid value \"soon\": expected a duration such as 90s, 1m30s or 6h, at most 8760h, or off",
-        "file: policies[1].match.namespaces: has an empty name; write a name, or remove it",
+        "file: policies[1].match.namespaces: has what is no name; write lower-case names, with a * only at the end",
         "file: policies[1]: the name default is taken; give each policy its own",
         "file: policies[3]: the name a is taken; give each policy its own",
     ];

@@ -199,7 +199,8 @@ fn rules_that_cannot_be_are_faults_with_their_place() {
          - name: huge\n  pattern: '(a{1000}){1000}'\n\
          - name: all\n  pattern: '.+'\n\
          - name: conection\n  enabled: false\n\
-         - name: sly\n  pattern: abc\n  description: \"a\u{202e}b\"\n",
+         - name: sly\n  pattern: abc\n  description: \"a\u{202e}b\"\n\
+         - name: inside\n  reasons: [UpgradeFailed]\n  exception: true\n",
     );
     for command in ["classify", "rules"] {
         let output = run(&[command, "--config", &config], b"");
@@ -216,7 +217,8 @@ fn rules_that_cannot_be_are_faults_with_their_place() {
             ("rules[7].pattern", "is no regular expression"),
             ("rules[8].pattern", "matches every message"),
             ("rules[9].name", "there is nothing to switch off"),
-            ("rules[10].description", "expected one plain line"),
+            ("rules[10].description", "is not one plain line"),
+            ("rules[11].exception", "needs a pattern"),
         ] {
             let found = said
                 .lines()
@@ -224,7 +226,7 @@ fn rules_that_cannot_be_are_faults_with_their_place() {
             assert!(found, "{place}: {problem} is not in\n{said}");
         }
         let faults = said.lines().filter(|line| line.contains("rules[")).count();
-        assert_eq!(faults, 10, "one fault each\n{said}");
+        assert_eq!(faults, 11, "one fault each\n{said}");
     }
 }
 

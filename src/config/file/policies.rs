@@ -8,7 +8,6 @@ use super::text::or_default;
 #[cfg(test)]
 use super::text::schema;
 use crate::domain::{
-    classify::Class,
     ledger::Action,
     policy::{AfterRemediation, Mode},
 };
@@ -68,7 +67,7 @@ policies! {
     /// how a Stalled release is restarted: reset (resetAt) or force (forceAt, one forced upgrade)
     action: Option<Action>,
     /// class of a failure that no rule matches: permanent or transient
-    unknown: Option<Class>,
+    unknown: Option<UnknownClass>,
     /// restart once after Flux rolled back, which deploys the failed version again: never, infrastructure (only if infrastructure is the cause) or always
     after_rollback: Option<AfterRemediation>,
     /// restart once after Flux uninstalled, which installs the failed version again: never, infrastructure (only if infrastructure is the cause) or always
@@ -88,6 +87,8 @@ pub(crate) struct BackoffSection {
     /// wait after the first restart
     pub(crate) duration: Option<String>,
     /// factor between one wait and the next, from 1 to 10
+    #[serde(default)]
+    #[cfg_attr(test, schemars(schema_with = "schema::text_or_number"))]
     pub(crate) factor: Option<f64>,
     /// the longest wait
     pub(crate) max_duration: Option<String>,
@@ -116,4 +117,15 @@ pub(crate) struct MatchSection {
     /// labels of the release
     #[serde(deserialize_with = "or_default")]
     pub(crate) labels: BTreeMap<String, String>,
+}
+
+/// The class of a failure that no rule matches.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
+pub(crate) enum UnknownClass {
+    /// It is not restarted.
+    Permanent,
+    /// It is restarted.
+    Transient,
 }

@@ -2,7 +2,6 @@
 
 use serde::Deserialize;
 
-use super::text::or_default;
 #[cfg(test)]
 use super::text::schema;
 use crate::domain::{classify::Class, ledger::Action};
@@ -17,11 +16,9 @@ pub(crate) struct RuleEntry {
     /// a regular expression
     pub(crate) pattern: Option<String>,
     /// several regular expressions
-    #[serde(default, deserialize_with = "or_default")]
-    pub(crate) patterns: Vec<String>,
+    pub(crate) patterns: Option<Vec<String>>,
     /// apply only with these reasons; without patterns, match every message with them
-    #[serde(default, deserialize_with = "or_default")]
-    pub(crate) reasons: Vec<String>,
+    pub(crate) reasons: Option<Vec<String>>,
     /// transient (default), permanent or benign
     pub(crate) class: Option<Class>,
     /// true: inside of its match, no other rule counts

@@ -18,11 +18,11 @@ fn an_error_of_a_name_or_a_type_says_where_it_is_and_what_to_write() {
     for (yaml, expected) in [
         (
             "policy: {limit: many}",
-            "file: policy.limit (line 1): expected a whole number, without quotes or a sign",
+            "file: policy.limit (line 1): expected a whole number of at most 9 digits, without a sign",
         ),
         (
             "policy: {limit: -1}",
-            "file: policy.limit (line 1): expected a whole number, without quotes or a sign",
+            "file: policy.limit (line 1): expected a whole number of at most 9 digits, without a sign",
         ),
         (
             "policy:\n  backoff: {factor: x}",
@@ -126,6 +126,12 @@ fn an_error_never_repeats_a_value() {
         "clusters: [\npassword: hunter2",
         "key: \"hunter2",
         "tokenFile: hunter2: x",
+        "clusters:\n- {name: a, keys: [{env: &k hunter2}], mode: *k}",
+        "clusters: [{name: a, keys: [{token:hunter2}]}]",
+        "clusters: [{name: a, keys: [{hunter2}]}]",
+        "mode: !hunter2 act",
+        "sweepNamespaces: !hunter2 {a: b}",
+        "clusterName: [hunter2, hunter2: {]",
     ] {
         let fault = fault(yaml);
         assert!(!fault.contains("hunter2"), "{yaml}: {fault}");
@@ -146,6 +152,28 @@ fn a_file_without_settings_is_a_file() {
         let read = File::read(&file).unwrap_or_else(|fault| panic!("{yaml}: {fault}"));
         assert!(read.mode.is_none() && read.clusters.is_empty(), "{read:?}");
     }
+}
+
+/// A hub with more clusters than the default limit for aliases.
+#[test]
+fn many_clusters_may_share_what_an_anchor_names() {
+    let entry = |number: usize| match number {
+        0 => "- {name: c0, keys: [{env: K}], sweepNamespaces: &ns [a]}\n".to_owned(),
+        _ => format!("- {{name: c{number}, keys: [{{env: K}}], sweepNamespaces: *ns}}\n"),
+    };
+    let clusters: String = (0..1000).map(entry).collect();
+    let file = std::env::temp_dir().join("helmreboot-anchors.yaml");
+    std::fs::write(&file, format!("clusters:\n{clusters}")).expect("a file");
+    assert_eq!(File::read(&file).expect("a file").clusters.len(), 1000);
+}
+
+#[test]
+fn a_file_that_is_no_file_is_an_error_and_is_not_waited_for() {
+    let problem = File::read(Path::new("/dev/zero")).expect_err("no file");
+    assert!(
+        problem.to_string().contains("not a regular file"),
+        "{problem}"
+    );
 }
 
 /// The schema of the value `config` of the chart is the schema of [`File`]. After a change of the types, copy it from
