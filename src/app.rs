@@ -1,13 +1,7 @@
 //! The composition root: a configuration and clients become a running service.
 
-use std::{
-    hash::{BuildHasher, RandomState},
-    path::PathBuf,
-    sync::Arc,
-    time::Duration,
-};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use axum::Router;
 use axum_server::Handle;
 use prometheus_client::registry::Registry as Series;
 use tokio::{
@@ -20,30 +14,29 @@ use crate::{
     clock::{Clock, spoken},
     clusters::{ClusterEntry, ClusterStatus, Registry},
     config::{SweepMode, clusters::ClusterConfig},
-    controller::{Leadership, Pause, Reconciler, Shared, watcher::Watcher},
+    controller::{Pause, Reconciler, Shared, watcher::Watcher},
     domain::{journal::Journal, limits::Limits, signature::Keys},
     kubernetes::{AnswerMemory, Cluster, Connection, lease::Lease},
+    leadership::Leadership,
     metrics::Metrics,
     queue::Queue,
-    server::{
-        self,
-        admin::{self, Readiness},
-        connections::Connections,
-        tls::Tls,
-    },
-    webhook::{self, ROOM, Webhook},
+    server::{self, admin::Readiness, connections::Connections, tls::Tls},
+    webhook::{ROOM, Webhook},
 };
 
 mod background;
 pub mod descriptors;
 mod errors;
+mod hand_over;
 mod listeners;
 mod options;
+mod parts;
 pub use background::first_keys;
 use background::{Keeper, PauseFile, keep_lease_connection, refresh_certificate, run_election};
 use errors::{at_once, broken};
+use hand_over::hand_over;
 pub use listeners::{Listeners, address_of, bind};
-pub use options::Options;
+pub use options::{Options, random};
 
 /// How long stopping may take: Kubernetes kills after 30 s, and a call to an API server takes up to 8.
 const STOP_TIMEOUT: Duration = Duration::from_secs(9);
@@ -114,7 +107,9 @@ impl App {
             clock: clock.clone(),
             salt,
             intervals: Arc::new(intervals),
+            kept_for: max_event_age.unsigned_abs(),
         };
+        metrics.leader(lease.is_none());
         let memory = AnswerMemory::default();
         let (mut entries, mut reconcilers) = (Vec::new(), Vec::new());
         let (mut watchers, mut clusters) = (Vec::new(), Vec::new());
@@ -178,6 +173,7 @@ impl App {
             first_reconcile,
             max_age: max_event_age,
             max_ahead: max_event_ahead,
+            leadership: shared.leadership.clone(),
             log_limit: Arc::default(),
             room: Arc::new(Semaphore::new(ROOM)),
         };
@@ -197,56 +193,6 @@ impl App {
             keep_alive,
             shutdown_delay,
         }
-    }
-
-    /// The webhook's routes.
-    pub fn webhook(&self) -> Router {
-        webhook::router(self.webhook.clone())
-    }
-
-    /// `/metrics`.
-    pub fn metrics(&self) -> Router {
-        admin::metrics(
-            Arc::clone(&self.series),
-            self.shared.metrics.clone(),
-            Arc::clone(&self.registry),
-            self.shared.clock.clone(),
-        )
-    }
-
-    /// `/healthz` and `/readyz`.
-    pub fn probes(&self) -> Router {
-        admin::probes(self.readiness.clone())
-    }
-
-    /// What happened lately.
-    pub fn journal(&self) -> Arc<Journal> {
-        Arc::clone(&self.shared.journal)
-    }
-
-    /// Who may speak, and whose failures wait.
-    pub fn registry(&self) -> Arc<Registry> {
-        Arc::clone(&self.registry)
-    }
-
-    /// The reconcilers, for a caller that runs them without ports.
-    pub fn take_reconcilers(&mut self) -> Vec<Reconciler> {
-        std::mem::take(&mut self.reconcilers)
-    }
-
-    /// The watchers, for the same caller.
-    pub fn take_watchers(&mut self) -> Vec<Watcher> {
-        std::mem::take(&mut self.watchers)
-    }
-
-    /// The switch that keeps everything from being written.
-    pub fn pause(&self) -> Pause {
-        self.shared.pause.clone()
-    }
-
-    /// Whether this replica is the leader.
-    pub fn leads(&self) -> Leadership {
-        self.shared.leadership.clone()
     }
 
     /// Serves and works until the first message on `signals`, then finishes what is due. The second
@@ -303,7 +249,12 @@ impl App {
         let mut campaign = JoinSet::new();
         if let Some(lease) = self.lease.take() {
             background.spawn(keep_lease_connection(lease.clone(), metrics.clone()));
-            campaign.spawn(run_election(lease, self.leads(), resigned, metrics.clone()));
+            campaign.spawn(run_election(
+                lease,
+                self.leadership(),
+                resigned,
+                metrics.clone(),
+            ));
         }
         if let Some(tls) = self.tls.take() {
             background.spawn(refresh_certificate(tls, metrics.clone()));
@@ -329,6 +280,15 @@ impl App {
             Some(ended) = reconcilers.join_next() => return Err(broken("a worker", ended.map(|()| None))),
         };
         self.readiness.set(false);
+        let elected = !campaign.is_empty();
+        if elected {
+            // The next replica acts while this one still answers the senders that have not noticed.
+            tokio::select! {
+                biased;
+                Some(signal) = signals.recv() => return Err(at_once(signal)),
+                () = hand_over(&self.shared.leadership, &resign, &mut campaign) => {}
+            }
+        }
         let delay = self.shutdown_delay;
         tracing::info!(
             signal,
@@ -344,9 +304,10 @@ impl App {
         tracing::info!("alerts are no longer accepted: finishing pending work");
         stop_webhook.graceful_shutdown(Some(STOP_TIMEOUT));
         background.abort_all();
-        resign.send_replace(true);
+        if elected {
+            reconcilers.abort_all();
+        }
         let drained = async {
-            while campaign.join_next().await.is_some() {}
             while reconcilers.join_next().await.is_some() {}
             // A request that is being read gets an answer.
             while stop_webhook.connection_count() > 0 {
@@ -365,7 +326,7 @@ impl App {
         };
         stop_admin.shutdown();
         let left: usize = self.registry.entries().map(|entry| entry.queue.len()).sum();
-        if left > 0 {
+        if left > 0 && !elected {
             tracing::warn!(
                 left,
                 "stopped with {left} releases in the queue; after the next start, the watcher enqueues those that still fail, unless sweep is off"
@@ -382,10 +343,4 @@ fn scopes(config: &ClusterConfig) -> Vec<Option<Arc<str>>> {
         return vec![None];
     }
     config.namespaces.iter().cloned().map(Some).collect()
-}
-
-/// A number that another process is not likely to have too.
-pub fn random() -> u32 {
-    let hash = RandomState::new().hash_one(std::process::id());
-    u32::try_from(hash % 1_000_000_000).unwrap_or_default()
 }

@@ -84,7 +84,7 @@ pub struct Config {
     pub max_event_age: SignedDuration,
     /// How far an event may be in the future.
     pub max_event_ahead: SignedDuration,
-    /// Of several replicas, one watches. All reconcile, and compare-and-swap keeps two from writing twice.
+    /// Of several replicas, one acts.
     pub leader_elect: bool,
     /// Where the Lease for that is.
     pub lease: LeasePlace,
@@ -201,6 +201,12 @@ impl Sources<'_> {
         base.mode = self.read(&s::MODE, file.mode.map(Mode::as_str), |text| {
             parse::word(text, Mode::ALL, Mode::as_str)
         });
+        let sweep = self.read(&s::SWEEP, file.sweep, parse::sweep);
+        let leader_elect = self.read(&s::LEADER_ELECT, switch(file.leader_elect), parse::boolean);
+        if leader_elect && sweep == SweepMode::Off {
+            let problem = "is not possible with leader election: only the watcher of the leader finds what a standby was told of; write watch, or an interval";
+            self.fault("sweep: off", problem);
+        }
         let level = self.read(
             &s::LOG_LEVEL,
             file.log_level.map(LogLevel::as_str),
@@ -241,7 +247,7 @@ impl Sources<'_> {
                 observed,
             },
             limits,
-            sweep: self.read(&s::SWEEP, file.sweep, parse::sweep),
+            sweep,
             pause_file: self.path(&s::PAUSE_FILE, file.pause_file),
             clusters,
             max_connections,
@@ -250,7 +256,7 @@ impl Sources<'_> {
             queue_capacity,
             max_event_age,
             max_event_ahead,
-            leader_elect: self.read(&s::LEADER_ELECT, switch(file.leader_elect), parse::boolean),
+            leader_elect,
             lease: LeasePlace {
                 namespace: self
                     .given(

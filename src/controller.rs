@@ -2,6 +2,7 @@
 //! No other module patches HelmReleases.
 
 use std::{
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -27,13 +28,13 @@ use crate::{
     },
     isolation::{self, Panicked, Part},
     kubernetes::{Cluster, Error},
+    leadership::Leadership,
     metrics::{Metrics, Reconciled},
     queue::{Queue, Source, WorkItem, wake_releases},
 };
 
 mod follow_up;
 mod intervals;
-mod leadership;
 mod ledger_cache;
 mod log_limit;
 mod reconcile;
@@ -42,7 +43,6 @@ mod restart;
 mod summary;
 pub mod watcher;
 pub use intervals::Intervals;
-pub use leadership::Leadership;
 use ledger_cache::LedgerCache;
 use reconcile::Requeue;
 use report::Reports;
@@ -68,7 +68,7 @@ pub struct Shared {
     pub policies: Arc<Policies>,
     /// Whether helmreboot is paused.
     pub pause: Pause,
-    /// Whether this replica is the leader.
+    /// Whether this replica acts.
     pub leadership: Leadership,
     /// The latest outcomes.
     pub journal: Arc<Journal>,
@@ -80,6 +80,8 @@ pub struct Shared {
     pub salt: u32,
     /// The times between reconciles.
     pub intervals: Arc<Intervals>,
+    /// How long an alert is kept by a replica that does not act.
+    pub kept_for: Duration,
 }
 
 impl Shared {
@@ -142,7 +144,7 @@ impl Reconciler {
         }
     }
 
-    /// Reconciles until the queue is closed and nothing in it is due.
+    /// Reconciles while this replica acts, until the queue is closed and nothing in it is due.
     pub async fn run(self) {
         let name = format!("the work queue of {}", self.cluster.name);
         let (metrics, pause) = (&self.shared.metrics, RESTART_PAUSE);
@@ -150,18 +152,54 @@ impl Reconciler {
             // After a panic in the code of the queue, items that were taken out of it are put back.
             self.queue
                 .recover(Instant::now() + self.shared.intervals.slow);
-            self.run_loop()
+            self.run_while_acting()
         })
         .await;
     }
 
-    async fn run_loop(&self) {
+    async fn run_while_acting(&self) {
+        let leadership = &self.shared.leadership;
+        loop {
+            leadership.until_acts().await;
+            let since = Instant::now().checked_sub(self.shared.kept_for);
+            since.inspect(|since| self.queue.forget_before(*since));
+            let ended = {
+                let _busy = leadership.busy();
+                tokio::select! {
+                    biased;
+                    () = leadership.until_waits() => false,
+                    ended = self.run_loop() => ended,
+                }
+            };
+            if ended {
+                return;
+            }
+            leadership.until_waits().await;
+            self.stop();
+        }
+    }
+
+    /// Another replica acts. What this one knows is no longer up to date, and the other one knows it from its watchers.
+    fn stop(&self) {
+        self.queue.clear();
+        self.limits.clear();
+        self.ledger_cache.clear();
+    }
+
+    /// Returns true when the queue is closed and nothing in it is due, and false when this replica no longer acts.
+    async fn run_loop(&self) -> bool {
         let mut reconciles = FuturesUnordered::new();
+        let mut finishes = pin!(self.shared.leadership.until_finishes());
+        let mut ended = true;
         let mut ticks = interval_at(Instant::now() + SUMMARY_INTERVAL, SUMMARY_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 biased;
+                () = &mut finishes => {
+                    ended = false;
+                    break;
+                }
                 Some(()) = reconciles.next(), if !reconciles.is_empty() => {}
                 _ = ticks.tick() => {
                     let log = || self.log_summary();
@@ -177,6 +215,7 @@ impl Reconciler {
             }
         }
         while reconciles.next().await.is_some() {}
+        ended
     }
 
     /// One reconcile. After a panic in it, the release is reconciled again after the slow interval.

@@ -25,6 +25,7 @@ pub mod alert;
 pub mod alert_result;
 pub mod classify;
 pub mod decide;
+pub mod election;
 pub mod evaluate;
 pub mod failing;
 pub mod failure_text;

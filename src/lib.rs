@@ -10,7 +10,7 @@
 //! 3. [`controller`] reconciles the releases of one cluster: it gets the live release through [`kubernetes`],
 //!    evaluates it ([`domain::evaluate`]: [`domain::classify`], then [`domain::decide`]), and writes the annotations.
 //!    No other module patches them. [`controller::watcher`] enqueues failing releases without an alert. Of several
-//!    replicas, the holder of the [`kubernetes::lease`] watches.
+//!    replicas, the holder of the [`kubernetes::lease`] does all of this, and the others keep alerts ([`leadership`]).
 //! 4. [`domain::ledger`] keeps what must survive the process in annotations of the release.
 //! 5. [`metrics`], [`domain::journal`] and the log report each decision and its reason.
 //!
@@ -31,6 +31,7 @@ pub mod demo;
 pub mod domain;
 pub mod isolation;
 pub mod kubernetes;
+pub mod leadership;
 pub mod metrics;
 pub mod queue;
 pub mod server;

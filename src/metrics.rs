@@ -77,6 +77,7 @@ pub struct Metrics {
     breakers: Family<ClusterLabels, Gauge>,
     up: Family<ClusterLabels, Gauge>,
     paused: Gauge,
+    leader: Gauge,
     panics: Family<PanicLabels, Counter>,
     delay: Histogram,
     queue: Family<ClusterLabels, Gauge>,
@@ -122,6 +123,7 @@ impl Default for Metrics {
             breakers: Family::default(),
             up: Family::default(),
             paused: Gauge::default(),
+            leader: Gauge::default(),
             panics: Family::default(),
             delay: delay_seconds(),
             queue: Family::default(),
@@ -253,6 +255,11 @@ impl Metrics {
     /// This process started to serve.
     pub fn started(&self, now: Timestamp) {
         self.start_time.set(unix(now));
+    }
+
+    /// Whether this replica acts.
+    pub fn leader(&self, acts: bool) {
+        self.leader.set(i64::from(acts));
     }
 
     /// Whether helmreboot is paused.

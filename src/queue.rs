@@ -14,6 +14,7 @@ use tokio::{sync::Notify, time::Instant};
 
 use crate::domain::alert::{Failure, ReleaseRef};
 
+mod standby;
 mod wake;
 mod work_item;
 pub use wake::wake_releases;

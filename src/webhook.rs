@@ -23,6 +23,7 @@ use crate::{
         signature::{self, SIGNATURE_HEADER, Tag},
     },
     isolation::{self, Panicked, Part},
+    leadership::Leadership,
     metrics::Metrics,
     queue::{Enqueued, Source, WorkItem},
     server::connections::Sender,
@@ -61,6 +62,8 @@ pub struct Webhook {
     pub max_age: SignedDuration,
     /// How far an event may be in the future.
     pub max_ahead: SignedDuration,
+    /// Whether this replica acts.
+    pub leadership: Leadership,
     /// Keeps refusals from filling the log.
     pub log_limit: Arc<LogLimit>,
     /// Room for bodies that are being read, in KiB, so that memory is bounded before a signature is verified.
@@ -261,10 +264,15 @@ impl Webhook {
             return reject(AlertResult::NoAccess, detail);
         }
         let item = WorkItem::new(failure, Source::Alert);
-        match entry
-            .queue
-            .enqueue(item, Instant::now() + self.first_reconcile)
-        {
+        let due = Instant::now() + self.first_reconcile;
+        let enqueued = if self.leadership.acts() {
+            entry.queue.enqueue(item, due)
+        } else {
+            // The watcher of the leader finds the failure. This replica may have to act before that.
+            let since = Instant::now().checked_sub(self.max_age.unsigned_abs());
+            entry.queue.keep(item, due, since)
+        };
+        match enqueued {
             Enqueued::Queued => Ok(self.accepted(entry, AlertResult::Queued, details)),
             Enqueued::Merged => Ok(self.accepted(entry, AlertResult::Merged, details)),
             Enqueued::Full => reject(AlertResult::QueueFull, "the queue of this cluster is full"),

@@ -15,13 +15,14 @@ use crate::{
     blocking::BlockingRead,
     clusters::{ClusterEntry, Registry},
     config::{clusters::ClusterConfig, keys::shared},
-    controller::{Leadership, Pause},
-    domain::signature::Keys,
+    controller::Pause,
+    domain::{election::Role, signature::Keys},
     isolation::{self, Part},
     kubernetes::{
         Connection,
         lease::{Lease, RELEASE_LIMIT},
     },
+    leadership::Leadership,
     metrics::Metrics,
     server::tls::Tls,
 };
@@ -139,7 +140,7 @@ async fn refresh_periodically(mut tls: Tls) {
 pub(super) async fn keep_lease_connection(lease: Lease, metrics: Metrics) {
     let log = |problem: Option<&str>| match problem {
         Some(problem) => tracing::warn!(
-            "cannot connect to the cluster of the Lease, so this replica is not the leader and does not watch; alerts are handled; retrying when its files change, and periodically: {problem}"
+            "cannot connect to the cluster of the Lease, retrying when its files change, and periodically: {problem}"
         ),
         None => tracing::debug!("the client of the Lease is made"),
     };
@@ -153,7 +154,7 @@ pub(super) async fn keep_lease_connection(lease: Lease, metrics: Metrics) {
 /// Takes part in leader election until `resigned` is true.
 pub(super) async fn run_election(
     lease: Lease,
-    leads: Leadership,
+    leadership: Leadership,
     resigned: watch::Receiver<bool>,
     metrics: Metrics,
 ) {
@@ -166,11 +167,16 @@ pub(super) async fn run_election(
     let task = "leader election";
     let election =
         isolation::supervised(Part::Background, task, &metrics, TASK_RESTART_DELAY, || {
+            let (leadership, metrics) = (leadership.clone(), metrics.clone());
+            let report = move |role: Role| {
+                leadership.set(role.acts());
+                metrics.leader(role.acts());
+            };
             // After a panic this replica is a standby until the election says otherwise.
-            leads.set(false);
-            let (leads, mut resigned) = (leads.clone(), resigned.clone());
+            report(Role::Standby);
+            let mut resigned = resigned.clone();
             let resigned = async move { drop(resigned.wait_for(|resigned| *resigned).await) };
-            lease.clone().elect(move |now| leads.set(now), resigned)
+            lease.clone().elect(report, resigned)
         });
     // A panic while the Lease is released does not delay the end.
     tokio::select! {

@@ -1,10 +1,14 @@
 //! The options of the service.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    hash::{BuildHasher, RandomState},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use jiff::SignedDuration;
 
-use super::random;
 use crate::{
     config::{Config, SweepMode},
     controller::Intervals,
@@ -91,4 +95,10 @@ impl Default for Options {
             intervals: Intervals::default(),
         }
     }
+}
+
+/// A number that another process is not likely to have too.
+pub fn random() -> u32 {
+    let hash = RandomState::new().hash_one(std::process::id());
+    u32::try_from(hash % 1_000_000_000).unwrap_or_default()
 }

@@ -10,7 +10,7 @@ use crate::{
         App, ClusterHandle, Listeners, Options, address_of, bind, descriptors, first_keys, random,
     },
     clock::Clock,
-    config::{Config, Fault, Flags, SweepMode, clusters::ClusterConfig, settings},
+    config::{Config, Fault, Flags, clusters::ClusterConfig, settings},
     domain::signature::Keys,
     kubernetes::{Connection, lease::Lease},
     server::tls::{self, Tls},
@@ -43,8 +43,9 @@ pub async fn serve(flags: &Flags) -> anyhow::Result<ExitCode> {
     let (config, mut faults) = Config::read(flags, &variable);
     faults.extend(not_unicode());
     telemetry::init(config.log_level, config.log_format, config.log_output);
-    let elects = config.leader_elect && config.sweep != SweepMode::Off;
-    let lease = elects.then(|| Lease::at(config.lease.clone(), identity()));
+    let lease = config
+        .leader_elect
+        .then(|| Lease::at(config.lease.clone(), identity()));
     let tls = config.tls.as_ref().and_then(|files| {
         let opened = Tls::new(tls::Files {
             certificate: files.certificate.clone(),

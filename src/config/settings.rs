@@ -43,7 +43,7 @@ process_settings! {
     PAUSE_FILE = "pause-file", "HELMREBOOT_PAUSE_FILE", Some("pauseFile"), "", "while this file exists, nothing is written";
     SWEEP = "sweep", "HELMREBOOT_SWEEP", Some("sweep"), "watch", "watch, an interval such as 10m, or off";
     SWEEP_NAMESPACES = "sweep-namespaces", "HELMREBOOT_SWEEP_NAMESPACES", Some("sweepNamespaces"), "", "namespaces to watch, with commas between them";
-    LEADER_ELECT = "leader-elect", "LEADER_ELECT", Some("leaderElect"), "false", "elect the replica with the watcher";
+    LEADER_ELECT = "leader-elect", "LEADER_ELECT", Some("leaderElect"), "false", "elect the replica that acts";
     LEADER_ELECTION_NAMESPACE = "leader-election-namespace", "LEADER_ELECTION_NAMESPACE", Some("leaderElectionNamespace"), "", "namespace of the Lease";
     LEADER_ELECTION_KUBECONFIG = "leader-election-kubeconfig", "LEADER_ELECTION_KUBECONFIG", Some("leaderElectionKubeconfig"), "", "kubeconfig of the cluster with the Lease";
     LOG_LEVEL = "log-level", "LOG_LEVEL", Some("logLevel"), "info", "error, warn, info, debug or trace";

@@ -32,7 +32,7 @@ impl Reconciler {
         self.end(item, outcome, attempts)
     }
 
-    /// Follows a restart that another process began.
+    /// Follows a restart that an earlier process began.
     pub(super) fn adopt(
         &self,
         item: &mut WorkItem,
@@ -54,7 +54,6 @@ impl Reconciler {
         item.running = Some(RunningRestart {
             token,
             rule: self.shared.classifier.rule(rule),
-            started_here: false,
         });
         let now = self.shared.clock.now();
         self.limits.lock().start(&item.failure.release, cause, now);
@@ -68,10 +67,8 @@ impl Reconciler {
         attempts: u32,
     ) -> Option<EndedRestart> {
         let restart = item.running.take()?;
-        if restart.started_here {
-            let metrics = &self.shared.metrics;
-            metrics.ended(&self.cluster.name, restart.rule, outcome);
-        }
+        let metrics = &self.shared.metrics;
+        metrics.ended(&self.cluster.name, restart.rule, outcome);
         if outcome == RestartOutcome::Superseded {
             item.last_decision = None;
         }
@@ -83,18 +80,15 @@ impl Reconciler {
         })
     }
 
-    /// Reports the outcome, unless the process that began the restart does. `seen` is the release, and the decision
-    /// that follows.
+    /// Reports the outcome. `seen` is the release, and the decision that follows.
     pub(super) fn report_end(
         &self,
         item: &WorkItem,
         ended: &EndedRestart,
         seen: Option<(&Release, &Decision)>,
     ) {
-        if ended.restart.started_here {
-            let rule = ended.restart.rule;
-            self.reports
-                .ended(item, rule, (ended.attempts, ended.outcome), seen);
-        }
+        let rule = ended.restart.rule;
+        self.reports
+            .ended(item, rule, (ended.attempts, ended.outcome), seen);
     }
 }

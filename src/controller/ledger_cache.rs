@@ -77,6 +77,11 @@ impl LedgerCache {
         record
     }
 
+    /// Forgets all of them.
+    pub(super) fn clear(&self) {
+        *self.lock() = Inner::default();
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -127,16 +127,16 @@ impl Watcher {
         }
     }
 
-    /// Watches while this replica is the leader. Does not return.
+    /// Watches while this replica acts. Does not return.
     pub async fn run(mut self) {
         let leadership = self.shared.leadership.clone();
         loop {
-            leadership.until(true).await;
+            leadership.until_acts().await;
             let metrics = self.shared.metrics.clone();
             let list_and_watch = isolation::caught(Part::Watcher, &metrics, self.list_and_watch());
             tokio::select! {
                 biased;
-                () = leadership.until(false) => self.stop(),
+                () = leadership.until_finishes() => self.stop(),
                 result = list_and_watch => if let Err(Panicked { location }) = result {
                     let cluster = &self.cluster.name;
                     let seconds = LONGEST_RETRY_DELAY.as_secs();
@@ -168,7 +168,7 @@ impl Watcher {
         }
     }
 
-    /// Another replica is the leader. What this one has seen is no longer up to date.
+    /// Another replica acts. What this one has seen is no longer up to date.
     fn stop(&mut self) {
         self.failing.clear();
         self.in_progress.clear();

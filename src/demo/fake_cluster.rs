@@ -24,6 +24,7 @@ use crate::{clock::Clock, domain::alert::HELM_GROUP};
 mod answer;
 mod discovery;
 mod fault;
+mod leases;
 mod page;
 mod path;
 mod rights;
@@ -33,6 +34,7 @@ mod writes;
 
 pub use answer::Refusal;
 pub use fault::{Fault, FaultKind};
+use leases::Leases;
 use page::{json_response, names_only, without_contents};
 use path::Path;
 pub use rights::Rights;
@@ -53,6 +55,7 @@ pub struct FakeCluster {
 #[derive(Debug)]
 struct Inner {
     store: Store,
+    leases: Leases,
     versions: Vec<&'static str>,
     requests: Vec<Call>,
     faults: Vec<Fault>,
@@ -84,6 +87,7 @@ impl FakeCluster {
     pub fn serving(versions: &[&'static str], clock: Clock) -> Self {
         let inner = Inner {
             store: Store::default(),
+            leases: Leases::default(),
             versions: versions.to_vec(),
             requests: Vec::new(),
             faults: Vec::new(),
@@ -188,11 +192,6 @@ impl FakeCluster {
     /// The calls that came in over the API so far.
     pub fn calls(&self) -> Vec<Call> {
         self.lock().requests.clone()
-    }
-
-    /// Wakes up after each write.
-    pub fn writes(&self) -> Writes {
-        Writes(self.written.subscribe())
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -322,6 +321,9 @@ impl FakeCluster {
     ) -> Result<Response, Refusal> {
         if let Some(discovered) = self.discover(path) {
             return discovered;
+        }
+        if path.group == "coordination.k8s.io" && path.version == "v1" && path.plural == "leases" {
+            return self.lease(path, method, body);
         }
         if path.group != HELM_GROUP || path.plural != "helmreleases" || !self.serves(&path.version)
         {

@@ -1,32 +1,41 @@
-//! Leader election: of several replicas, the holder of a Lease in helmreboot's own namespace watches. If two replicas
-//! watch for a moment, both reconcile and one writes: every write is a compare-and-swap.
+//! The Lease of the leader election: of several replicas, its holder acts. If two replicas act for a moment, one of them
+//! writes: every write is a compare-and-swap.
 
-use std::{pin::pin, time::Duration};
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    pin::pin,
+    time::Duration,
+};
 
-use jiff::Timestamp;
-use k8s_openapi::api::coordination::v1::Lease as LeaseObject;
-use kube::{Api, Client};
-use kube_lease_manager::{LeaseManager, LeaseManagerBuilder, LeaseManagerError};
+use k8s_openapi::{
+    api::coordination::v1::{Lease as LeaseObject, LeaseSpec},
+    apimachinery::pkg::apis::meta::v1::MicroTime,
+};
+use kube::{Api, Client, api::PostParams};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::{CALL_TIMEOUT, Connection};
+use super::Connection;
 use crate::{
-    clock::wait_until,
+    clock::Clock,
     config::{LeasePlace, clusters::ClusterAccess},
-    domain::mask::mask,
+    domain::{
+        election::{Election, Holding, LEASE_DURATION, Next, Role},
+        mask::mask,
+    },
 };
 
 /// The Lease's name.
 pub const LEASE: &str = "helmreboot";
 
-/// How long the holder may be silent before another takes over, in seconds; Flux's own controllers give 35.
-const DURATION: u64 = 30;
+/// The time between two renewals by the leader.
+const RENEW_INTERVAL: Duration = Duration::from_secs(5);
 
-/// How long before that the holder renews it, in seconds.
-const GRACE: u64 = 10;
+/// The time between two reads by a standby, and between two attempts after an error. A Lease that was released is taken
+/// within this time.
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The wait after an error.
-const RETRY_INTERVAL: Duration = Duration::from_secs(10);
+/// How long one attempt may take.
+const ATTEMPT_LIMIT: Duration = Duration::from_secs(5);
 
 /// How long the release of the Lease may take; after that it expires.
 pub const RELEASE_LIMIT: Duration = Duration::from_secs(3);
@@ -40,49 +49,42 @@ pub struct Lease {
     connection: Connection,
     place: LeasePlace,
     identity: String,
+    clock: Clock,
+    retry_interval: Duration,
 }
 
-/// The end of one wait in the election.
-enum Outcome {
-    /// This replica holds the Lease, or no longer holds it.
-    Holds(bool),
-    /// The client of the Lease was replaced, or became unavailable.
-    ConnectionChanged,
-    /// After a change of the connection, the Lease was not confirmed in time.
-    Unconfirmed,
-    Failed(LeaseManagerError),
-}
-
-/// The state of one election.
+/// What was logged about one election.
 #[derive(Default)]
-struct Election {
-    manager: Option<LeaseManager>,
-    leader: bool,
-    /// Until when a leader whose connection changed has to see that it still holds the Lease.
-    confirm_by: Option<Instant>,
-    /// The last error in the log.
-    logged: Option<String>,
-    /// The holder that was logged, where it is another replica.
-    holder: Option<String>,
+struct Logged {
+    role: Option<(Role, String)>,
+    problem: Option<String>,
 }
 
 impl Lease {
-    /// A Lease in the namespace of the connection's client, which must have a request timeout. `identity`
-    /// differs for each replica.
-    pub fn new(connection: Connection, identity: String) -> Self {
+    /// A Lease in the namespace of the connection's client. `identity` differs for each replica.
+    pub fn new(connection: Connection, identity: String, clock: Clock) -> Self {
         Self {
             connection,
             place: LeasePlace::default(),
             identity,
+            clock,
+            retry_interval: RETRY_INTERVAL,
+        }
+    }
+
+    /// The same with another time between two reads by a standby.
+    pub fn retrying_every(self, interval: Duration) -> Self {
+        Self {
+            retry_interval: interval,
+            ..self
         }
     }
 
     /// A Lease in the cluster and namespace that are configured.
     pub fn at(place: LeasePlace, identity: String) -> Self {
         Self {
-            connection: Connection::pending_with_limit(),
             place,
-            identity,
+            ..Self::new(Connection::pending_with_limit(), identity, Clock::system())
         }
     }
 
@@ -96,110 +98,135 @@ impl Lease {
         self.connection.maintain(reach, report).await;
     }
 
-    /// Takes part in the election until `resigned`, and then releases the Lease. `report` gets each change: true
-    /// when this replica becomes the leader.
-    pub async fn elect(self, report: impl Fn(bool), resigned: impl Future<Output = ()>) {
+    /// Takes part in the election until `resigned`, and then releases the Lease. `report` gets the role after each
+    /// attempt.
+    pub async fn elect(self, report: impl Fn(Role), resigned: impl Future<Output = ()>) {
         let mut resigned = pin!(resigned);
-        let mut election = Election::default();
+        let start = Instant::now();
+        let (mut election, mut logged) = (Election::new(self.identity.clone()), Logged::default());
         tokio::select! {
             biased;
             () = &mut resigned => return,
-            () = self.connection.first_attempt_done() => {}
+            _ = timeout(ATTEMPT_LIMIT, self.connection.first_attempt_done()) => {}
         }
         loop {
-            let Election {
-                manager,
-                confirm_by,
-                holder,
-                ..
-            } = &mut election;
-            let outcome = tokio::select! {
+            let attempt = timeout(ATTEMPT_LIMIT, self.attempt(&mut election, start));
+            let problem = tokio::select! {
                 biased;
-                () = &mut resigned => {
-                    if let Some(manager) = manager {
-                        let _ = timeout(RELEASE_LIMIT, LeaseManager::release(manager)).await;
-                    }
-                    return;
-                }
-                () = self.connection.changed() => Outcome::ConnectionChanged,
-                outcome = self.next(manager, holder) => outcome,
-                () = wait_until(*confirm_by) => Outcome::Unconfirmed,
+                () = &mut resigned => break,
+                attempted = attempt => match attempted {
+                    Ok(Ok(())) => None,
+                    Ok(Err(problem)) => Some(problem),
+                    Err(_) => Some("the API server does not answer".to_owned()),
+                },
             };
-            match outcome {
-                Outcome::Holds(holds) => {
-                    election.confirm_by = None;
-                    election.logged = None;
-                    self.set(&mut election, holds, &report);
-                }
-                Outcome::ConnectionChanged => {
-                    // The next manager reads the Lease again, and only reports that this replica holds it.
-                    election.manager = None;
-                    let until = Instant::now() + CALL_TIMEOUT;
-                    election.confirm_by = election.leader.then_some(until);
-                }
-                Outcome::Unconfirmed => {
-                    election.confirm_by = None;
-                    self.set(&mut election, false, &report);
-                }
-                Outcome::Failed(error) => {
-                    election.manager = None;
-                    election.confirm_by = None;
-                    self.set(&mut election, false, &report);
-                    self.log(&mut election, &error);
-                    if is_unauthorized(&error) {
-                        self.connection.refused();
-                    }
-                    tokio::select! {
-                        biased;
-                        () = &mut resigned => return,
-                        () = self.connection.changed() => {}
-                        () = sleep(RETRY_INTERVAL) => {}
-                    }
-                }
+            if problem.is_some() {
+                election.failed(start.elapsed());
+            }
+            self.log(&mut logged, &election, problem.as_deref());
+            report(election.role());
+            let interval = match election.role() {
+                Role::Leader if problem.is_none() => RENEW_INTERVAL,
+                _ => self.with_jitter(self.retry_interval),
+            };
+            tokio::select! {
+                biased;
+                () = &mut resigned => break,
+                // Other credentials, or another server.
+                () = self.connection.changed() => {}
+                () = sleep(interval) => {}
             }
         }
-    }
-
-    /// This replica is the leader, or a standby.
-    fn set(&self, election: &mut Election, leader: bool, report: &impl Fn(bool)) {
-        report(leader);
-        if leader == election.leader {
-            return;
-        }
-        election.leader = leader;
-        let (identity, name) = (&self.identity, self.name());
-        if leader {
-            tracing::info!(
-                identity,
-                "this replica is the leader and watches: it holds the Lease {name}"
-            );
-        } else {
-            tracing::info!(
-                identity,
-                "this replica is a standby and does not watch: it no longer holds the Lease {name}"
-            );
+        if election.role() == Role::Leader {
+            let _ = timeout(RELEASE_LIMIT, self.release()).await;
         }
     }
 
-    /// Logs an error once, until the next success.
-    fn log(&self, election: &mut Election, error: &LeaseManagerError) {
-        let (name, seconds) = (self.name(), RETRY_INTERVAL.as_secs());
-        let text = mask(&error.to_string(), ERROR_LENGTH);
-        let advice = if text.contains("is forbidden") {
-            "; grant create, get and patch on leases.coordination.k8s.io in that namespace, or set leaderElect: false"
-        } else if is_unauthorized(error) {
-            "; renew the token or certificate of the kubeconfig, which is read again"
+    /// Reads the Lease, and writes it where this replica holds it or may take it.
+    async fn attempt(&self, election: &mut Election, start: Instant) -> Result<(), String> {
+        // The connection logs its problem.
+        let client = self.connection.client().map_err(|_| String::new())?;
+        let leases = self.leases(&client);
+        let error = |error: kube::Error| self.problem(&error);
+        let found = leases.get_opt(LEASE).await.map_err(error)?;
+        let next = election.read(found.as_ref().map(holding), start.elapsed());
+        if next == Next::Follow {
+            return Ok(());
+        }
+        // The Lease is valid from before it is written.
+        let written_at = start.elapsed();
+        let (old, now) = (found.unwrap_or_default(), MicroTime(self.clock.now()));
+        let spec = old.spec.unwrap_or_default();
+        let kept = (next == Next::Renew).then_some(spec.acquire_time).flatten();
+        let transitions = spec.lease_transitions.unwrap_or_default();
+        let lease = self.lease(
+            old.metadata.resource_version.clone(),
+            LeaseSpec {
+                holder_identity: Some(self.identity.clone()),
+                lease_duration_seconds: i32::try_from(LEASE_DURATION.as_secs()).ok(),
+                acquire_time: kept.or_else(|| Some(now.clone())),
+                renew_time: Some(now),
+                lease_transitions: Some(transitions.saturating_add(i32::from(next == Next::Take))),
+                ..LeaseSpec::default()
+            },
+        );
+        let parameters = PostParams::default();
+        let written = if old.metadata.resource_version.is_some() {
+            leases.replace(LEASE, &parameters, &lease).await
         } else {
-            ""
+            leases.create(&parameters, &lease).await
         };
-        let problem = format!("{text}{advice}");
-        if election.logged.as_ref() != Some(&problem) {
-            tracing::warn!(
-                identity = self.identity,
-                "cannot get or renew the Lease {name}, so this replica does not watch; alerts are handled; retrying every {seconds} s: {problem}"
-            );
-            election.logged = Some(problem);
+        match written {
+            Ok(lease) => election.written(holding(&lease), written_at),
+            // Another replica was faster. The next read shows which.
+            Err(kube::Error::Api(status)) if status.code == 409 => {}
+            Err(other) => return Err(error(other)),
         }
+        Ok(())
+    }
+
+    /// Gives the Lease up, if this replica still holds it. The next replica takes it at its next read.
+    async fn release(&self) -> Result<(), String> {
+        let client = self
+            .connection
+            .client()
+            .map_err(|error| error.to_string())?;
+        let leases = self.leases(&client);
+        let error = |error: kube::Error| self.problem(&error);
+        let Some(found) = leases.get_opt(LEASE).await.map_err(error)? else {
+            return Ok(());
+        };
+        if holding(&found).holder != self.identity {
+            return Ok(());
+        }
+        let spec = LeaseSpec {
+            holder_identity: Some(String::new()),
+            lease_duration_seconds: Some(1),
+            renew_time: Some(MicroTime(self.clock.now())),
+            ..found.spec.unwrap_or_default()
+        };
+        let lease = self.lease(found.metadata.resource_version, spec);
+        let released = leases.replace(LEASE, &PostParams::default(), &lease).await;
+        released.map(drop).map_err(error)
+    }
+
+    fn lease(&self, version: Option<String>, spec: LeaseSpec) -> LeaseObject {
+        let mut lease = LeaseObject {
+            spec: Some(spec),
+            ..LeaseObject::default()
+        };
+        lease.metadata.name = Some(LEASE.into());
+        lease.metadata.resource_version = version;
+        lease
+    }
+
+    fn leases(&self, client: &Client) -> Api<LeaseObject> {
+        Api::namespaced(client.clone(), &self.namespace(client))
+    }
+
+    fn namespace(&self, client: &Client) -> String {
+        let own = self.place.namespace.clone();
+        own.unwrap_or_else(|| client.default_namespace().to_owned())
     }
 
     /// Namespace and name of the Lease.
@@ -214,84 +241,90 @@ impl Lease {
         )
     }
 
-    fn namespace(&self, client: &Client) -> String {
-        let own = self.place.namespace.clone();
-        own.unwrap_or_else(|| client.default_namespace().to_owned())
+    /// Up to a fifth more, the same for each attempt of a replica, so that replicas do not ask at the same time.
+    fn with_jitter(&self, interval: Duration) -> Duration {
+        let mut hasher = DefaultHasher::new();
+        self.identity.hash(&mut hasher);
+        interval + interval.mul_f64(0.2 * (hasher.finish() % 1000) as f64 / 1000.0)
     }
 
-    /// Logs which replica leads if it is another one that was not logged.
-    async fn log_leader(&self, client: Client, known: &mut Option<String>) {
-        let leases: Api<LeaseObject> = Api::namespaced(client.clone(), &self.namespace(&client));
-        let spec = leases.get_opt(LEASE).await.ok().flatten();
-        let spec = spec.and_then(|lease| lease.spec).unwrap_or_default();
-        let renewed = spec.renew_time.map(|time| time.0);
-        let expired = renewed.is_none_or(|at| {
-            let age = Timestamp::now().duration_since(at);
-            age.as_secs() > i64::from(spec.lease_duration_seconds.unwrap_or_default())
-        });
-        let holder = spec.holder_identity.filter(|holder| {
-            !expired
-                && !holder.is_empty()
-                && *holder != self.identity
-                && known.as_ref() != Some(holder)
-        });
-        if let Some(holder) = holder {
-            let (identity, name) = (&self.identity, self.name());
-            tracing::info!(
+    /// An error of the API server, with what to do.
+    fn problem(&self, error: &kube::Error) -> String {
+        let code = match error {
+            kube::Error::Api(status) => status.code,
+            _ => 0,
+        };
+        let advice = match code {
+            401 => {
+                self.connection.refused();
+                "; renew the token or certificate of the kubeconfig, which is read again"
+            }
+            403 => {
+                "; grant create, get and update on leases.coordination.k8s.io in that namespace, or set leaderElect: false"
+            }
+            _ => "",
+        };
+        format!("{}{advice}", mask(&error.to_string(), ERROR_LENGTH))
+    }
+
+    /// Logs each change of the role, and each problem once.
+    fn log(&self, logged: &mut Logged, election: &Election, problem: Option<&str>) {
+        let (identity, name, holder) = (&self.identity, self.name(), election.holder());
+        let role = election.role();
+        if let Some(problem) = problem
+            && !problem.is_empty()
+            && logged.problem.as_deref() != Some(problem)
+        {
+            tracing::warn!(
+                identity,
+                "cannot read or write the Lease {name}, retrying: {problem}"
+            );
+        }
+        logged.problem = problem.map(str::to_owned);
+        let state = match role {
+            Role::Standby => (role, holder.to_owned()),
+            role => (role, String::new()),
+        };
+        // At the start, nothing is known yet.
+        let unknown = logged.role.is_none() && role == Role::Standby && holder.is_empty();
+        if unknown || logged.role.as_ref() == Some(&state) {
+            return;
+        }
+        match role {
+            Role::Leader => tracing::info!(
+                identity,
+                "this replica is the leader and acts: it holds the Lease {name}"
+            ),
+            Role::Standby if holder.is_empty() || *holder == self.identity => tracing::info!(
+                identity,
+                "this replica is a standby and does not act: it does not hold the Lease {name}"
+            ),
+            Role::Standby => tracing::info!(
                 identity,
                 holder,
-                "this replica is a standby and does not watch: {holder} holds the Lease {name}"
-            );
-            *known = Some(holder);
+                "this replica is a standby and does not act: {holder} holds the Lease {name}"
+            ),
+            Role::WithoutLease => tracing::warn!(
+                identity,
+                "no replica is known to hold the Lease {name}, and it cannot be taken: this replica acts without it, as each other replica does; limits and circuit breakers count for each replica"
+            ),
         }
-    }
-
-    /// The next change, through a manager that is made where there is none.
-    async fn next(
-        &self,
-        manager: &mut Option<LeaseManager>,
-        holder: &mut Option<String>,
-    ) -> Outcome {
-        let made = match manager {
-            Some(manager) => manager,
-            None => {
-                let Ok(client) = self.connection.client() else {
-                    // The connection logged the problem. The next client is a change of the connection.
-                    return std::future::pending().await;
-                };
-                match self.manager(client.clone()).await {
-                    Ok(made) => {
-                        self.log_leader(client, holder).await;
-                        manager.insert(made)
-                    }
-                    Err(error) => return Outcome::Failed(error),
-                }
-            }
-        };
-        made.changed()
-            .await
-            .map_or_else(Outcome::Failed, Outcome::Holds)
-    }
-
-    /// A manager that makes the Lease where there is none.
-    async fn manager(&self, client: Client) -> Result<LeaseManager, LeaseManagerError> {
-        let namespace = self.namespace(&client);
-        LeaseManagerBuilder::new(client, LEASE)
-            .with_namespace(namespace)
-            .with_identity(&self.identity)
-            .with_field_manager(format!("helmreboot-{}", self.identity))
-            .with_duration(DURATION)
-            .with_grace(GRACE)
-            .build()
-            .await
+        logged.role = Some(state);
     }
 }
 
-fn is_unauthorized(error: &LeaseManagerError) -> bool {
-    let LeaseManagerError::KubeError(kube::Error::Api(status)) = error else {
-        return false;
-    };
-    status.code == 401
+fn holding(lease: &LeaseObject) -> Holding {
+    let spec = lease.spec.clone().unwrap_or_default();
+    let seconds = spec.lease_duration_seconds.unwrap_or_default();
+    let duration = u64::try_from(seconds).map(Duration::from_secs);
+    Holding {
+        holder: spec.holder_identity.unwrap_or_default(),
+        duration: duration
+            .ok()
+            .filter(|it| !it.is_zero())
+            .unwrap_or(LEASE_DURATION),
+        version: lease.metadata.resource_version.clone().unwrap_or_default(),
+    }
 }
 
 impl std::fmt::Debug for Lease {

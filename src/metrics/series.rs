@@ -137,6 +137,11 @@ impl Metrics {
             self.start_time.clone(),
         );
         own.register(
+            "leader",
+            "1 while this replica acts: the leader, every replica that acts without the Lease, or the only one",
+            self.leader.clone(),
+        );
+        own.register(
             "paused",
             "1 while the pause file exists, so that nothing is written",
             self.paused.clone(),

@@ -55,8 +55,6 @@ pub struct RunningRestart {
     pub token: String,
     /// The rule that named its cause.
     pub rule: &'static str,
-    /// Whether this process began it. The outcome is counted by the process that began it.
-    pub started_here: bool,
 }
 
 /// A patch that was sent, and may have been written.

@@ -73,11 +73,12 @@ fn the_domain_awaits_nothing_reads_no_clock_and_opens_nothing() {
 }
 
 /// The modules that each module may import. What is not listed here may import all of them.
-const IMPORTS: [(&str, &[&str]); 10] = [
+const IMPORTS: [(&str, &[&str]); 11] = [
     ("domain", &["domain"]),
     ("clock", &[]),
     ("metrics", &["domain", "metrics"]),
     ("isolation", &["metrics"]),
+    ("leadership", &[]),
     ("queue", &["clock", "domain", "queue"]),
     (
         "kubernetes",
@@ -103,6 +104,7 @@ const IMPORTS: [(&str, &[&str]); 10] = [
             "clusters",
             "domain",
             "isolation",
+            "leadership",
             "metrics",
             "queue",
             "server",
@@ -118,6 +120,7 @@ const IMPORTS: [(&str, &[&str]); 10] = [
             "domain",
             "isolation",
             "kubernetes",
+            "leadership",
             "metrics",
             "queue",
         ],

@@ -1,23 +1,32 @@
-//! The campaign for the Lease: what it does where the API server does not let it, or does not answer; and, where
-//! `HELMREBOOT_TEST_KUBECONFIG` names a real one, that one wins and the other follows. The Lease is written by
-//! server-side apply, which the embedded API server does not serve.
+//! The election of the leader: what a replica does where the API server does not let it write the Lease, or does not
+//! answer, and where the Lease is in another cluster; and, where `HELMREBOOT_TEST_KUBECONFIG` names a real API server,
+//! that one replica leads and another follows.
 
 use std::{
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
 use axum::{
     Json, Router,
     extract::Request,
-    http::{HeaderMap, Method, StatusCode, header},
+    http::{Method, StatusCode, header},
     response::{IntoResponse, Response},
     routing::any,
 };
-use helmreboot::kubernetes::{Connection, lease::Lease};
+use helmreboot::{
+    clock::Clock,
+    demo::fake_cluster::{FakeCluster, Key},
+    domain::election::Role,
+    kubernetes::{Connection, lease::Lease},
+};
 use kube::Client;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::{sync::oneshot, task::JoinHandle};
+use tower::ServiceExt;
 
 use crate::{
     clusters::{Server, at, become_a_pipe},
@@ -26,54 +35,47 @@ use crate::{
     support::pass,
 };
 
-/// An API server that keeps one Lease, for the bearer of a token where one is wanted. It merges what is applied, and does not ask
-/// who owns which field.
-#[derive(Clone, Default)]
-struct LeaseServer(Arc<Mutex<LeaseStore>>);
-
-#[derive(Default)]
-struct LeaseStore {
-    token: &'static str,
-    lease: Option<Value>,
-    versions: u64,
+/// The embedded API server, for the bearer of a token where one is wanted.
+#[derive(Clone)]
+struct LeaseServer {
+    cluster: FakeCluster,
+    token: Arc<Mutex<&'static str>>,
     /// Another writer is always faster when the Lease is given up.
-    contended: bool,
+    contended: Arc<AtomicBool>,
     /// Requests that were let in.
-    answered: usize,
+    answered: Arc<AtomicUsize>,
 }
 
 impl LeaseServer {
+    fn new() -> Self {
+        Self {
+            cluster: FakeCluster::new(Clock::system()),
+            token: Arc::default(),
+            contended: Arc::default(),
+            answered: Arc::default(),
+        }
+    }
+
     fn wants(&self, token: &'static str) {
-        let mut store = self.0.lock().expect("a lock");
-        store.token = token;
-        store.answered = 0;
+        *self.token.lock().expect("a lock") = token;
+        self.answered.store(0, Ordering::Relaxed);
     }
 
     /// Another replica holds the Lease, and renewed it a moment ago.
-    fn give_to(&self, identity: &str) {
-        let now = jiff::Timestamp::now();
-        let mut store = self.0.lock().expect("a lock");
-        store.versions += 1;
-        let version = store.versions.to_string();
-        let lease = store.lease.as_mut().expect("a Lease");
-        let taken = json!({"metadata": {"resourceVersion": version}, "spec": {"holderIdentity": identity,
-            "renewTime": format!("{now:.6}"), "acquireTime": format!("{now:.6}")}});
-        json_patch::merge(lease, &taken);
+    fn give_to(&self, namespace: &str, identity: &str) {
+        let now = format!("{:.6}", jiff::Timestamp::now());
+        let spec = json!({"holderIdentity": identity, "leaseDurationSeconds": 30, "renewTime": now, "acquireTime": now});
+        self.cluster
+            .write_lease(&Key::new(namespace, "helmreboot"), &spec);
     }
 
     fn answered(&self) -> usize {
-        self.0.lock().expect("a lock").answered
+        self.answered.load(Ordering::Relaxed)
     }
 
     fn router(&self) -> Router {
         let server = self.clone();
-        let answer = any(
-            move |method: Method, headers: HeaderMap, request: Request| async move {
-                let body = axum::body::to_bytes(request.into_body(), 1 << 20).await;
-                let body = serde_json::from_slice(&body.expect("a body")).unwrap_or_default();
-                server.answer(&method, &headers, &body)
-            },
-        );
+        let answer = any(move |request: Request| async move { server.answer(request).await });
         Router::new().fallback(answer)
     }
 
@@ -86,42 +88,30 @@ impl LeaseServer {
         address
     }
 
-    fn holder(&self) -> Value {
-        let lease = self.0.lock().expect("a lock").lease.clone();
-        lease.expect("a Lease")["spec"]["holderIdentity"].clone()
+    fn holder(&self, namespace: &str) -> String {
+        self.cluster
+            .lease_holder(&Key::new(namespace, "helmreboot"))
     }
 
-    fn answer(&self, method: &Method, headers: &HeaderMap, body: &Value) -> Response {
-        let refused = |code: u16, reason: &str| {
+    async fn answer(&self, request: Request) -> Response {
+        let refused = |code: StatusCode, reason: &str| {
             let status = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure",
-                "reason": reason, "message": reason, "code": code});
-            let code = StatusCode::from_u16(code).expect("a code");
+                "reason": reason, "message": reason, "code": code.as_u16()});
             (code, Json(status)).into_response()
         };
-        let mut store = self.0.lock().expect("a lock");
-        let bearer = headers.get(header::AUTHORIZATION);
+        let wanted = *self.token.lock().expect("a lock");
+        let bearer = request.headers().get(header::AUTHORIZATION);
         let bearer = bearer.and_then(|value| value.to_str().ok());
-        if !store.token.is_empty() && bearer != Some(&*format!("Bearer {}", store.token)) {
-            return refused(401, "Unauthorized");
+        if !wanted.is_empty() && bearer != Some(&*format!("Bearer {wanted}")) {
+            return refused(StatusCode::UNAUTHORIZED, "Unauthorized");
         }
-        store.answered += 1;
-        let held = |lease: &Value| lease["spec"]["holderIdentity"].is_string();
-        let released = store.lease.as_ref().is_some_and(held) && !held(body);
-        if *method != Method::GET && released && store.contended {
-            return refused(409, "Conflict");
+        self.answered.fetch_add(1, Ordering::Relaxed);
+        let held = !self.holder("default").is_empty();
+        if *request.method() == Method::PUT && held && self.contended.load(Ordering::Relaxed) {
+            return refused(StatusCode::CONFLICT, "Conflict");
         }
-        match (method, store.lease.take()) {
-            (&Method::GET, None) => return refused(404, "NotFound"),
-            (&Method::GET, kept) => store.lease = kept,
-            (_, kept) => {
-                let mut lease = kept.unwrap_or_else(|| json!({}));
-                json_patch::merge(&mut lease, body);
-                store.versions += 1;
-                lease["metadata"]["resourceVersion"] = json!(store.versions.to_string());
-                store.lease = Some(lease);
-            }
-        }
-        Json(store.lease.clone()).into_response()
+        let answer = self.cluster.router().oneshot(request).await;
+        answer.expect("a router never fails")
     }
 }
 
@@ -139,24 +129,23 @@ async fn until(what: &str, is_so: impl Fn() -> bool) {
 
 #[tokio::test]
 async fn the_leader_releases_the_lease_at_the_end() {
-    let leases = LeaseServer::default();
+    let leases = LeaseServer::new();
     let (told, resign, running) = campaign(leases.router());
     until("it leads", || {
-        told.lock().expect("a lock").last() == Some(&true)
+        told.lock().expect("a lock").last() == Some(&Role::Leader)
     })
     .await;
-    assert_eq!(leases.holder(), "one");
+    assert_eq!(leases.holder("helmreboot"), "one");
     drop(resign);
     running.await.expect("no panic");
-    let holder = leases.holder();
-    assert!(holder.is_null() || holder == "", "{holder}");
+    assert_eq!(leases.holder("helmreboot"), "");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_conflict_while_the_lease_is_released_does_not_delay_the_end() {
-    let (server, leases) = (Server::new(), LeaseServer::default());
+    let (server, leases) = (Server::new(), LeaseServer::new());
     let (address, leases_at) = (server.serve().await, leases.serve().await);
-    leases.0.lock().expect("a lock").contended = true;
+    leases.contended.store(true, Ordering::Relaxed);
     let mut program = Running::start(
         helmreboot()
             .args(["serve", "--cluster-name=a", "--leader-elect"])
@@ -168,7 +157,7 @@ async fn a_conflict_while_the_lease_is_released_does_not_delay_the_end() {
             )
             .env("HELMREBOOT_TOKEN", "the key"),
     );
-    program.wait_for(&["this replica is the leader and watches"]);
+    program.wait_for(&["this replica is the leader and acts"]);
     program.signal("-TERM");
     let (code, took, said) = program.end();
     assert_eq!(code, Some(0), "{said:#?}");
@@ -178,12 +167,9 @@ async fn a_conflict_while_the_lease_is_released_does_not_delay_the_end() {
 /// A hub lists its clusters in a file. The Lease is in another cluster, and another replica holds it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hub_says_where_its_lease_is_and_a_follower_that_it_follows() {
-    let (server, leases) = (Server::new(), LeaseServer::default());
+    let (server, leases) = (Server::new(), LeaseServer::new());
     let (address, leases_at) = (server.serve().await, leases.serve().await);
-    leases.0.lock().expect("a lock").lease = Some(
-        json!({"metadata": {"name": "helmreboot", "resourceVersion": "1"}, "spec": {"leaseDurationSeconds": 30}}),
-    );
-    leases.give_to("another");
+    leases.give_to("operations", "another");
     let cluster = kubeconfig("followed", &at(address), &json!({}));
     let clusters = json!({"clusters": [{"name": "a", "kubeconfig": cluster, "keys": [{"env": "HELMREBOOT_KEY_A"}]}],
         "leaderElect": true, "leaderElectionNamespace": "operations", "shutdownDelay": "0s",
@@ -205,7 +191,7 @@ async fn a_hub_says_where_its_lease_is_and_a_follower_that_it_follows() {
 /// In real time: a change of a file does not follow the paused clock.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_client_of_the_lease_follows_its_kubeconfig() {
-    let (server, leases) = (Server::new(), LeaseServer::default());
+    let (server, leases) = (Server::new(), LeaseServer::new());
     let (address, leases_at) = (server.serve().await, leases.serve().await);
     leases.wants("first");
     let user = json!({"token": "old"});
@@ -231,7 +217,7 @@ async fn the_client_of_the_lease_follows_its_kubeconfig() {
     assert_eq!(server.restarts(), 0, "no replica sweeps");
     kubeconfig("home-of-the-lease", &at(leases_at), &user);
     program.wait_for(&[
-        "cannot get or renew the Lease default/helmreboot",
+        "cannot read or write the Lease default/helmreboot",
         "Unauthorized",
     ]);
     kubeconfig(
@@ -239,7 +225,7 @@ async fn the_client_of_the_lease_follows_its_kubeconfig() {
         &at(leases_at),
         &json!({"token": "first"}),
     );
-    program.wait_for(&["this replica is the leader and watches"]);
+    program.wait_for(&["this replica is the leader and acts"]);
     server.healed(1, Duration::from_secs(10), "swept").await;
     // The leader uses a rotated token before it has to renew the Lease, and goes on leading.
     leases.wants("second");
@@ -258,38 +244,42 @@ async fn the_client_of_the_lease_follows_its_kubeconfig() {
         "it was the leader all the time"
     );
     // Where another replica has taken the Lease meanwhile, it becomes a standby.
-    leases.give_to("another");
+    leases.give_to("default", "another");
     leases.wants("third");
     kubeconfig(
         "home-of-the-lease",
         &at(leases_at),
         &json!({"token": "third"}),
     );
-    program.wait_for(&["this replica is a standby and does not watch"]);
+    program.wait_for(&["this replica is a standby and does not act"]);
 }
 
 /// A campaign against an API server that always answers so, what it told, and the way to end it.
-fn campaign(api_server: Router) -> (Arc<Mutex<Vec<bool>>>, oneshot::Sender<()>, JoinHandle<()>) {
+fn campaign(api_server: Router) -> (Arc<Mutex<Vec<Role>>>, oneshot::Sender<()>, JoinHandle<()>) {
     campaign_of("one", Client::new(api_server, "helmreboot"))
 }
 
 fn campaign_of(
     identity: &str,
     client: Client,
-) -> (Arc<Mutex<Vec<bool>>>, oneshot::Sender<()>, JoinHandle<()>) {
-    let told: Arc<Mutex<Vec<bool>>> = Arc::default();
+) -> (Arc<Mutex<Vec<Role>>>, oneshot::Sender<()>, JoinHandle<()>) {
+    let told: Arc<Mutex<Vec<Role>>> = Arc::default();
     let (resign, resigned) = oneshot::channel::<()>();
-    let lease = Lease::new(Connection::to(client), identity.into());
+    let lease = Lease::new(
+        Connection::to(client),
+        identity.into(),
+        Clock::with_tokio(jiff::Timestamp::now()),
+    );
     let tell = {
         let told = Arc::clone(&told);
-        move |leads| told.lock().expect("a lock").push(leads)
+        move |role: Role| told.lock().expect("a lock").push(role)
     };
     let running = tokio::spawn(lease.elect(tell, async { drop(resigned.await) }));
     (told, resign, running)
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_rights_it_leads_never_asks_again_now_and_then_and_ends_at_once() {
+async fn without_rights_it_acts_without_the_lease_asks_again_and_ends_at_once() {
     let asked: Arc<Mutex<usize>> = Arc::default();
     let count = Arc::clone(&asked);
     let refuse = any(move || async move {
@@ -299,10 +289,16 @@ async fn without_rights_it_leads_never_asks_again_now_and_then_and_ends_at_once(
         (StatusCode::FORBIDDEN, axum::Json(status)).into_response()
     });
     let (told, resign, running) = campaign(Router::new().fallback(refuse));
-    pass(120).await;
-    assert!(told.lock().expect("a lock").iter().all(|leads| !leads));
+    pass(28).await;
+    let standby = |roles: &Vec<Role>| roles.iter().all(|role| *role == Role::Standby);
+    assert!(standby(&told.lock().expect("a lock")));
+    pass(92).await;
+    assert_eq!(
+        told.lock().expect("a lock").last(),
+        Some(&Role::WithoutLease)
+    );
     let asked = *asked.lock().expect("a lock");
-    assert!((5..=30).contains(&asked), "{asked} times in two minutes");
+    assert!((60..=120).contains(&asked), "{asked} times in two minutes");
     drop(resign);
     let ended = tokio::time::timeout(Duration::from_millis(10), running).await;
     ended.expect("at once").expect("no panic");
@@ -313,7 +309,10 @@ async fn an_api_server_that_never_answers_does_not_hold_up_the_end() {
     let hang = any(|| async { std::future::pending::<StatusCode>().await });
     let (told, resign, running) = campaign(Router::new().fallback(hang));
     pass(60).await;
-    assert!(told.lock().expect("a lock").is_empty());
+    assert_eq!(
+        told.lock().expect("a lock").last(),
+        Some(&Role::WithoutLease)
+    );
     drop(resign);
     let ended = tokio::time::timeout(Duration::from_millis(10), running).await;
     ended.expect("at once").expect("no panic");
@@ -326,9 +325,9 @@ async fn on_a_real_api_server_one_leads_and_when_it_lets_go_the_other_does() {
         return;
     };
     let (first, resign, ended) = campaign_of("first", client.clone());
-    let told = |told: &Arc<Mutex<Vec<bool>>>| told.lock().expect("a lock").last().copied();
-    let leads = |who: Arc<Mutex<Vec<bool>>>| async move {
-        while told(&who) != Some(true) {
+    let told = |told: &Arc<Mutex<Vec<Role>>>| told.lock().expect("a lock").last().copied();
+    let leads = |who: Arc<Mutex<Vec<Role>>>| async move {
+        while told(&who) != Some(Role::Leader) {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
@@ -338,7 +337,10 @@ async fn on_a_real_api_server_one_leads_and_when_it_lets_go_the_other_does() {
     won.expect("the first leads");
     let (second, resign_too, ended_too) = campaign_of("second", client);
     tokio::time::sleep(Duration::from_secs(3)).await;
-    assert_eq!((told(&first), told(&second)), (Some(true), None));
+    assert_eq!(
+        (told(&first), told(&second)),
+        (Some(Role::Leader), Some(Role::Standby))
+    );
     drop(resign);
     ended.await.expect("no panic");
     let followed = tokio::time::timeout(patience, leads(second)).await;

@@ -20,6 +20,7 @@ mod fake_flux;
 mod forms;
 mod histories;
 mod isolation;
+mod leader;
 mod lease;
 mod limits;
 mod lists;

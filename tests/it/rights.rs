@@ -124,7 +124,6 @@ fn wherever_replicas_choose_one_among_them_they_may() {
         "replicas=2",
         "replicas=2,rbac.create=false",
         "replicas=2,leaderElection=false",
-        "replicas=2,sweep=off",
         "replicas=1",
     ] {
         let Some(rendered) = chart(&["--set", set]) else {
@@ -145,8 +144,7 @@ fn wherever_replicas_choose_one_among_them_they_may() {
             elects,
             set.starts_with("replicas=2")
                 && !set.contains("false,")
-                && !set.ends_with("Election=false")
-                && !set.ends_with("off"),
+                && !set.ends_with("Election=false"),
             "{set}"
         );
     }

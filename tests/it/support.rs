@@ -12,7 +12,7 @@ use helmreboot::{
         clusters::{ClusterAccess, ClusterConfig},
         keys::KeySource,
     },
-    controller::{Leadership, Pause},
+    controller::Pause,
     demo::{
         fake_cluster::{Call, FakeCluster, Fault, FaultKind, Key, Rights},
         fake_flux::{Era, FakeFlux, Notifier, Provider},
@@ -26,6 +26,7 @@ use helmreboot::{
         signature::{Key as SigningKey, Keys, Secret},
     },
     kubernetes::Connection,
+    leadership::Leadership,
 };
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
@@ -59,6 +60,8 @@ pub(crate) struct TestApp {
     pub(crate) registry: Arc<Registry>,
     pub(crate) pause: Pause,
     pub(crate) leads: Leadership,
+    /// True ends the election, and releases the Lease.
+    pub(crate) resign: tokio::sync::watch::Sender<bool>,
     webhook: Router,
     metrics: Router,
     clusters: BTreeMap<String, FakeCluster>,
@@ -161,9 +164,11 @@ impl TestApp {
         let mut workers: Vec<_> = workers.map(|worker| tokio::spawn(worker.run())).collect();
         let sweeps = app.take_watchers().into_iter();
         workers.extend(sweeps.map(|sweep| tokio::spawn(sweep.run())));
+        let (resign, resigned) = tokio::sync::watch::channel(false);
+        workers.extend(app.take_election(resigned).map(tokio::spawn));
         let (webhook, metrics, journal, registry) =
             (app.webhook(), app.metrics(), app.journal(), app.registry());
-        let (pause, leads) = (app.pause(), app.leads());
+        let (pause, leads) = (app.pause(), app.leadership());
         let claimed = Cell::new(
             clusters
                 .values()
@@ -176,6 +181,7 @@ impl TestApp {
             registry,
             pause,
             leads,
+            resign,
             webhook,
             metrics,
             clusters,
@@ -328,7 +334,7 @@ fn patches(cluster: &FakeCluster) -> Vec<Call> {
     cluster
         .calls()
         .into_iter()
-        .filter(|call| !reads.contains(&call.verb))
+        .filter(|call| !reads.contains(&call.verb) && !call.uri.contains("/leases"))
         .collect()
 }
 

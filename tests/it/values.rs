@@ -5,6 +5,7 @@ use crate::packaging::chart;
 #[test]
 fn wrong_values_are_refused_with_what_to_write() {
     let wrong = [
+        ("replicas=2,sweep=off", "sweep=off is for one replica"),
         ("sweep=5s", "an interval from 10s to 168h"),
         ("sweep=0m", "an interval from 10s to 168h"),
         (

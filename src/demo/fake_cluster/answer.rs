@@ -24,7 +24,7 @@ enum Kind {
 }
 
 impl Refusal {
-    fn status(code: u16, reason: &'static str, message: impl Into<String>) -> Self {
+    pub(super) fn status(code: u16, reason: &'static str, message: impl Into<String>) -> Self {
         Self(Kind::Status {
             code,
             reason,

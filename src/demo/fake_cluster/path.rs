@@ -61,6 +61,7 @@ impl Path {
             Method::GET => "list",
             Method::PATCH => "patch",
             Method::POST => "create",
+            Method::PUT => "update",
             Method::DELETE => "delete",
             _ => "other",
         }

@@ -2,9 +2,18 @@
 
 use tokio::sync::broadcast::{self, error::TryRecvError};
 
+use super::FakeCluster;
+
 /// Wakes up after each write.
 #[derive(Debug)]
-pub struct Writes(pub(super) broadcast::Receiver<()>);
+pub struct Writes(broadcast::Receiver<()>);
+
+impl FakeCluster {
+    /// Wakes up after each write.
+    pub fn writes(&self) -> Writes {
+        Writes(self.written.subscribe())
+    }
+}
 
 impl Writes {
     /// Waits until something was written that was not waited for yet.

@@ -106,3 +106,11 @@ impl LimitState {
             .next(|release, cause| self.admits(release, cause, now))
     }
 }
+
+impl super::Limits {
+    /// Forgets all failures and restarts.
+    pub fn clear(&self) {
+        let mut state = self.lock();
+        *state = LimitState::new(state.config);
+    }
+}

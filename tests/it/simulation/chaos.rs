@@ -1,15 +1,15 @@
 //! What goes wrong between the service and a cluster, and between Flux and the service.
 
 use std::{
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, OnceLock},
     time::Duration,
 };
 
 use axum::{Router, body::Body};
 use bytes::Bytes;
 use futures::{StreamExt, stream};
-use helmreboot::demo::fake_flux::Transport;
-use http::{Request, Response, StatusCode, header};
+use helmreboot::{demo::fake_flux::Transport, leadership::Leadership};
+use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::BodyExt;
 use kube::Client;
 use tokio::time::sleep;
@@ -17,10 +17,17 @@ use tower::{BoxError, ServiceExt, service_fn, util::BoxCloneSyncService};
 
 use super::Fate;
 
+/// The replica that a way belongs to, once it has started.
+pub(super) type Owner = Arc<OnceLock<Leadership>>;
+
 /// A way to an API server on which everything happens that happens on networks.
-pub(super) fn client(api: Router, fate: Fate) -> Client {
+pub(super) fn client(api: Router, fate: Fate, owner: Owner) -> Client {
     let service = service_fn(move |request: Request<kube::client::Body>| {
         let (api, fate) = (api.clone(), fate.clone());
+        let waits = owner.get().is_some_and(Leadership::waits);
+        if waits && request.method() == Method::PATCH {
+            fate.notes().unled += 1;
+        }
         async move { call(api, &fate, request.map(Body::new)).await }
     });
     Client::new(service, "default")

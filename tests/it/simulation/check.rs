@@ -45,6 +45,7 @@ pub(super) struct Check {
     fate: Fate,
     policy: Policy,
     observed: BTreeSet<String>,
+    several: bool,
     swept: bool,
     books: BTreeMap<(&'static str, Key), Book>,
     read: BTreeMap<&'static str, usize>,
@@ -127,6 +128,7 @@ impl Check {
                 .map(|name| name.to_string())
                 .collect(),
             swept: options.sweep != SweepMode::Off,
+            several: false,
             books: BTreeMap::new(),
             read: BTreeMap::new(),
             helped: Vec::new(),
@@ -134,6 +136,11 @@ impl Check {
             steps: 0,
             restarts: 0,
         }
+    }
+
+    /// Several replicas share a Lease. Each may see an end that another one sees too, and they always watch.
+    pub(super) fn several_replicas(&mut self) {
+        (self.swept, self.several) = (true, true);
     }
 
     pub(super) fn fail(&mut self, what: String) {

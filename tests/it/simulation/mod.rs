@@ -12,6 +12,7 @@ use jiff::Timestamp;
 
 mod chaos;
 mod check;
+mod options;
 mod people;
 mod replica;
 mod scene;
@@ -86,6 +87,8 @@ struct Notes {
     calm: bool,
     /// Panics that were planted.
     panics: usize,
+    /// Writes by replicas that do not act.
+    unled: usize,
     /// How often an answer was lost, or a process killed: what was done and not counted.
     unknown: usize,
 }

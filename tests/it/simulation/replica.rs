@@ -22,12 +22,13 @@ use helmreboot::{
         signature::{Key, Keys},
     },
     kubernetes::Connection,
+    leadership::Leadership,
 };
 use http::Request;
 use http_body_util::BodyExt;
 use jiff::SignedDuration;
 use kube::Client;
-use tokio::task::JoinHandle;
+use tokio::{sync::watch, task::JoinHandle};
 use tower::ServiceExt;
 
 use super::{Fate, scene::Land};
@@ -56,6 +57,8 @@ pub(super) struct Replica {
     over: BTreeSet<ReleaseRef>,
     /// The next thing that reads the clock panics.
     planted: Arc<AtomicBool>,
+    pub(super) leadership: Leadership,
+    resign: watch::Sender<bool>,
 }
 
 impl Replica {
@@ -97,6 +100,8 @@ impl Replica {
         let mut tasks: Vec<_> = workers.map(|worker| tokio::spawn(worker.run())).collect();
         let sweeps = app.take_watchers().into_iter();
         tasks.extend(sweeps.map(|sweep| tokio::spawn(sweep.run())));
+        let (resign, resigned) = watch::channel(false);
+        tasks.extend(app.take_election(resigned).map(tokio::spawn));
         Self {
             name,
             door: app.webhook(),
@@ -109,6 +114,8 @@ impl Replica {
             time,
             over: BTreeSet::new(),
             planted,
+            leadership: app.leadership(),
+            resign,
         }
     }
 
@@ -188,6 +195,14 @@ impl Replica {
             *self.counted.metrics.entry(name.to_owned()).or_default() += value.unwrap_or_default();
         }
         self.counted.clone()
+    }
+
+    /// The process gets a signal, finishes what runs, and releases the Lease.
+    pub(super) async fn hand_over(&mut self, fate: &Fate) {
+        fate.note(|| format!("{} hands over", self.name));
+        self.leadership.finish().await;
+        self.resign.send_replace(true);
+        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
     }
 
     /// The process dies, wherever it is.

@@ -5,16 +5,14 @@ use std::{sync::Arc, time::Duration};
 use axum::body::Body;
 use helmreboot::{
     app::Options,
+    clock::Clock,
     config::SweepMode,
     demo::{
         fake_cluster::{FakeCluster, Key},
         fake_flux::{Era, FakeFlux, Notifier, Provider},
     },
-    domain::{
-        limits::{LimitConfig, Rate},
-        policy::{AfterRemediation, Policies, Policy},
-        signature::{Key as SigningKey, SIGNATURE_HEADER, Secret},
-    },
+    domain::signature::{Key as SigningKey, SIGNATURE_HEADER, Secret},
+    kubernetes::{Connection, lease::Lease},
 };
 use http::{Request, StatusCode};
 use jiff::SignedDuration;
@@ -24,6 +22,7 @@ use super::{
     Fate, Outcome,
     chaos::{self, Doors},
     check::Check,
+    options::options,
     people,
     replica::{Counted, Replica},
 };
@@ -42,6 +41,9 @@ pub(super) struct Scene {
     fate: Fate,
     pub(super) lands: Vec<Land>,
     options: Options,
+    /// The API server with the Lease, where there are several replicas.
+    leases: Option<FakeCluster>,
+    started: usize,
     doors: Doors,
     replicas: Vec<Replica>,
     counted: Vec<Counted>,
@@ -66,6 +68,8 @@ impl Scene {
             fate,
             lands,
             options,
+            leases: None,
+            started: 0,
             doors,
             replicas: Vec::new(),
             counted: Vec::new(),
@@ -77,7 +81,14 @@ impl Scene {
     /// An hour or more in which everything goes wrong, and the time after it in which nothing does.
     pub(super) async fn play(&mut self) {
         let fate = self.fate.clone();
-        let replicas = if fate.chance(0.4) { 2 } else { 1 };
+        let replicas = fate.one_of(&[1, 1, 1, 2, 3]);
+        if replicas > 1 {
+            self.leases = Some(FakeCluster::new(fate.clock.clone()));
+            if self.options.sweep == SweepMode::Off {
+                self.options.sweep = SweepMode::Watch;
+            }
+            self.check.several_replicas();
+        }
         while self.replicas.len() < replicas {
             self.start();
         }
@@ -97,6 +108,7 @@ impl Scene {
             }
             match fate.number(0..20) {
                 0 if !self.replicas.is_empty() => self.kill().await,
+                5 | 6 if replicas > 1 => self.disturb_the_lease(),
                 0 | 1 if self.replicas.len() < replicas => self.start(),
                 2 => self.forge(land).await,
                 4 if !self.replicas.is_empty() => {
@@ -114,6 +126,9 @@ impl Scene {
         }
         fate.note(|| "all faults end, and every cause that can pass has passed".into());
         fate.notes().calm = true;
+        if let Some(leases) = &self.leases {
+            leases.grant_leases(None);
+        }
         while self.replicas.len() < replicas {
             self.start();
         }
@@ -160,38 +175,59 @@ impl Scene {
                 self.check.fail(format!("{}: {broken}", replica.name));
             }
         }
+        let unled = std::mem::take(&mut self.fate.notes().unled);
+        if unled > 0 {
+            self.check
+                .fail(format!("{unled} writes by a replica that does not act"));
+        }
         for land in &self.lands {
             self.check.look(land);
         }
     }
 
     fn start(&mut self) {
+        let owner = chaos::Owner::default();
         let ways: Vec<_> = self
             .lands
             .iter()
             .map(|land| {
-                let client = chaos::client(land.cluster.router(), self.fate.clone());
+                let client =
+                    chaos::client(land.cluster.router(), self.fate.clone(), Arc::clone(&owner));
                 (land.name, client, land.key.clone())
             })
             .collect();
         let ahead = SignedDuration::from_secs(self.fate.number(0..600).cast_signed() - 300);
-        let name = ["first", "second"]
+        let name = ["first", "second", "third"]
             .into_iter()
             .find(|name| self.replicas.iter().all(|replica| replica.name != *name));
-        let name = name.expect("at most two");
+        let name = name.expect("at most three");
+        self.started += 1;
+        let identity = format!("{name}-{}", self.started);
+        let lease = self.leases.as_ref().map(|leases| {
+            let client = chaos::client(leases.router(), self.fate.clone(), chaos::Owner::default());
+            let time = self.fate.clock.clone();
+            let clock = Clock::new(move || time.now() + ahead);
+            Lease::new(Connection::to(client), identity, clock)
+                .retrying_every(Duration::from_secs(10))
+        });
         let options = Options {
+            lease,
             salt: u32::try_from(self.fate.number(0..1_000_000_000)).expect("small"),
             ..self.options.clone()
         };
         let replica = Replica::start(name, options, &ways, &self.fate, ahead);
+        let _ = owner.set(replica.leadership.clone());
         self.replicas.push(replica);
         self.open_doors();
     }
 
     async fn kill(&mut self) {
-        let index = usize::try_from(self.fate.number(0..2)).expect("small") % self.replicas.len();
+        let index = usize::try_from(self.fate.number(0..6)).expect("small") % self.replicas.len();
         let mut replica = self.replicas.remove(index);
         self.open_doors();
+        if self.leases.is_some() && self.fate.chance(0.5) {
+            replica.hand_over(&self.fate).await;
+        }
         replica.kill(&self.fate);
         self.killed += 1;
         self.counted.push(replica.counted(&self.fate).await);
@@ -200,6 +236,32 @@ impl Scene {
     fn open_doors(&self) {
         let doors = self.replicas.iter().map(|replica| replica.door.clone());
         *self.doors.lock().expect("one thread") = doors.collect();
+    }
+
+    /// Another client writes the Lease, so that two replicas lead for a moment or none does, or takes rights away.
+    fn disturb_the_lease(&self) {
+        let (Some(leases), fate) = (&self.leases, &self.fate) else {
+            return;
+        };
+        match fate.number(0..4) {
+            0 => {
+                let verbs = fate.one_of(&[vec![], vec!["get"]]);
+                fate.fault(|| format!("rights on the Lease: {verbs:?}"));
+                leases.grant_leases(Some(verbs));
+            }
+            1 => {
+                fate.fault(|| "all rights on the Lease".into());
+                leases.grant_leases(None);
+            }
+            other => {
+                let holder = fate.one_of(&["", "a stranger"]);
+                fate.fault(|| format!("the Lease is given to {holder:?}"));
+                let seconds = 5 + 25 * (other - 2);
+                let spec =
+                    serde_json::json!({"holderIdentity": holder, "leaseDurationSeconds": seconds});
+                leases.write_lease(&Key::new("default", "helmreboot"), &spec);
+            }
+        }
     }
 
     /// Somebody without the key, or with an old recording.
@@ -309,49 +371,4 @@ impl Land {
 
 fn key(secret: &str) -> SigningKey {
     SigningKey::new(Secret::new(secret).expect("a key"), None)
-}
-
-fn options(fate: &Fate) -> Options {
-    let hours = |hours| Some(SignedDuration::from_hours(hours));
-    let policy = Policy {
-        limit: u32::try_from(fate.number(1..6)).expect("small"),
-        slow_lane: fate.one_of(&[None, hours(1), hours(2)]),
-        after_rollback: fate.one_of(AfterRemediation::ALL),
-        after_uninstall: fate.one_of(AfterRemediation::ALL),
-        force: fate.chance(0.1),
-        ..Policy::default()
-    };
-    let observed = if fate.chance(0.1) {
-        vec!["us".into()]
-    } else {
-        Vec::new()
-    };
-    let limits = LimitConfig {
-        in_flight: fate.one_of(&[2, 20]),
-        threshold: fate.one_of(&[3, 5]),
-        rate: Rate {
-            per_minute: 30,
-            burst: 3,
-        },
-        ..LimitConfig::default()
-    };
-    let every = SweepMode::Every(Duration::from_secs(300));
-    Options {
-        policies: Policies {
-            base: policy,
-            observed,
-            ..Policies::default()
-        },
-        limits,
-        sweep: fate.one_of(&[
-            SweepMode::Watch,
-            SweepMode::Watch,
-            SweepMode::Watch,
-            SweepMode::Watch,
-            every,
-            SweepMode::Off,
-        ]),
-        queue_capacity: fate.one_of(&[3, 4096]),
-        ..Options::default()
-    }
 }

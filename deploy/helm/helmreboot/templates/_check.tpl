@@ -35,6 +35,9 @@
 {{- end }}
 {{- end }}
 {{- end }}
+{{- if and (include "helmreboot.elects" .) (eq (include "helmreboot.sweep" .) "off") }}
+{{- fail "sweep=off is for one replica: with several, only the watcher of the leader finds what a standby was told of; set sweep=watch, or replicas=1" }}
+{{- end }}
 {{- if and .Values.rbac.create .Values.rbac.namespaces }}
 {{- range .Values.flux.enabled | ternary .Values.flux.namespaces list }}
 {{- if not (has . $.Values.rbac.namespaces) }}

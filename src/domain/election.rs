@@ -1,0 +1,239 @@
+//! Leader election with a Lease, as client-go does it (`k8s.io/client-go/tools/leaderelection`).
+//!
+//! A Lease of another replica is valid until its duration has passed in this process without a change of the Lease.
+//! The times in the Lease are not compared with anything, because other clocks wrote them. All times here are the time
+//! since the start of the election, by a clock that does not jump.
+
+use std::time::Duration;
+
+/// How long a Lease is valid after its last change.
+pub const LEASE_DURATION: Duration = Duration::from_secs(30);
+
+/// After this time without a renewal, the leader stops: before another replica takes the Lease.
+pub const RENEW_DEADLINE: Duration = Duration::from_secs(20);
+
+/// The longest duration that another replica's Lease is believed to have.
+const LONGEST_DURATION: Duration = Duration::from_mins(5);
+
+super::string_enum! {
+    /// What a replica does.
+    Role {
+        /// It holds the Lease, and acts.
+        Leader = "leader",
+        /// Another replica holds the Lease, or none does yet.
+        Standby = "standby",
+        /// No replica is known to hold the Lease, and it cannot be taken: every replica acts.
+        WithoutLease = "without-lease",
+    }
+}
+
+impl Role {
+    /// Whether it reconciles and watches.
+    pub fn acts(self) -> bool {
+        self != Self::Standby
+    }
+}
+
+/// What is compared of a Lease.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holding {
+    /// The identity of the holder; empty for none.
+    pub holder: String,
+    /// How long it is valid after its last change.
+    pub duration: Duration,
+    /// A value that each write changes.
+    pub version: String,
+}
+
+/// What to do about a Lease that was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Write it, with this replica as its new holder.
+    Take,
+    /// Write it again: this replica holds it.
+    Renew,
+    /// Another replica holds it.
+    Follow,
+}
+
+/// The election as one replica sees it.
+#[derive(Clone, Debug)]
+pub struct Election {
+    identity: String,
+    role: Role,
+    /// The Lease, and when its content was seen first.
+    seen: Option<(Holding, Duration)>,
+    /// When a replica was last known to lead; at first the start.
+    led_at: Duration,
+}
+
+impl Election {
+    /// A replica that is a standby.
+    pub fn new(identity: String) -> Self {
+        Self {
+            identity,
+            role: Role::Standby,
+            seen: None,
+            led_at: Duration::ZERO,
+        }
+    }
+
+    /// What this replica does.
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
+    /// The holder that was seen last; empty for none.
+    pub fn holder(&self) -> &str {
+        self.seen.as_ref().map_or("", |(seen, _)| &seen.holder)
+    }
+
+    /// The Lease was read; `None` if there is none.
+    pub fn read(&mut self, lease: Option<Holding>, now: Duration) -> Next {
+        let Some(lease) = lease else {
+            self.seen = None;
+            return Next::Take;
+        };
+        let since = match self.seen.take() {
+            Some((seen, since)) if seen == lease => since,
+            _ => now,
+        };
+        let until = since + lease.duration.min(LONGEST_DURATION);
+        let next = match &*lease.holder {
+            "" => Next::Take,
+            holder if *holder == self.identity => Next::Renew,
+            _ if now < until => Next::Follow,
+            _ => Next::Take,
+        };
+        self.seen = Some((lease, since));
+        if next == Next::Follow {
+            self.led_at = since;
+            self.role = Role::Standby;
+        }
+        next
+    }
+
+    /// This replica has written the Lease as its holder.
+    pub fn written(&mut self, lease: Holding, now: Duration) {
+        self.seen = Some((lease, now));
+        self.led_at = now;
+        self.role = Role::Leader;
+    }
+
+    /// The Lease could not be read, or not be written.
+    pub fn failed(&mut self, now: Duration) {
+        let unknown_for = now.saturating_sub(self.led_at);
+        if self.role == Role::Leader && unknown_for >= RENEW_DEADLINE {
+            self.role = Role::Standby;
+        }
+        if self.role == Role::Standby && unknown_for >= LEASE_DURATION {
+            self.role = Role::WithoutLease;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seconds(number: u64) -> Duration {
+        Duration::from_secs(number)
+    }
+
+    fn held_by(holder: &str, version: u64) -> Holding {
+        Holding {
+            holder: holder.into(),
+            duration: LEASE_DURATION,
+            version: version.to_string(),
+        }
+    }
+
+    fn replica() -> Election {
+        Election::new("me".into())
+    }
+
+    #[test]
+    fn a_lease_without_a_holder_is_taken_at_once() {
+        for lease in [None, Some(held_by("", 1))] {
+            assert_eq!(replica().read(lease, seconds(0)), Next::Take);
+        }
+    }
+
+    #[test]
+    fn the_lease_of_another_is_taken_when_it_has_not_changed_for_its_duration() {
+        let mut election = replica();
+        for (version, now, next) in [
+            (1, 0, Next::Follow),
+            (1, 29, Next::Follow),
+            // It was renewed.
+            (2, 30, Next::Follow),
+            (2, 59, Next::Follow),
+            (2, 60, Next::Take),
+        ] {
+            let lease = Some(held_by("other", version));
+            assert_eq!(election.read(lease, seconds(now)), next, "{version} {now}");
+            assert_eq!(election.role(), Role::Standby);
+        }
+    }
+
+    #[test]
+    fn a_leader_that_cannot_renew_stops_before_the_lease_expires() {
+        let mut election = replica();
+        election.read(None, seconds(100));
+        election.written(held_by("me", 1), seconds(100));
+        assert_eq!(election.role(), Role::Leader);
+        for (now, role) in [
+            (119, Role::Leader),
+            (120, Role::Standby),
+            (129, Role::Standby),
+            // No other replica is known to lead.
+            (130, Role::WithoutLease),
+        ] {
+            election.failed(seconds(now));
+            assert_eq!(election.role(), role, "{now}");
+        }
+        assert_eq!(
+            election.read(Some(held_by("other", 2)), seconds(131)),
+            Next::Follow
+        );
+        assert_eq!(election.role(), Role::Standby);
+    }
+
+    #[test]
+    fn a_leader_that_lost_the_lease_follows_at_once() {
+        let mut election = replica();
+        election.written(held_by("me", 1), seconds(0));
+        let lease = Some(held_by("other", 2));
+        assert_eq!(election.read(lease, seconds(1)), Next::Follow);
+        assert_eq!(election.role(), Role::Standby);
+    }
+
+    #[test]
+    fn without_an_answer_each_replica_acts_after_the_duration_of_the_lease() {
+        let mut election = replica();
+        election.failed(seconds(29));
+        assert_eq!(election.role(), Role::Standby);
+        election.failed(seconds(30));
+        assert_eq!(election.role(), Role::WithoutLease);
+        // It can be read, and its holder is dead, and it cannot be written.
+        let mut election = replica();
+        election.read(Some(held_by("dead", 1)), seconds(0));
+        election.failed(seconds(29));
+        assert_eq!(election.role(), Role::Standby);
+        assert_eq!(
+            election.read(Some(held_by("dead", 1)), seconds(31)),
+            Next::Take
+        );
+        election.failed(seconds(31));
+        assert_eq!(election.role(), Role::WithoutLease);
+    }
+
+    #[test]
+    fn a_lease_with_an_absurd_duration_is_taken_after_minutes() {
+        let mut election = replica();
+        let mut lease = held_by("other", 1);
+        lease.duration = Duration::from_secs(1 << 31);
+        assert_eq!(election.read(Some(lease.clone()), seconds(0)), Next::Follow);
+        assert_eq!(election.read(Some(lease), seconds(300)), Next::Take);
+    }
+}

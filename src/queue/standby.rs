@@ -1,0 +1,60 @@
+//! The queue of a replica that does not act: it keeps the alerts of the last minutes for the time when the replica acts.
+
+use tokio::time::Instant;
+
+use super::{Enqueued, Inner, Queue, Slot, WorkItem};
+
+impl Queue {
+    /// Keeps a release. Items that were enqueued before `since` are forgotten, and the oldest one where the queue is full:
+    /// the replica that acts knows of it, or the first list of this one finds it.
+    pub fn keep(&self, item: WorkItem, due: Instant, since: Option<Instant>) -> Enqueued {
+        let mut inner = self.lock();
+        since.inspect(|since| inner.forget_before(*since));
+        let known = inner.entries.contains_key(&item.failure.release);
+        if !known && inner.not_reconciled >= self.capacity {
+            inner.forget_first();
+        }
+        inner.enqueue(item, due, self.capacity)
+    }
+
+    /// Forgets the items that were enqueued before `since`.
+    pub fn forget_before(&self, since: Instant) {
+        self.lock().forget_before(since);
+    }
+
+    /// Forgets all items.
+    pub fn clear(&self) {
+        let mut inner = self.lock();
+        let closed = inner.closed;
+        *inner = Inner {
+            closed,
+            ..Inner::default()
+        };
+    }
+}
+
+impl Inner {
+    fn forget_first(&mut self) {
+        let Some((_, release)) = self.due.pop_first() else {
+            return;
+        };
+        if let Some(Slot::Waiting { item, .. }) = self.entries.remove(&release) {
+            self.not_reconciled -= usize::from(item.reconciles == 0);
+        }
+    }
+
+    fn forget_before(&mut self, since: Instant) {
+        let old = |slot: &Slot| matches!(slot, Slot::Waiting { item, .. } if item.since < since);
+        while let Some((at, release)) = self.due.first_key_value() {
+            if !self.entries.get(release).is_some_and(old) {
+                return;
+            }
+            let at = *at;
+            self.due.remove(&at).inspect(|release| {
+                if let Some(Slot::Waiting { item, .. }) = self.entries.remove(release) {
+                    self.not_reconciled -= usize::from(item.reconciles == 0);
+                }
+            });
+        }
+    }
+}
