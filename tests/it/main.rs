@@ -18,6 +18,7 @@ mod explain;
 mod fake_cluster;
 mod fake_flux;
 mod forms;
+mod handover;
 mod histories;
 mod isolation;
 mod leader;

@@ -118,7 +118,7 @@ impl Running {
 
     /// The first line of the log that has all these parts.
     pub(crate) fn wait_for(&mut self, parts: &[&str]) -> Value {
-        let deadline = Instant::now() + Duration::from_secs(20);
+        let deadline = Instant::now() + Duration::from_secs(40);
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             let Ok(line) = self.lines.recv_timeout(left) else {
