@@ -129,7 +129,7 @@ impl App {
             );
             let restart_limits = Limits::new(limits);
             let scopes = scopes(&config);
-            let entry = ClusterEntry::new(
+            let mut entry = ClusterEntry::new(
                 Arc::clone(&config.name),
                 keys,
                 Arc::clone(&queue),
@@ -137,6 +137,7 @@ impl App {
                 health,
                 scopes.len(),
             );
+            entry.namespaces.clone_from(&config.namespaces);
             let watcher = |(namespace, status): (Option<Arc<str>>, &Arc<ClusterStatus>)| {
                 Watcher::new(
                     cluster.clone(),
@@ -286,7 +287,7 @@ impl App {
             tokio::select! {
                 biased;
                 Some(signal) = signals.recv() => return Err(at_once(signal)),
-                () = hand_over(&self.shared.leadership, &resign, &mut campaign) => {}
+                () = hand_over(&self.shared.leadership, &resign, &mut campaign, &self.shared.metrics) => {}
             }
         }
         let delay = self.shutdown_delay;

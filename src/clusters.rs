@@ -35,6 +35,8 @@ pub struct ClusterEntry {
     pub name: Arc<str>,
     /// Where its failures go.
     pub queue: Arc<Queue>,
+    /// The namespaces that are watched; none for all.
+    pub namespaces: Vec<Arc<str>>,
     /// What each of its watchers sees.
     pub statuses: Vec<Arc<ClusterStatus>>,
     limits: Limits,
@@ -102,6 +104,7 @@ impl ClusterEntry {
         Self {
             name,
             queue,
+            namespaces: Vec::new(),
             statuses: std::iter::repeat_with(Arc::default)
                 .take(watchers)
                 .collect(),
@@ -110,6 +113,11 @@ impl ClusterEntry {
             keys: RwLock::new(Arc::new(keys)),
             seen: Mutex::default(),
         }
+    }
+
+    /// Whether a watcher reads this namespace.
+    pub fn watches(&self, namespace: &str) -> bool {
+        self.namespaces.is_empty() || self.namespaces.iter().any(|it| **it == *namespace)
     }
 
     /// What keeps its restarts apart.

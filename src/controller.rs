@@ -174,7 +174,7 @@ impl Reconciler {
             if ended {
                 return;
             }
-            leadership.until_waits().await;
+            leadership.until_finished().await;
             self.stop();
         }
     }

@@ -32,6 +32,8 @@ struct Inner {
     state: State,
     /// The reconcilers that may be in the middle of a write.
     busy: usize,
+    /// Whether no other replica acts, as far as this one knows.
+    sole: bool,
 }
 
 /// A reconciler that may be in the middle of a write, until this is dropped.
@@ -42,7 +44,11 @@ impl Leadership {
     pub fn new(acts: bool) -> Self {
         let state = if acts { State::Acts } else { State::Waits };
         Self(Arc::new(Shared {
-            inner: Mutex::new(Inner { state, busy: 0 }),
+            inner: Mutex::new(Inner {
+                state,
+                busy: 0,
+                sole: true,
+            }),
             changed: Notify::new(),
         }))
     }
@@ -50,7 +56,22 @@ impl Leadership {
     /// Sets whether this replica acts. A replica that no longer acts stops in the middle of what it does: every write
     /// is a compare-and-swap.
     pub fn set(&self, acts: bool) {
-        self.change(|inner| inner.state = if acts { State::Acts } else { State::Waits });
+        self.change(|inner| match (acts, inner.state) {
+            // The end of this replica is not called off.
+            (true, State::Finishes) => {}
+            (true, _) => inner.state = State::Acts,
+            (false, _) => inner.state = State::Waits,
+        });
+    }
+
+    /// Sets whether no other replica acts, as far as this one knows.
+    pub fn set_sole(&self, sole: bool) {
+        self.change(|inner| inner.sole = sole);
+    }
+
+    /// Whether no other replica acts, as far as this one knows.
+    pub fn is_sole(&self) -> bool {
+        self.lock().sole
     }
 
     /// Finishes the reconciles that run, begins no other, and returns when none runs.
@@ -81,6 +102,11 @@ impl Leadership {
     /// Waits until this replica begins no further reconcile.
     pub(crate) async fn until_finishes(&self) {
         self.until(|inner| inner.state != State::Acts).await;
+    }
+
+    /// Waits until the reconciles of all reconcilers have finished, if they finish.
+    pub(crate) async fn until_finished(&self) {
+        self.until(|inner| inner.state != State::Finishes).await;
     }
 
     /// Waits until this replica has to stop at once.

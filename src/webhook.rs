@@ -267,6 +267,9 @@ impl Webhook {
         let due = Instant::now() + self.first_reconcile;
         let enqueued = if self.leadership.acts() {
             entry.queue.enqueue(item, due)
+        } else if !entry.watches(namespace.unwrap_or_default()) {
+            let detail = "this replica is a standby, and no watcher of the leader reads this namespace; send it again, so that the leader gets it";
+            return reject(AlertResult::Standby, detail);
         } else {
             // The watcher of the leader finds the failure. This replica may have to act before that.
             let since = Instant::now().checked_sub(self.max_age.unsigned_abs());

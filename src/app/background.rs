@@ -169,6 +169,7 @@ pub(super) async fn run_election(
         isolation::supervised(Part::Background, task, &metrics, TASK_RESTART_DELAY, || {
             let (leadership, metrics) = (leadership.clone(), metrics.clone());
             let report = move |role: Role| {
+                leadership.set_sole(role != Role::WithoutLease);
                 leadership.set(role.acts());
                 metrics.leader(role.acts());
             };

@@ -54,6 +54,7 @@ impl Reconciler {
         item.running = Some(RunningRestart {
             token,
             rule: self.shared.classifier.rule(rule),
+            started_here: false,
         });
         let now = self.shared.clock.now();
         self.limits.lock().start(&item.failure.release, cause, now);
@@ -67,8 +68,10 @@ impl Reconciler {
         attempts: u32,
     ) -> Option<EndedRestart> {
         let restart = item.running.take()?;
-        let metrics = &self.shared.metrics;
-        metrics.ended(&self.cluster.name, restart.rule, outcome);
+        if self.counts(&restart) {
+            let metrics = &self.shared.metrics;
+            metrics.ended(&self.cluster.name, restart.rule, outcome);
+        }
         if outcome == RestartOutcome::Superseded {
             item.last_decision = None;
         }
@@ -80,6 +83,11 @@ impl Reconciler {
         })
     }
 
+    /// Whether this process counts and reports the outcome. Of several that act, the one that began the restart does.
+    fn counts(&self, restart: &RunningRestart) -> bool {
+        restart.started_here || self.shared.leadership.is_sole()
+    }
+
     /// Reports the outcome. `seen` is the release, and the decision that follows.
     pub(super) fn report_end(
         &self,
@@ -87,8 +95,10 @@ impl Reconciler {
         ended: &EndedRestart,
         seen: Option<(&Release, &Decision)>,
     ) {
-        let rule = ended.restart.rule;
-        self.reports
-            .ended(item, rule, (ended.attempts, ended.outcome), seen);
+        if self.counts(&ended.restart) {
+            let rule = ended.restart.rule;
+            self.reports
+                .ended(item, rule, (ended.attempts, ended.outcome), seen);
+        }
     }
 }

@@ -105,7 +105,11 @@ impl Reconciler {
             .keep(name, &release.metadata.uid, &patch.changes);
         let rule = patch.changes.get(ledger::CAUSE).cloned().flatten();
         let rule = self.shared.classifier.rule(&rule.unwrap_or_default());
-        item.running = patch.token().map(|token| RunningRestart { token, rule });
+        item.running = patch.token().map(|token| RunningRestart {
+            token,
+            rule,
+            started_here: true,
+        });
         let (metrics, cluster) = (&self.shared.metrics, &self.cluster.name);
         if request.sends > 1 {
             metrics.resent(cluster);

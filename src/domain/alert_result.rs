@@ -39,6 +39,8 @@ string_enum! {
         QueueFull = "queue-full",
         /// The service is stopping.
         Closing = "closing",
+        /// This replica does not act, and no watcher of the leader reads the namespace.
+        Standby = "standby",
     }
 }
 

@@ -65,6 +65,8 @@ pub struct Election {
     seen: Option<(Holding, Duration)>,
     /// When a replica was last known to lead; at first the start.
     led_at: Duration,
+    /// The first of the attempts that failed since then.
+    failing_since: Option<Duration>,
 }
 
 impl Election {
@@ -75,6 +77,7 @@ impl Election {
             role: Role::Standby,
             seen: None,
             led_at: Duration::ZERO,
+            failing_since: None,
         }
     }
 
@@ -107,7 +110,7 @@ impl Election {
         };
         self.seen = Some((lease, since));
         if next == Next::Follow {
-            self.led_at = since;
+            (self.led_at, self.failing_since) = (since, None);
             self.role = Role::Standby;
         }
         next
@@ -116,17 +119,20 @@ impl Election {
     /// This replica has written the Lease as its holder.
     pub fn written(&mut self, lease: Holding, now: Duration) {
         self.seen = Some((lease, now));
-        self.led_at = now;
+        (self.led_at, self.failing_since) = (now, None);
         self.role = Role::Leader;
     }
 
     /// The Lease could not be read, or not be written.
     pub fn failed(&mut self, now: Duration) {
+        let since = *self.failing_since.get_or_insert(now);
         let unknown_for = now.saturating_sub(self.led_at);
         if self.role == Role::Leader && unknown_for >= RENEW_DEADLINE {
             self.role = Role::Standby;
         }
-        if self.role == Role::Standby && unknown_for >= LEASE_DURATION {
+        // A process that stood still for a while has to try for as long as any other.
+        let tried_for = now.saturating_sub(since);
+        if self.role == Role::Standby && unknown_for.min(tried_for) >= LEASE_DURATION {
             self.role = Role::WithoutLease;
         }
     }
@@ -183,17 +189,18 @@ mod tests {
         election.written(held_by("me", 1), seconds(100));
         assert_eq!(election.role(), Role::Leader);
         for (now, role) in [
+            (105, Role::Leader),
             (119, Role::Leader),
             (120, Role::Standby),
-            (129, Role::Standby),
+            (134, Role::Standby),
             // No other replica is known to lead.
-            (130, Role::WithoutLease),
+            (135, Role::WithoutLease),
         ] {
             election.failed(seconds(now));
             assert_eq!(election.role(), role, "{now}");
         }
         assert_eq!(
-            election.read(Some(held_by("other", 2)), seconds(131)),
+            election.read(Some(held_by("other", 2)), seconds(136)),
             Next::Follow
         );
         assert_eq!(election.role(), Role::Standby);
@@ -211,6 +218,7 @@ mod tests {
     #[test]
     fn without_an_answer_each_replica_acts_after_the_duration_of_the_lease() {
         let mut election = replica();
+        election.failed(seconds(0));
         election.failed(seconds(29));
         assert_eq!(election.role(), Role::Standby);
         election.failed(seconds(30));
@@ -218,6 +226,7 @@ mod tests {
         // It can be read, and its holder is dead, and it cannot be written.
         let mut election = replica();
         election.read(Some(held_by("dead", 1)), seconds(0));
+        election.failed(seconds(1));
         election.failed(seconds(29));
         assert_eq!(election.role(), Role::Standby);
         assert_eq!(
@@ -225,6 +234,18 @@ mod tests {
             Next::Take
         );
         election.failed(seconds(31));
+        assert_eq!(election.role(), Role::WithoutLease);
+    }
+
+    #[test]
+    fn a_leader_that_stood_still_is_a_standby_first() {
+        let mut election = replica();
+        election.written(held_by("me", 1), seconds(0));
+        election.failed(seconds(45));
+        assert_eq!(election.role(), Role::Standby);
+        election.failed(seconds(74));
+        assert_eq!(election.role(), Role::Standby);
+        election.failed(seconds(75));
         assert_eq!(election.role(), Role::WithoutLease);
     }
 

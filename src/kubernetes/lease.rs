@@ -40,6 +40,12 @@ const ATTEMPT_LIMIT: Duration = Duration::from_secs(5);
 /// How long the release of the Lease may take; after that it expires.
 pub const RELEASE_LIMIT: Duration = Duration::from_secs(3);
 
+/// How long an attempt that runs at the end may take.
+const FINISH_LIMIT: Duration = Duration::from_secs(1);
+
+/// Writes in a row that another client may be faster with.
+const CONFLICTS: usize = 3;
+
 /// The most characters of an error in the log.
 const ERROR_LENGTH: usize = 300;
 
@@ -110,15 +116,22 @@ impl Lease {
             _ = timeout(ATTEMPT_LIMIT, self.connection.first_attempt_done()) => {}
         }
         loop {
-            let attempt = timeout(ATTEMPT_LIMIT, self.attempt(&mut election, start));
-            let problem = tokio::select! {
-                biased;
-                () = &mut resigned => break,
-                attempted = attempt => match attempted {
-                    Ok(Ok(())) => None,
-                    Ok(Err(problem)) => Some(problem),
-                    Err(_) => Some("the API server does not answer".to_owned()),
-                },
+            let attempted = {
+                let mut attempt = pin!(timeout(ATTEMPT_LIMIT, self.attempt(&mut election, start)));
+                tokio::select! {
+                    biased;
+                    () = &mut resigned => {
+                        // It may be in the middle of a write.
+                        let _ = timeout(FINISH_LIMIT, attempt).await;
+                        break;
+                    }
+                    attempted = &mut attempt => attempted,
+                }
+            };
+            let problem = match attempted {
+                Ok(Ok(())) => None,
+                Ok(Err(problem)) => Some(problem),
+                Err(_) => Some("the API server does not answer".to_owned()),
             };
             if problem.is_some() {
                 election.failed(start.elapsed());
@@ -137,13 +150,21 @@ impl Lease {
                 () = sleep(interval) => {}
             }
         }
-        if election.role() == Role::Leader {
-            let _ = timeout(RELEASE_LIMIT, self.release()).await;
-        }
+        let _ = timeout(RELEASE_LIMIT, self.release()).await;
     }
 
-    /// Reads the Lease, and writes it where this replica holds it or may take it.
+    /// Reads the Lease, and writes it where this replica holds it or may take it. After a conflict, it reads it again.
     async fn attempt(&self, election: &mut Election, start: Instant) -> Result<(), String> {
+        for _ in 0..CONFLICTS {
+            if self.attempt_once(election, start).await? {
+                return Ok(());
+            }
+        }
+        Err("other clients write it all the time".into())
+    }
+
+    /// Returns false after a conflict.
+    async fn attempt_once(&self, election: &mut Election, start: Instant) -> Result<bool, String> {
         // The connection logs its problem.
         let client = self.connection.client().map_err(|_| String::new())?;
         let leases = self.leases(&client);
@@ -151,27 +172,26 @@ impl Lease {
         let found = leases.get_opt(LEASE).await.map_err(error)?;
         let next = election.read(found.as_ref().map(holding), start.elapsed());
         if next == Next::Follow {
-            return Ok(());
+            return Ok(true);
         }
         // The Lease is valid from before it is written.
         let written_at = start.elapsed();
-        let (old, now) = (found.unwrap_or_default(), MicroTime(self.clock.now()));
-        let spec = old.spec.unwrap_or_default();
+        let (mut lease, now) = (found.unwrap_or_default(), MicroTime(self.clock.now()));
+        let spec = lease.spec.take().unwrap_or_default();
         let kept = (next == Next::Renew).then_some(spec.acquire_time).flatten();
         let transitions = spec.lease_transitions.unwrap_or_default();
-        let lease = self.lease(
-            old.metadata.resource_version.clone(),
-            LeaseSpec {
-                holder_identity: Some(self.identity.clone()),
-                lease_duration_seconds: i32::try_from(LEASE_DURATION.as_secs()).ok(),
-                acquire_time: kept.or_else(|| Some(now.clone())),
-                renew_time: Some(now),
-                lease_transitions: Some(transitions.saturating_add(i32::from(next == Next::Take))),
-                ..LeaseSpec::default()
-            },
-        );
+        lease.metadata.name = Some(LEASE.into());
+        lease.metadata.managed_fields = None;
+        lease.spec = Some(LeaseSpec {
+            holder_identity: Some(self.identity.clone()),
+            lease_duration_seconds: i32::try_from(LEASE_DURATION.as_secs()).ok(),
+            acquire_time: kept.or_else(|| Some(now.clone())),
+            renew_time: Some(now),
+            lease_transitions: Some(transitions.saturating_add(i32::from(next == Next::Take))),
+            ..LeaseSpec::default()
+        });
         let parameters = PostParams::default();
-        let written = if old.metadata.resource_version.is_some() {
+        let written = if lease.metadata.resource_version.is_some() {
             leases.replace(LEASE, &parameters, &lease).await
         } else {
             leases.create(&parameters, &lease).await
@@ -179,45 +199,48 @@ impl Lease {
         match written {
             Ok(lease) => election.written(holding(&lease), written_at),
             // Another replica was faster. The next read shows which.
-            Err(kube::Error::Api(status)) if status.code == 409 => {}
+            Err(kube::Error::Api(status)) if status.code == 409 => return Ok(false),
             Err(other) => return Err(error(other)),
+        }
+        Ok(true)
+    }
+
+    /// Gives the Lease up, if this replica holds it. The next replica takes it at its next read.
+    async fn release(&self) -> Result<(), String> {
+        for _ in 0..CONFLICTS {
+            if self.release_once().await? {
+                break;
+            }
         }
         Ok(())
     }
 
-    /// Gives the Lease up, if this replica still holds it. The next replica takes it at its next read.
-    async fn release(&self) -> Result<(), String> {
+    /// Returns false after a conflict.
+    async fn release_once(&self) -> Result<bool, String> {
         let client = self
             .connection
             .client()
             .map_err(|error| error.to_string())?;
         let leases = self.leases(&client);
         let error = |error: kube::Error| self.problem(&error);
-        let Some(found) = leases.get_opt(LEASE).await.map_err(error)? else {
-            return Ok(());
+        let Some(mut lease) = leases.get_opt(LEASE).await.map_err(error)? else {
+            return Ok(true);
         };
-        if holding(&found).holder != self.identity {
-            return Ok(());
+        if holding(&lease).holder != self.identity {
+            return Ok(true);
         }
-        let spec = LeaseSpec {
+        lease.metadata.managed_fields = None;
+        lease.spec = Some(LeaseSpec {
             holder_identity: Some(String::new()),
             lease_duration_seconds: Some(1),
             renew_time: Some(MicroTime(self.clock.now())),
-            ..found.spec.unwrap_or_default()
-        };
-        let lease = self.lease(found.metadata.resource_version, spec);
-        let released = leases.replace(LEASE, &PostParams::default(), &lease).await;
-        released.map(drop).map_err(error)
-    }
-
-    fn lease(&self, version: Option<String>, spec: LeaseSpec) -> LeaseObject {
-        let mut lease = LeaseObject {
-            spec: Some(spec),
-            ..LeaseObject::default()
-        };
-        lease.metadata.name = Some(LEASE.into());
-        lease.metadata.resource_version = version;
-        lease
+            ..lease.spec.unwrap_or_default()
+        });
+        match leases.replace(LEASE, &PostParams::default(), &lease).await {
+            Ok(_) => Ok(true),
+            Err(kube::Error::Api(status)) if status.code == 409 => Ok(false),
+            Err(other) => Err(error(other)),
+        }
     }
 
     fn leases(&self, client: &Client) -> Api<LeaseObject> {

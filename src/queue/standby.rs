@@ -12,7 +12,7 @@ impl Queue {
         since.inspect(|since| inner.forget_before(*since));
         let known = inner.entries.contains_key(&item.failure.release);
         if !known && inner.not_reconciled >= self.capacity {
-            inner.forget_first();
+            inner.forget_oldest();
         }
         inner.enqueue(item, due, self.capacity)
     }
@@ -34,27 +34,31 @@ impl Queue {
 }
 
 impl Inner {
-    fn forget_first(&mut self) {
-        let Some((_, release)) = self.due.pop_first() else {
-            return;
-        };
-        if let Some(Slot::Waiting { item, .. }) = self.entries.remove(&release) {
-            self.not_reconciled -= usize::from(item.reconciles == 0);
+    fn forget_oldest(&mut self) {
+        let oldest = self
+            .due
+            .values()
+            .filter_map(|release| match self.entries.get(release) {
+                Some(Slot::Waiting { item, .. }) => Some((item.since, release)),
+                _ => None,
+            });
+        if let Some((since, _)) = oldest.min_by_key(|(since, _)| *since) {
+            self.forget_before(since + std::time::Duration::from_nanos(1));
         }
     }
 
     fn forget_before(&mut self, since: Instant) {
-        let old = |slot: &Slot| matches!(slot, Slot::Waiting { item, .. } if item.since < since);
-        while let Some((at, release)) = self.due.first_key_value() {
-            if !self.entries.get(release).is_some_and(old) {
-                return;
+        let (entries, not_reconciled) = (&mut self.entries, &mut self.not_reconciled);
+        self.due.retain(|_, release| {
+            let old =
+                |slot: &Slot| matches!(slot, Slot::Waiting { item, .. } if item.since < since);
+            if !entries.get(release).is_some_and(old) {
+                return true;
             }
-            let at = *at;
-            self.due.remove(&at).inspect(|release| {
-                if let Some(Slot::Waiting { item, .. }) = self.entries.remove(release) {
-                    self.not_reconciled -= usize::from(item.reconciles == 0);
-                }
-            });
-        }
+            if let Some(Slot::Waiting { item, .. }) = entries.remove(release) {
+                *not_reconciled -= usize::from(item.reconciles == 0);
+            }
+            false
+        });
     }
 }

@@ -55,6 +55,8 @@ pub struct RunningRestart {
     pub token: String,
     /// The rule that named its cause.
     pub rule: &'static str,
+    /// Whether this process began it.
+    pub started_here: bool,
 }
 
 /// A patch that was sent, and may have been written.

@@ -57,7 +57,8 @@ impl IntoResponse for Rejection {
             AlertResult::Busy
             | AlertResult::NoAccess
             | AlertResult::QueueFull
-            | AlertResult::Closing => {
+            | AlertResult::Closing
+            | AlertResult::Standby => {
                 // More than the 2 s of notification-controller's first wait would eat its 15 s.
                 let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, self.detail);
                 return problem.with(header::RETRY_AFTER, "2").into_response();

@@ -211,7 +211,7 @@ async fn without_rights_on_leases_each_replica_acts_and_with_them_one_again() {
     installation.cluster.grant_leases(Some(vec!["get"]));
     pass(14).await;
     assert_eq!((leader(&first).await, leader(&second).await), (1.0, 0.0));
-    pass(40).await;
+    pass(50).await;
     assert_eq!((leader(&first).await, leader(&second).await), (1.0, 1.0));
     let release = installation.holds("web");
     pass(30).await;
@@ -268,5 +268,48 @@ async fn a_standby_takes_every_alert_and_keeps_the_newest() {
     pass(16 * 60).await;
     second.alert(&releases[3]).await;
     assert_eq!(second.metric(queued).await, 1.0);
+    look(&[&first, &second]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_standby_refuses_what_no_watcher_of_the_leader_reads() {
+    let app = TestApp::swept_in(
+        Options::default(),
+        &["get", "list", "watch", "patch"],
+        &["one"],
+    );
+    app.leads.set(false);
+    for (namespace, status) in [("one", 202), ("two", 503)] {
+        let answer = app.alert(&Key::new(namespace, "web")).await;
+        assert_eq!(answer.status, status, "{answer:?}");
+    }
+    app.leads.set(true);
+    assert_eq!(app.alert(&Key::new("two", "web")).await.status, 202);
+}
+
+/// Without the Lease, both replicas see the end of each restart.
+#[tokio::test(start_paused = true)]
+async fn of_two_replicas_that_act_one_counts_the_outcome() {
+    let installation = Installation::new(Options::default());
+    let (first, second) = installation.two().await;
+    installation.cluster.grant_leases(Some(vec![]));
+    pass(70).await;
+    assert_eq!(leader(&first).await + leader(&second).await, 2.0);
+    let release = installation.holds("web");
+    pass(30).await;
+    let object = installation.cluster.get(&release).expect("a release");
+    let token = object["metadata"]["annotations"]["reconcile.fluxcd.io/requestedAt"].clone();
+    let mut status = object["status"].clone();
+    status["lastHandledReconcileAt"] = token.clone();
+    status["lastHandledResetAt"] = token;
+    status["conditions"] = json!([{"type": "Ready", "status": "True", "reason": "UpgradeSucceeded", "message": "m",
+        "observedGeneration": object["metadata"]["generation"], "lastTransitionTime": installation.clock.now().to_string()}]);
+    installation.cluster.write_status(&release, &status);
+    pass(60).await;
+    let outcomes = "helmreboot_restart_outcomes_total{cluster=\"a\"";
+    assert_eq!(
+        first.metric(outcomes).await + second.metric(outcomes).await,
+        1.0
+    );
     look(&[&first, &second]);
 }

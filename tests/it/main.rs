@@ -23,6 +23,7 @@ mod histories;
 mod isolation;
 mod leader;
 mod lease;
+mod leases;
 mod limits;
 mod lists;
 mod live;

@@ -38,7 +38,8 @@ pub(crate) fn kubeconfig(name: &str, cluster: &Value, user: &Value) -> PathBuf {
 pub(crate) fn config_file(name: &str, yaml: &str) -> String {
     let file = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}.config.yaml"));
     // Tests that run at the same time may share it: a reader must never see half of it.
-    let own = file.with_extension(format!("{:?}", std::thread::current().id()));
+    let (process, thread) = (std::process::id(), std::thread::current().id());
+    let own = file.with_extension(format!("{process}-{thread:?}"));
     std::fs::write(&own, yaml).expect("a file");
     std::fs::rename(&own, &file).expect("a file");
     file.display().to_string()

@@ -80,15 +80,16 @@ impl FakeCluster {
                 Ok(json_response(StatusCode::CREATED, &leases.put(&key, body)))
             }
             Method::PUT if path.name.is_some() => {
-                let Some(old) = leases.objects.get(&key) else {
-                    return Err(not_found(&key));
-                };
                 let version = &body["metadata"]["resourceVersion"];
                 if name.is_none_or(|name| name != key.name) {
                     return Err(Refusal::bad_request(
                         "the name of the object does not match the name on the URL",
                     ));
                 }
+                // An update creates a Lease that does not exist.
+                let Some(old) = leases.objects.get(&key) else {
+                    return Ok(json_response(StatusCode::CREATED, &leases.put(&key, body)));
+                };
                 if version.as_str().is_none_or(str::is_empty) {
                     return Err(invalid(
                         &key,
@@ -109,19 +110,11 @@ impl FakeCluster {
 }
 
 impl Leases {
-    /// A write that changes nothing makes no new version.
     fn put(&mut self, key: &Key, mut lease: Value) -> Value {
-        let old = self.objects.get(key);
         lease["apiVersion"] = json!("coordination.k8s.io/v1");
         lease["kind"] = json!("Lease");
         lease["metadata"]["name"] = json!(key.name);
         lease["metadata"]["namespace"] = json!(key.namespace);
-        if let Some(old) = old {
-            lease["metadata"]["resourceVersion"] = old["metadata"]["resourceVersion"].clone();
-            if *old == lease {
-                return lease;
-            }
-        }
         self.versions += 1;
         lease["metadata"]["resourceVersion"] = json!(self.versions.to_string());
         self.objects.insert(key.clone(), lease.clone());

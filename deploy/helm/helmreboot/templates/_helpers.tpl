@@ -151,7 +151,7 @@ items:
 {{- end }}
 
 {{- define "helmreboot.elects" -}}
-{{- if and .Values.leaderElection (gt (int .Values.replicas) 1) }}true{{ end }}
+{{- if and .Values.leaderElection (gt (int .Values.replicas) 1) (not .Values.spoke.enabled) }}true{{ end }}
 {{- end }}
 
 {{/* Exactly the verbs that the settings make helmreboot use. */}}
