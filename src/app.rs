@@ -247,10 +247,10 @@ impl App {
         }
         let metrics = self.shared.metrics.clone();
         let (resign, resigned) = watch::channel(false);
-        let mut campaign = JoinSet::new();
+        let mut election = JoinSet::new();
         if let Some(lease) = self.lease.take() {
             background.spawn(keep_lease_connection(lease.clone(), metrics.clone()));
-            campaign.spawn(run_election(
+            election.spawn(run_election(
                 lease,
                 self.leadership(),
                 resigned,
@@ -277,17 +277,17 @@ impl App {
             signal = signals.recv() => signal.unwrap_or("the end of the program"),
             Some(ended) = servers.join_next() => return Err(broken("a listener", ended.map(|served| served.err()))),
             Some(ended) = background.join_next() => return Err(broken("a task in the background", ended.map(|()| None))),
-            Some(ended) = campaign.join_next() => return Err(broken("leader election", ended.map(|()| None))),
+            Some(ended) = election.join_next() => return Err(broken("leader election", ended.map(|()| None))),
             Some(ended) = reconcilers.join_next() => return Err(broken("a worker", ended.map(|()| None))),
         };
         self.readiness.set(false);
-        let elected = !campaign.is_empty();
+        let elected = !election.is_empty();
         if elected {
             // The next replica acts while this one still answers the senders that have not noticed.
             tokio::select! {
                 biased;
                 Some(signal) = signals.recv() => return Err(at_once(signal)),
-                () = hand_over(&self.shared.leadership, &resign, &mut campaign, &self.shared.metrics) => {}
+                () = hand_over(&self.shared.leadership, &resign, &mut election, &self.shared.metrics) => {}
             }
         }
         let delay = self.shutdown_delay;

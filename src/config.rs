@@ -28,13 +28,13 @@ use file::{File, TlsSection};
 pub use kinds::{LeasePlace, LogFormat, LogLevel, LogOutput, SweepMode, TlsFiles};
 use sources::{Sources, switch};
 
-/// A request may take so long to arrive.
+/// The headers of a request may take as long to arrive (`server::HEADER_TIMEOUT`).
 const SHORTEST_KEEP_ALIVE: SignedDuration = SignedDuration::from_secs(5);
 
 /// Stopping takes up to 9 s more, and Kubernetes kills after 30 s.
 const LONGEST_SHUTDOWN_DELAY: SignedDuration = SignedDuration::from_secs(15);
 
-/// Something in the configuration that cannot stay as it is.
+/// An error in the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
     /// Flag, environment variable, or file and path in it.
@@ -60,7 +60,7 @@ pub struct Config {
     pub log_format: LogFormat,
     /// Where they go.
     pub log_output: LogOutput,
-    /// What messages are worth.
+    /// The rules that classify failures.
     pub classifier: Arc<Classifier>,
     /// What may be done to releases.
     pub policies: Policies,
@@ -84,9 +84,9 @@ pub struct Config {
     pub max_event_age: SignedDuration,
     /// How far an event may be in the future.
     pub max_event_ahead: SignedDuration,
-    /// Of several replicas, one acts.
+    /// Whether the replicas elect a leader.
     pub leader_elect: bool,
-    /// Where the Lease for that is.
+    /// The namespace and the kubeconfig of the Lease.
     pub lease: LeasePlace,
 }
 
@@ -204,7 +204,7 @@ impl Sources<'_> {
         let sweep = self.read(&s::SWEEP, file.sweep, parse::sweep);
         let leader_elect = self.read(&s::LEADER_ELECT, switch(file.leader_elect), parse::boolean);
         if leader_elect && sweep == SweepMode::Off {
-            let problem = "is not possible with leader election: only the watcher of the leader finds what a standby was told of; write watch, or an interval";
+            let problem = "is not possible with leader election: a standby does not pass its alerts on, so only the watcher of the leader finds these failures; write watch, or an interval";
             self.fault("sweep: off", problem);
         }
         let level = self.read(

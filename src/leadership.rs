@@ -11,7 +11,7 @@ enum State {
     Acts,
     /// Finish the reconciles that run, and begin no other.
     Finishes,
-    /// Nothing.
+    /// Do nothing: the replica is a standby, or has handed over.
     Waits,
 }
 
@@ -57,7 +57,7 @@ impl Leadership {
     /// is a compare-and-swap.
     pub fn set(&self, acts: bool) {
         self.change(|inner| match (acts, inner.state) {
-            // The end of this replica is not called off.
+            // A replica that hands over must not begin new reconciles.
             (true, State::Finishes) => {}
             (true, _) => inner.state = State::Acts,
             (false, _) => inner.state = State::Waits,
@@ -104,7 +104,7 @@ impl Leadership {
         self.until(|inner| inner.state != State::Acts).await;
     }
 
-    /// Waits until the reconciles of all reconcilers have finished, if they finish.
+    /// Waits until this replica is not in [`State::Finishes`]. Returns at once in any other state.
     pub(crate) async fn until_finished(&self) {
         self.until(|inner| inner.state != State::Finishes).await;
     }

@@ -20,7 +20,7 @@ use crate::{
     isolation::{self, Part},
     kubernetes::{
         Connection,
-        lease::{Lease, RELEASE_LIMIT},
+        lease::{Lease, RELEASE_TIMEOUT},
     },
     leadership::Leadership,
     metrics::Metrics,
@@ -162,7 +162,7 @@ pub(super) async fn run_election(
     let stopped = async {
         let _ = stopping.wait_for(|resigned| *resigned).await;
         // The Lease expires by itself.
-        tokio::time::sleep(RELEASE_LIMIT).await;
+        tokio::time::sleep(RELEASE_TIMEOUT).await;
     };
     let task = "leader election";
     let election =

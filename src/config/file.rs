@@ -191,7 +191,7 @@ fn problem(error: &Error) -> String {
         | Error::SerdeInvalidValue { .. }
         | Error::TaggedEnumMismatch { .. }
         | Error::ExpectedStringKeyForExternallyTaggedEnum { .. } => {
-            "is of another type; see docs/configuration.md for what to write".into()
+            "has the wrong type; see docs/configuration.md for what to write".into()
         }
         Error::ExternallyTaggedEnumExpectedScalarOrMapping { .. } => {
             "expected a single value".into()
@@ -212,7 +212,7 @@ fn problem(error: &Error) -> String {
             let msg = msg.lines().next().unwrap_or_default();
             format!("is not YAML: {msg}")
         }
-        // Other errors repeat values, or speak of Rust.
+        // The texts of other errors contain values of the file, or names of Rust types.
         _ => "is not YAML that can be read; check the indentation, the quotes and the tags".into(),
     }
 }

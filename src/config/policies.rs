@@ -59,7 +59,7 @@ impl PolicyEntry {
             ("match.clusters", &matching.clusters),
             ("match.namespaces", &matching.namespaces),
         ] {
-            // A name, or the begin of names.
+            // A name, or a prefix and a *.
             let wrong = |name: &String| {
                 name.as_str() != "*"
                     && cluster_name(
@@ -71,7 +71,7 @@ impl PolicyEntry {
             };
             if names.iter().any(wrong) {
                 let problem =
-                    "has what is no name; write lower-case names, with a * only at the end";
+                    "contains an invalid name; write lower-case names, with a * only at the end";
                 section.field_fault(field, problem);
             }
         }

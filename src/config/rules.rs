@@ -111,13 +111,13 @@ impl RuleEntry {
             rule.source = "the configuration";
         }
         if enabled && rule.patterns.is_empty() && rule.reasons.is_empty() {
-            section.field_fault("pattern", "is missing; there is no built-in rule of that name (helmreboot rules lists them), so say what the message holds");
+            section.field_fault("pattern", "is missing; there is no built-in rule of that name (helmreboot rules lists them), so set pattern, patterns or reasons");
             return None;
         }
         if self.exception == Some(true) && rule.patterns.is_empty() {
             section.field_fault(
                 "exception",
-                "needs a pattern: it is about what is inside of a match",
+                "needs a pattern, because an exception applies only inside of the match of its pattern",
             );
             return None;
         }

@@ -207,7 +207,7 @@ fn every_value_of_a_policy_is_reported_with_its_place() {
     let expected = [
         "file: policies[0].limit: invalid value 101: expected a number from 0 to 100",
         "file: policies[0].slowLane: invalid value \"soon\": expected a duration such as 90s, 1m30s or 6h, at most 8760h, or off",
-        "file: policies[1].match.namespaces: has what is no name; write lower-case names, with a * only at the end",
+        "file: policies[1].match.namespaces: contains an invalid name; write lower-case names, with a * only at the end",
         "file: policies[1]: the name default is taken; give each policy its own",
         "file: policies[3]: the name a is taken; give each policy its own",
     ];

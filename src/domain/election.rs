@@ -9,7 +9,8 @@ use std::time::Duration;
 /// How long a Lease is valid after its last change.
 pub const LEASE_DURATION: Duration = Duration::from_secs(30);
 
-/// After this time without a renewal, the leader stops: before another replica takes the Lease.
+/// The leader stops acting after this time without a renewal. It is shorter than [`LEASE_DURATION`], so that the leader
+/// stops before another replica takes the Lease.
 pub const RENEW_DEADLINE: Duration = Duration::from_secs(20);
 
 /// The longest duration that another replica's Lease is believed to have.
@@ -20,9 +21,9 @@ super::string_enum! {
     Role {
         /// It holds the Lease, and acts.
         Leader = "leader",
-        /// Another replica holds the Lease, or none does yet.
+        /// Another replica holds the Lease, or the holder is not known, or it could not renew the Lease.
         Standby = "standby",
-        /// No replica is known to hold the Lease, and it cannot be taken: every replica acts.
+        /// The Lease could not be read or written for [`LEASE_DURATION`]. It acts, so that a failure of the Lease stops no restart.
         WithoutLease = "without-lease",
     }
 }
@@ -34,9 +35,9 @@ impl Role {
     }
 }
 
-/// What is compared of a Lease.
+/// The fields of a Lease that the election compares.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Holding {
+pub struct LeaseRecord {
     /// The identity of the holder; empty for none.
     pub holder: String,
     /// How long it is valid after its last change.
@@ -62,10 +63,10 @@ pub struct Election {
     identity: String,
     role: Role,
     /// The Lease, and when its content was seen first.
-    seen: Option<(Holding, Duration)>,
-    /// When a replica was last known to lead; at first the start.
+    seen: Option<(LeaseRecord, Duration)>,
+    /// When a replica was last known to hold the Lease; initially the start of the election.
     led_at: Duration,
-    /// The first of the attempts that failed since then.
+    /// When the first attempt after `led_at` failed.
     failing_since: Option<Duration>,
 }
 
@@ -92,7 +93,7 @@ impl Election {
     }
 
     /// The Lease was read; `None` if there is none.
-    pub fn read(&mut self, lease: Option<Holding>, now: Duration) -> Next {
+    pub fn read(&mut self, lease: Option<LeaseRecord>, now: Duration) -> Next {
         let Some(lease) = lease else {
             self.seen = None;
             return Next::Take;
@@ -117,7 +118,7 @@ impl Election {
     }
 
     /// This replica has written the Lease as its holder.
-    pub fn written(&mut self, lease: Holding, now: Duration) {
+    pub fn written(&mut self, lease: LeaseRecord, now: Duration) {
         self.seen = Some((lease, now));
         (self.led_at, self.failing_since) = (now, None);
         self.role = Role::Leader;
@@ -130,7 +131,8 @@ impl Election {
         if self.role == Role::Leader && unknown_for >= RENEW_DEADLINE {
             self.role = Role::Standby;
         }
-        // A process that stood still for a while has to try for as long as any other.
+        // After a pause of the process, `led_at` is old although no attempt failed. So the failed attempts must also
+        // last this long.
         let tried_for = now.saturating_sub(since);
         if self.role == Role::Standby && unknown_for.min(tried_for) >= LEASE_DURATION {
             self.role = Role::WithoutLease;
@@ -146,8 +148,8 @@ mod tests {
         Duration::from_secs(number)
     }
 
-    fn held_by(holder: &str, version: u64) -> Holding {
-        Holding {
+    fn held_by(holder: &str, version: u64) -> LeaseRecord {
+        LeaseRecord {
             holder: holder.into(),
             duration: LEASE_DURATION,
             version: version.to_string(),

@@ -1,5 +1,5 @@
-//! The Lease of the leader election: of several replicas, its holder acts. If two replicas act for a moment, one of them
-//! writes: every write is a compare-and-swap.
+//! The Lease of the leader election: only its holder acts. If two replicas act at the same time, only one of two writes to
+//! an object succeeds, because each write contains the resourceVersion that was read.
 
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
@@ -19,7 +19,7 @@ use crate::{
     clock::Clock,
     config::{LeasePlace, clusters::ClusterAccess},
     domain::{
-        election::{Election, Holding, LEASE_DURATION, Next, Role},
+        election::{Election, LEASE_DURATION, LeaseRecord, Next, Role},
         mask::mask,
     },
 };
@@ -35,16 +35,16 @@ const RENEW_INTERVAL: Duration = Duration::from_secs(5);
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long one attempt may take.
-const ATTEMPT_LIMIT: Duration = Duration::from_secs(5);
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long the release of the Lease may take; after that it expires.
-pub const RELEASE_LIMIT: Duration = Duration::from_secs(3);
+pub const RELEASE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// How long an attempt that runs at the end may take.
-const FINISH_LIMIT: Duration = Duration::from_secs(1);
+const ATTEMPT_FINISH_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Writes in a row that another client may be faster with.
-const CONFLICTS: usize = 3;
+/// How often the Lease is read and written in one attempt, if each write has a conflict.
+const MAX_TRIES: usize = 3;
 
 /// The most characters of an error in the log.
 const ERROR_LENGTH: usize = 300;
@@ -113,16 +113,17 @@ impl Lease {
         tokio::select! {
             biased;
             () = &mut resigned => return,
-            _ = timeout(ATTEMPT_LIMIT, self.connection.first_attempt_done()) => {}
+            _ = timeout(ATTEMPT_TIMEOUT, self.connection.first_attempt_done()) => {}
         }
         loop {
             let attempted = {
-                let mut attempt = pin!(timeout(ATTEMPT_LIMIT, self.attempt(&mut election, start)));
+                let mut attempt =
+                    pin!(timeout(ATTEMPT_TIMEOUT, self.attempt(&mut election, start)));
                 tokio::select! {
                     biased;
                     () = &mut resigned => {
                         // It may be in the middle of a write.
-                        let _ = timeout(FINISH_LIMIT, attempt).await;
+                        let _ = timeout(ATTEMPT_FINISH_TIMEOUT, attempt).await;
                         break;
                     }
                     attempted = &mut attempt => attempted,
@@ -150,17 +151,17 @@ impl Lease {
                 () = sleep(interval) => {}
             }
         }
-        let _ = timeout(RELEASE_LIMIT, self.release()).await;
+        let _ = timeout(RELEASE_TIMEOUT, self.release()).await;
     }
 
     /// Reads the Lease, and writes it where this replica holds it or may take it. After a conflict, it reads it again.
     async fn attempt(&self, election: &mut Election, start: Instant) -> Result<(), String> {
-        for _ in 0..CONFLICTS {
+        for _ in 0..MAX_TRIES {
             if self.attempt_once(election, start).await? {
                 return Ok(());
             }
         }
-        Err("other clients write it all the time".into())
+        Err("each attempt had a conflict with the write of another client".into())
     }
 
     /// Returns false after a conflict.
@@ -174,7 +175,7 @@ impl Lease {
         if next == Next::Follow {
             return Ok(true);
         }
-        // The Lease is valid from before it is written.
+        // The time before the write: otherwise this replica would believe for too long that it holds the Lease.
         let written_at = start.elapsed();
         let (mut lease, now) = (found.unwrap_or_default(), MicroTime(self.clock.now()));
         let spec = lease.spec.take().unwrap_or_default();
@@ -207,7 +208,7 @@ impl Lease {
 
     /// Gives the Lease up, if this replica holds it. The next replica takes it at its next read.
     async fn release(&self) -> Result<(), String> {
-        for _ in 0..CONFLICTS {
+        for _ in 0..MAX_TRIES {
             if self.release_once().await? {
                 break;
             }
@@ -320,7 +321,7 @@ impl Lease {
             ),
             Role::Standby if holder.is_empty() || *holder == self.identity => tracing::info!(
                 identity,
-                "this replica is a standby and does not act: it does not hold the Lease {name}"
+                "this replica is a standby and does not act: it could not take or renew the Lease {name}"
             ),
             Role::Standby => tracing::info!(
                 identity,
@@ -329,18 +330,18 @@ impl Lease {
             ),
             Role::WithoutLease => tracing::warn!(
                 identity,
-                "no replica is known to hold the Lease {name}, and it cannot be taken: this replica acts without it, as each other replica does; limits and circuit breakers count for each replica"
+                "no replica is known to hold the Lease {name}, and it cannot be taken: this replica acts without it, and other replicas may do the same; limits and circuit breakers then apply to each replica separately"
             ),
         }
         logged.role = Some(state);
     }
 }
 
-fn holding(lease: &LeaseObject) -> Holding {
+fn holding(lease: &LeaseObject) -> LeaseRecord {
     let spec = lease.spec.clone().unwrap_or_default();
     let seconds = spec.lease_duration_seconds.unwrap_or_default();
     let duration = u64::try_from(seconds).map(Duration::from_secs);
-    Holding {
+    LeaseRecord {
         holder: spec.holder_identity.unwrap_or_default(),
         duration: duration
             .ok()

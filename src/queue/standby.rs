@@ -6,7 +6,7 @@ use super::{Enqueued, Inner, Queue, Slot, WorkItem};
 
 impl Queue {
     /// Keeps a release. Items that were enqueued before `since` are forgotten, and the oldest one where the queue is full:
-    /// the replica that acts knows of it, or the first list of this one finds it.
+    /// the leader reconciles these releases, or the first list of this replica finds them.
     pub fn keep(&self, item: WorkItem, due: Instant, since: Option<Instant>) -> Enqueued {
         let mut inner = self.lock();
         since.inspect(|since| inner.forget_before(*since));

@@ -27,7 +27,7 @@ pub(crate) struct ClusterEntry {
     pub(crate) in_cluster: Option<bool>,
     /// act or observe for this cluster
     pub(crate) mode: Option<Mode>,
-    /// the namespaces that the watcher reads, where it may not read all
+    /// namespaces to watch; necessary if helmreboot may not watch all namespaces
     #[serde(default)]
     #[cfg_attr(test, schemars(schema_with = "schema::names"))]
     pub(crate) sweep_namespaces: Option<Names>,
