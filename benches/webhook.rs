@@ -135,7 +135,7 @@ fn webhook(criterion: &mut Criterion) {
     let config = ClusterConfig {
         name: "default".into(),
         keys: Vec::new(),
-        reach: ClusterAccess::default(),
+        access: ClusterAccess::default(),
         mode: helmreboot::domain::policy::Mode::Act,
         namespaces: Vec::new(),
         place: String::new(),

@@ -79,7 +79,7 @@ pub async fn run(args: Args) -> anyhow::Result<bool> {
         let config = ClusterConfig {
             name: Arc::from(name),
             keys: vec![KeySource::value(secret.clone())],
-            reach: ClusterAccess::default(),
+            access: ClusterAccess::default(),
             mode: Mode::Act,
             namespaces: Vec::new(),
             place: "demo".into(),

@@ -210,7 +210,7 @@ impl Keeper {
             || {
                 connection
                     .clone()
-                    .maintain(self.config.reach.clone(), report)
+                    .maintain(self.config.access.clone(), report)
             },
         )
         .await;

@@ -152,7 +152,7 @@ async fn observe(
     namespace: &str,
     name: &str,
 ) -> anyhow::Result<(Release, Option<Timestamp>)> {
-    let client = connect(&cluster.reach).await;
+    let client = connect(&cluster.access).await;
     let client = client.map_err(|problem| {
         usage(
             &cluster.access_place,

@@ -22,7 +22,7 @@ pub struct ClusterConfig {
     /// Where its keys come from, at least one.
     pub keys: Vec<KeySource>,
     /// The way to its API server.
-    pub reach: ClusterAccess,
+    pub access: ClusterAccess,
     /// Whether anything is written there.
     pub mode: Mode,
     /// The namespaces that are watched; none for the whole cluster.
@@ -90,8 +90,8 @@ pub(super) fn read(sources: &mut Sources<'_>, file: &mut File) -> Vec<ClusterCon
         clusters.extend(entry.check(index, sources));
     }
     for cluster in &mut clusters {
-        cluster.reach.allow_exec = allow_exec;
-        cluster.reach.allow_insecure_tls = allow_insecure_tls;
+        cluster.access.allow_exec = allow_exec;
+        cluster.access.allow_insecure_tls = allow_insecure_tls;
     }
     check_apart(&mut sources.faults, &clusters);
     clusters
@@ -145,7 +145,7 @@ fn single(sources: &mut Sources<'_>, file: &mut File, only: bool) -> Option<Clus
         .or(context.as_ref())
         .map_or("KUBECONFIG", |(_, place)| place)
         .to_owned();
-    let reach = ClusterAccess {
+    let access = ClusterAccess {
         kubeconfig: kubeconfig.map(|(path, _)| path.into()),
         context: context.map(|(context, _)| context),
         ..ClusterAccess::default()
@@ -156,7 +156,7 @@ fn single(sources: &mut Sources<'_>, file: &mut File, only: bool) -> Option<Clus
     Some(ClusterConfig {
         name: name?,
         keys,
-        reach,
+        access,
         mode: Mode::Act,
         namespaces: namespaces.unwrap_or_default(),
         place,
@@ -188,7 +188,7 @@ impl ClusterEntry {
         Some(ClusterConfig {
             name: name?,
             keys,
-            reach: ClusterAccess {
+            access: ClusterAccess {
                 kubeconfig: self.kubeconfig.map(PathBuf::from),
                 context: self.context,
                 in_cluster,

@@ -48,7 +48,7 @@ pub struct LeaseRecord {
 
 /// What to do about a Lease that was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Next {
+pub enum NextStep {
     /// Write it, with this replica as its new holder.
     Take,
     /// Write it again: this replica holds it.
@@ -93,10 +93,10 @@ impl Election {
     }
 
     /// The Lease was read; `None` if there is none.
-    pub fn read(&mut self, lease: Option<LeaseRecord>, now: Duration) -> Next {
+    pub fn read(&mut self, lease: Option<LeaseRecord>, now: Duration) -> NextStep {
         let Some(lease) = lease else {
             self.seen = None;
-            return Next::Take;
+            return NextStep::Take;
         };
         let since = match self.seen.take() {
             Some((seen, since)) if seen == lease => since,
@@ -104,13 +104,13 @@ impl Election {
         };
         let until = since + lease.duration.min(LONGEST_DURATION);
         let next = match &*lease.holder {
-            "" => Next::Take,
-            holder if *holder == self.identity => Next::Renew,
-            _ if now < until => Next::Follow,
-            _ => Next::Take,
+            "" => NextStep::Take,
+            holder if *holder == self.identity => NextStep::Renew,
+            _ if now < until => NextStep::Follow,
+            _ => NextStep::Take,
         };
         self.seen = Some((lease, since));
-        if next == Next::Follow {
+        if next == NextStep::Follow {
             (self.led_at, self.failing_since) = (since, None);
             self.role = Role::Standby;
         }
@@ -163,7 +163,7 @@ mod tests {
     #[test]
     fn a_lease_without_a_holder_is_taken_at_once() {
         for lease in [None, Some(held_by("", 1))] {
-            assert_eq!(replica().read(lease, seconds(0)), Next::Take);
+            assert_eq!(replica().read(lease, seconds(0)), NextStep::Take);
         }
     }
 
@@ -171,12 +171,12 @@ mod tests {
     fn the_lease_of_another_is_taken_when_it_has_not_changed_for_its_duration() {
         let mut election = replica();
         for (version, now, next) in [
-            (1, 0, Next::Follow),
-            (1, 29, Next::Follow),
+            (1, 0, NextStep::Follow),
+            (1, 29, NextStep::Follow),
             // It was renewed.
-            (2, 30, Next::Follow),
-            (2, 59, Next::Follow),
-            (2, 60, Next::Take),
+            (2, 30, NextStep::Follow),
+            (2, 59, NextStep::Follow),
+            (2, 60, NextStep::Take),
         ] {
             let lease = Some(held_by("other", version));
             assert_eq!(election.read(lease, seconds(now)), next, "{version} {now}");
@@ -203,7 +203,7 @@ mod tests {
         }
         assert_eq!(
             election.read(Some(held_by("other", 2)), seconds(136)),
-            Next::Follow
+            NextStep::Follow
         );
         assert_eq!(election.role(), Role::Standby);
     }
@@ -213,7 +213,7 @@ mod tests {
         let mut election = replica();
         election.written(held_by("me", 1), seconds(0));
         let lease = Some(held_by("other", 2));
-        assert_eq!(election.read(lease, seconds(1)), Next::Follow);
+        assert_eq!(election.read(lease, seconds(1)), NextStep::Follow);
         assert_eq!(election.role(), Role::Standby);
     }
 
@@ -233,7 +233,7 @@ mod tests {
         assert_eq!(election.role(), Role::Standby);
         assert_eq!(
             election.read(Some(held_by("dead", 1)), seconds(31)),
-            Next::Take
+            NextStep::Take
         );
         election.failed(seconds(31));
         assert_eq!(election.role(), Role::WithoutLease);
@@ -256,7 +256,10 @@ mod tests {
         let mut election = replica();
         let mut lease = held_by("other", 1);
         lease.duration = Duration::from_secs(1 << 31);
-        assert_eq!(election.read(Some(lease.clone()), seconds(0)), Next::Follow);
-        assert_eq!(election.read(Some(lease), seconds(300)), Next::Take);
+        assert_eq!(
+            election.read(Some(lease.clone()), seconds(0)),
+            NextStep::Follow
+        );
+        assert_eq!(election.read(Some(lease), seconds(300)), NextStep::Take);
     }
 }

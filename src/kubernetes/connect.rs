@@ -64,8 +64,8 @@ pub(super) struct Connected {
 ///
 /// # Errors
 /// What is wrong with the kubeconfig, and what to do about it.
-pub async fn connect(reach: &ClusterAccess) -> Result<Client, String> {
-    let connected = client(read(reach, &mut Reads::default()).await?, None).await?;
+pub async fn connect(access: &ClusterAccess) -> Result<Client, String> {
+    let connected = client(read(access, &mut Reads::default()).await?, None).await?;
     Ok(connected.client)
 }
 
@@ -73,9 +73,9 @@ pub async fn connect(reach: &ClusterAccess) -> Result<Client, String> {
 pub(super) type Reads = BlockingRead<Result<Material, String>>;
 
 /// The kubeconfig and the files it refers to, as they are now.
-pub(super) async fn read(reach: &ClusterAccess, reads: &mut Reads) -> Result<Material, String> {
-    let reach = reach.clone();
-    reads.read(move || kubeconfig::read(&reach)).await?
+pub(super) async fn read(access: &ClusterAccess, reads: &mut Reads) -> Result<Material, String> {
+    let access = access.clone();
+    reads.read(move || kubeconfig::read(&access)).await?
 }
 
 /// A client that uses `material`. `limit` is how long the headers of an answer may take, and each part of its

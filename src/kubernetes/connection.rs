@@ -126,13 +126,13 @@ impl Connection {
 
     /// Makes the client, and a new one whenever its kubeconfig changes. Reports each change: the
     /// problem, or none.
-    pub async fn maintain(self, reach: ClusterAccess, report: impl Fn(Option<&str>)) {
+    pub async fn maintain(self, access: ClusterAccess, report: impl Fn(Option<&str>)) {
         if self.0.fixed {
             return std::future::pending().await;
         }
         let (mut known, mut reads) = (Known::default(), Reads::default());
         loop {
-            let pass = self.pass(&reach, &mut reads, &mut known, &report).await;
+            let pass = self.pass(&access, &mut reads, &mut known, &report).await;
             if let Pass::FilesChanged = pass {
                 continue;
             }
@@ -152,12 +152,12 @@ impl Connection {
     /// Reads the files once, and makes a new client if they changed.
     async fn pass(
         &self,
-        reach: &ClusterAccess,
+        access: &ClusterAccess,
         reads: &mut Reads,
         known: &mut Known,
         report: &impl Fn(Option<&str>),
     ) -> Pass {
-        let material = match connect::read(reach, reads).await {
+        let material = match connect::read(access, reads).await {
             Ok(material) => material,
             Err(problem) => {
                 self.failed(known, None, problem, report);
@@ -181,7 +181,7 @@ impl Connection {
             biased;
             client = connect::client(material, self.0.limit) => client,
             // A plugin that hangs must not keep a corrected file waiting.
-            () = files_changed(reach, reads, digest) => return Pass::FilesChanged,
+            () = files_changed(access, reads, digest) => return Pass::FilesChanged,
         };
         match client {
             Ok(connected) => self.made(known, digest, connected, report),
@@ -287,10 +287,10 @@ enum Pass {
 }
 
 /// Waits until the files are others than those of this digest.
-async fn files_changed(reach: &ClusterAccess, reads: &mut Reads, digest: Digest) {
+async fn files_changed(access: &ClusterAccess, reads: &mut Reads, digest: Digest) {
     loop {
         sleep(INTERVAL).await;
-        let read = connect::read(reach, reads).await;
+        let read = connect::read(access, reads).await;
         if read.is_ok_and(|material| material.digest != digest) {
             return;
         }

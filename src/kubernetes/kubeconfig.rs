@@ -43,29 +43,29 @@ const FILE_LIMIT: u64 = 1 << 20;
 ///
 /// # Errors
 /// What is wrong, in which file, and what to do about it. Never repeats a secret.
-pub(super) fn read(reach: &ClusterAccess) -> Result<Material, String> {
+pub(super) fn read(access: &ClusterAccess) -> Result<Material, String> {
     let variable = std::env::var_os("KUBECONFIG").is_some_and(|value| !value.is_empty());
-    let asked_for = reach.kubeconfig.is_some() || reach.context.is_some() || variable;
-    if reach.in_cluster {
+    let asked_for = access.kubeconfig.is_some() || access.context.is_some() || variable;
+    if access.in_cluster {
         return service_account();
     }
-    if reach.prefer_in_cluster
+    if access.prefer_in_cluster
         && let Ok(account) = service_account()
     {
         return Ok(account);
     }
-    let flag = if reach.prefer_in_cluster {
+    let flag = if access.prefer_in_cluster {
         "--leader-election-kubeconfig"
     } else {
         "--kubeconfig"
     };
-    let (kubeconfig, place) = match &reach.kubeconfig {
+    let (kubeconfig, place) = match &access.kubeconfig {
         Some(path) => (read_from(path), path.display().to_string()),
         None if variable => (read_environment(), "of the variable KUBECONFIG".into()),
         None => (read_environment(), "~/.kube/config".into()),
     };
     match kubeconfig {
-        Ok(kubeconfig) => material(kubeconfig, reach)
+        Ok(kubeconfig) => material(kubeconfig, access)
             .map_err(|problem| format!("the kubeconfig {place} cannot be used: {problem}")),
         // Neither KUBECONFIG nor ~/.kube/config: in a pod that is how it should be.
         Err(problem) if !asked_for => service_account().map_err(|account| {
@@ -113,8 +113,8 @@ fn service_account() -> Result<Material, String> {
     Ok(material.sealed())
 }
 
-fn material(kubeconfig: Kubeconfig, reach: &ClusterAccess) -> Result<Material, String> {
-    let wanted = reach
+fn material(kubeconfig: Kubeconfig, access: &ClusterAccess) -> Result<Material, String> {
+    let wanted = access
         .context
         .as_ref()
         .or(kubeconfig.current_context.as_ref())
@@ -147,8 +147,8 @@ fn material(kubeconfig: Kubeconfig, reach: &ClusterAccess) -> Result<Material, S
     }
     let namespace = context.namespace.filter(|name| !name.is_empty());
     let mut material = Material::new(server, namespace.unwrap_or_else(|| "default".into()));
-    material.of_cluster(&cluster, reach)?;
-    material.of_user(&user, &cluster, reach)?;
+    material.of_cluster(&cluster, access)?;
+    material.of_user(&user, &cluster, access)?;
     Ok(material.sealed())
 }
 
@@ -170,9 +170,9 @@ impl Material {
         }
     }
 
-    fn of_cluster(&mut self, cluster: &Cluster, reach: &ClusterAccess) -> Result<(), String> {
+    fn of_cluster(&mut self, cluster: &Cluster, access: &ClusterAccess) -> Result<(), String> {
         self.insecure = cluster.insecure_skip_tls_verify.unwrap_or_default();
-        if self.insecure && !reach.allow_insecure_tls {
+        if self.insecure && !access.allow_insecure_tls {
             return Err("it does not check the server's certificate; add certificate-authority-data, or allow it with --insecure-kubeconfig-tls".into());
         }
         self.proxy = nonempty(cluster.proxy_url.as_deref());
@@ -189,11 +189,11 @@ impl Material {
         &mut self,
         user: &AuthInfo,
         cluster: &Cluster,
-        reach: &ClusterAccess,
+        access: &ClusterAccess,
     ) -> Result<(), String> {
         use secrecy::ExposeSecret;
         let runs_program = user.exec.is_some() || user.auth_provider.is_some();
-        if runs_program && !reach.allow_exec {
+        if runs_program && !access.allow_exec {
             return Err("it runs a program to log in; use a token or certificate, or allow it with --insecure-kubeconfig-exec".into());
         }
         if user.auth_provider.is_some() {

@@ -19,7 +19,7 @@ use crate::{
     clock::Clock,
     config::{LeasePlace, clusters::ClusterAccess},
     domain::{
-        election::{Election, LEASE_DURATION, LeaseRecord, Next, Role},
+        election::{Election, LEASE_DURATION, LeaseRecord, NextStep, Role},
         mask::mask,
     },
 };
@@ -96,12 +96,12 @@ impl Lease {
 
     /// Keeps the client up to date with its files. `report` gets each problem, and `None` when it is solved.
     pub async fn keep_connection(self, report: impl Fn(Option<&str>)) {
-        let reach = ClusterAccess {
+        let access = ClusterAccess {
             prefer_in_cluster: self.place.kubeconfig.is_none(),
             kubeconfig: self.place.kubeconfig.clone(),
             ..ClusterAccess::default()
         };
-        self.connection.maintain(reach, report).await;
+        self.connection.maintain(access, report).await;
     }
 
     /// Takes part in the election until `resigned`, and then releases the Lease. `report` gets the role after each
@@ -172,14 +172,16 @@ impl Lease {
         let error = |error: kube::Error| self.problem(&error);
         let found = leases.get_opt(LEASE).await.map_err(error)?;
         let next = election.read(found.as_ref().map(holding), start.elapsed());
-        if next == Next::Follow {
+        if next == NextStep::Follow {
             return Ok(true);
         }
         // The time before the write: otherwise this replica would believe for too long that it holds the Lease.
         let written_at = start.elapsed();
         let (mut lease, now) = (found.unwrap_or_default(), MicroTime(self.clock.now()));
         let spec = lease.spec.take().unwrap_or_default();
-        let kept = (next == Next::Renew).then_some(spec.acquire_time).flatten();
+        let kept = (next == NextStep::Renew)
+            .then_some(spec.acquire_time)
+            .flatten();
         let transitions = spec.lease_transitions.unwrap_or_default();
         lease.metadata.name = Some(LEASE.into());
         lease.metadata.managed_fields = None;
@@ -188,7 +190,7 @@ impl Lease {
             lease_duration_seconds: i32::try_from(LEASE_DURATION.as_secs()).ok(),
             acquire_time: kept.or_else(|| Some(now.clone())),
             renew_time: Some(now),
-            lease_transitions: Some(transitions.saturating_add(i32::from(next == Next::Take))),
+            lease_transitions: Some(transitions.saturating_add(i32::from(next == NextStep::Take))),
             ..LeaseSpec::default()
         });
         let parameters = PostParams::default();

@@ -146,7 +146,7 @@ impl TestApp {
             config: ClusterConfig {
                 name: Arc::from(name.as_str()),
                 keys: Vec::<KeySource>::new(),
-                reach: ClusterAccess::default(),
+                access: ClusterAccess::default(),
                 mode: Mode::Act,
                 namespaces: namespaces.iter().copied().map(Arc::from).collect(),
                 place: "test".into(),

@@ -155,9 +155,9 @@ fn cause(release: &Release, verdict: Verdict, classifier: &Classifier) -> String
 }
 
 fn budget(release: &Release, evaluation: &Evaluation) -> String {
-    let standing = ledger::attempt_state(release, &Record::of(release));
+    let state = ledger::attempt_state(release, &Record::of(release));
     let limit = evaluation.policy.limit;
-    match (&standing.last, evaluation.attempts) {
+    match (&state.last, evaluation.attempts) {
         (_, u32::MAX) => format!("unreadable, so it counts as spent; the limit is {limit}"),
         (Some((last, _)), attempts) => {
             format!("{attempts} of {limit} restarts, the last {last:.0}")

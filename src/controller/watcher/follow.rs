@@ -110,11 +110,11 @@ impl Watcher {
             };
             match change {
                 Change::Changed(item) => {
-                    reach(version, &item);
+                    set_version(version, &item);
                     self.handle_item(&item, SeenBy::Change).await;
                 }
                 Change::Deleted(item) => {
-                    reach(version, &item);
+                    set_version(version, &item);
                     if let Ok(release) = &item {
                         self.deleted(release);
                     }
@@ -182,7 +182,7 @@ impl Watcher {
 }
 
 /// Continues from the resourceVersion of a change.
-fn reach(version: &mut String, item: &Item) {
+fn set_version(version: &mut String, item: &Item) {
     if let Ok(release) = item
         && !release.metadata.resource_version.is_empty()
     {

@@ -20,7 +20,7 @@ impl Kept {
             told: Arc::default(),
         };
         kept.write("a token");
-        let reach = ClusterAccess {
+        let access = ClusterAccess {
             kubeconfig: Some(kept.file.clone()),
             ..ClusterAccess::default()
         };
@@ -30,7 +30,7 @@ impl Kept {
                 .expect("no panic")
                 .push(problem.map(str::to_owned));
         };
-        tokio::spawn(kept.connection.clone().maintain(reach, report));
+        tokio::spawn(kept.connection.clone().maintain(access, report));
         kept
     }
 

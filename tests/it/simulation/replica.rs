@@ -74,7 +74,7 @@ impl Replica {
             config: ClusterConfig {
                 name: Arc::from(*name),
                 keys: Vec::new(),
-                reach: ClusterAccess::default(),
+                access: ClusterAccess::default(),
                 mode: Mode::Act,
                 namespaces: Vec::new(),
                 place: String::new(),
