@@ -24,11 +24,16 @@ pub(super) type Owner = Arc<OnceLock<Leadership>>;
 pub(super) fn client(api: Router, fate: Fate, owner: Owner) -> Client {
     let service = service_fn(move |request: Request<kube::client::Body>| {
         let (api, fate) = (api.clone(), fate.clone());
-        let waits = owner.get().is_some_and(Leadership::waits);
-        if waits && request.method() == Method::PATCH {
-            fate.notes().unled += 1;
+        let owner = Arc::clone(&owner);
+        async move {
+            // A request that was sent in the moment in which the replica stopped is cancelled now.
+            tokio::task::yield_now().await;
+            let waits = owner.get().is_some_and(Leadership::waits);
+            if waits && request.method() == Method::PATCH {
+                fate.notes().unled += 1;
+            }
+            call(api, &fate, request.map(Body::new)).await
         }
-        async move { call(api, &fate, request.map(Body::new)).await }
     });
     Client::new(service, "default")
 }
