@@ -20,7 +20,7 @@ use crate::{
         decide::{self, Reason},
         evaluate::Evaluation,
         failing::{Cause, Failing, cause_of},
-        ledger::Record,
+        ledger::{self, Record},
         limits::Limits,
         policy::Mode,
         release::Release,
@@ -66,11 +66,11 @@ enum SeenBy {
 
 /// What follows from one release that was seen.
 enum Observation {
-    /// It does not fail.
+    /// It does not fail, and there is nothing to do.
     Healthy,
     /// It fails, and there is nothing to do.
     Failing,
-    /// It fails, and is to be enqueued.
+    /// It is to be enqueued.
     Enqueue,
 }
 
@@ -250,7 +250,7 @@ impl Watcher {
         if !release.failing() && deadline.is_none() {
             self.wake(name, None, release.at_rest());
             self.forget(name);
-            return Observation::Healthy;
+            return self.healthy(release);
         }
         let evaluation = self.evaluate(release);
         let reason = evaluation.decision.reason();
@@ -262,7 +262,7 @@ impl Watcher {
         if !release.failing() && reason != Reason::Overdue {
             self.wake(name, None, release.at_rest());
             self.remove(name);
-            return Observation::Healthy;
+            return self.healthy(release);
         }
         let stalled = matches!(reason, Reason::Stalled | Reason::TokenResent);
         if stalled && evaluation.policy.mode == Mode::Act {
@@ -293,6 +293,17 @@ impl Watcher {
             Observation::Enqueue
         } else {
             Observation::Failing
+        }
+    }
+
+    /// A release does not fail. A restart that an earlier process wrote, and that Flux works on, is followed to its
+    /// outcome: it is reported, and takes a slot.
+    fn healthy(&self, release: &Release) -> Observation {
+        let running = || ledger::running(release, &Record::of(release)).is_some();
+        if self.when == Found::AtStart && running() {
+            Observation::Enqueue
+        } else {
+            Observation::Healthy
         }
     }
 

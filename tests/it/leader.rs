@@ -11,12 +11,14 @@ use helmreboot::{
     kubernetes::{Connection, lease::Lease},
 };
 use jiff::SignedDuration;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     live::Live,
     support::{NOW, TestApp, pass},
 };
+
+const OUTCOMES: &str = "helmreboot_restart_outcomes_total{cluster=\"a\"";
 
 /// Replicas of one installation, and the cluster that they serve and that keeps their Lease.
 struct Installation {
@@ -67,6 +69,33 @@ impl Installation {
         let live = Live::stalled(name);
         live.put(&self.cluster);
         live.key
+    }
+
+    /// Flux begins to work on a release, and writes that as its first patch does.
+    fn works_on(&self, release: &Key) {
+        let object = self.cluster.get(release).expect("a release");
+        let mut status = object["status"].clone();
+        status["conditions"] = json!([self.condition(&object, "Ready", "Unknown", "Progressing"),
+            self.condition(&object, "Reconciling", "True", "Progressing")]);
+        self.cluster.write_status(release, &status);
+    }
+
+    /// Flux takes the last request, and the release is ready.
+    fn recovers(&self, release: &Key) {
+        let object = self.cluster.get(release).expect("a release");
+        let token = object["metadata"]["annotations"]["reconcile.fluxcd.io/requestedAt"].clone();
+        let mut status = object["status"].clone();
+        status["lastHandledReconcileAt"] = token.clone();
+        status["lastHandledResetAt"] = token;
+        status["conditions"] =
+            json!([self.condition(&object, "Ready", "True", "UpgradeSucceeded")]);
+        self.cluster.write_status(release, &status);
+    }
+
+    fn condition(&self, object: &Value, kind: &str, status: &str, reason: &str) -> Value {
+        json!({"type": kind, "status": status, "reason": reason, "message": "m",
+            "observedGeneration": object["metadata"]["generation"],
+            "lastTransitionTime": self.clock.now().to_string()})
     }
 
     /// The names of the releases that were restarted, in order.
@@ -297,19 +326,41 @@ async fn of_two_replicas_that_act_one_counts_the_outcome() {
     assert_eq!(leader(&first).await + leader(&second).await, 2.0);
     let release = installation.holds("web");
     pass(30).await;
-    let object = installation.cluster.get(&release).expect("a release");
-    let token = object["metadata"]["annotations"]["reconcile.fluxcd.io/requestedAt"].clone();
-    let mut status = object["status"].clone();
-    status["lastHandledReconcileAt"] = token.clone();
-    status["lastHandledResetAt"] = token;
-    status["conditions"] = json!([{"type": "Ready", "status": "True", "reason": "UpgradeSucceeded", "message": "m",
-        "observedGeneration": object["metadata"]["generation"], "lastTransitionTime": installation.clock.now().to_string()}]);
-    installation.cluster.write_status(&release, &status);
+    installation.recovers(&release);
     pass(60).await;
-    let outcomes = "helmreboot_restart_outcomes_total{cluster=\"a\"";
     assert_eq!(
-        first.metric(outcomes).await + second.metric(outcomes).await,
+        first.metric(OUTCOMES).await + second.metric(OUTCOMES).await,
         1.0
     );
     look(&[&first, &second]);
+}
+
+/// Flux works on the restart when the leader dies: the release does not fail, and no alert and no list names it.
+#[tokio::test(start_paused = true)]
+async fn a_new_leader_reports_the_outcome_of_a_restart_that_the_old_one_wrote() {
+    let installation = Installation::new(Options::default());
+    let (first, second) = installation.two().await;
+    let release = installation.holds("web");
+    first.alert(&release).await;
+    pass(10).await;
+    assert_eq!(installation.restarted(), ["web"]);
+    installation.works_on(&release);
+    first.kill();
+    pass(40).await;
+    let in_flight = "helmreboot_restarts_in_flight{cluster=\"a\"";
+    assert_eq!(
+        (leader(&second).await, second.metric(in_flight).await),
+        (1.0, 1.0)
+    );
+    installation.recovers(&release);
+    pass(60).await;
+    let recovered = "helmreboot_restart_outcomes_total{cluster=\"a\",outcome=\"recovered\"";
+    assert_eq!(
+        (
+            second.metric(recovered).await,
+            second.metric(in_flight).await
+        ),
+        (1.0, 0.0)
+    );
+    look(&[&second]);
 }
