@@ -138,6 +138,7 @@ fn webhook(criterion: &mut Criterion) {
         access: ClusterAccess::default(),
         mode: helmreboot::domain::policy::Mode::Act,
         namespaces: Vec::new(),
+        events_addr: None,
         place: String::new(),
         access_place: String::new(),
     };
@@ -145,6 +146,10 @@ fn webhook(criterion: &mut Criterion) {
         config,
         keys: keys.clone(),
         connection: Connection::to(cluster.client()),
+        destinations: helmreboot::notify::Destinations {
+            kubernetes: true,
+            flux: None,
+        },
     };
     let app = App::new(Options::default(), vec![handle], Clock::system());
     let (whole, bare) = (app.webhook(), bare(Arc::new(keys)));

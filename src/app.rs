@@ -11,14 +11,15 @@ use tokio::{
 
 use crate::{
     blocking::BlockingRead,
-    clock::{Clock, spoken},
+    clock::Clock,
     clusters::{ClusterEntry, ClusterStatus, Registry},
     config::{SweepMode, clusters::ClusterConfig},
     controller::{Pause, Reconciler, Shared, watcher::Watcher},
-    domain::{journal::Journal, limits::Limits, signature::Keys},
+    domain::{journal::Journal, limits::Limits, signature::Keys, spoken::spoken},
     kubernetes::{AnswerMemory, Cluster, Connection, lease::Lease},
     leadership::Leadership,
     metrics::Metrics,
+    notify::{self, Delivery, Destinations},
     queue::Queue,
     server::{self, admin::Readiness, connections::Connections, tls::Tls},
     webhook::{ROOM, Webhook},
@@ -41,6 +42,9 @@ pub use options::{Options, random};
 /// How long stopping may take: Kubernetes kills after 30 s, and a call to an API server takes up to 8.
 const STOP_TIMEOUT: Duration = Duration::from_secs(9);
 
+/// How long events that wait are delivered at the end.
+const DELIVERY_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// Beyond the first interval: an alert that was accepted just before the end gets its first reconcile.
 const GRACE: Duration = Duration::from_millis(200);
 
@@ -55,6 +59,8 @@ pub struct ClusterHandle {
     pub keys: Keys,
     /// The way to its API server.
     pub connection: Connection,
+    /// Where events about its releases go.
+    pub destinations: Destinations,
 }
 
 /// The service as a value: its routers can be called without a socket, its reconcilers run anywhere.
@@ -66,6 +72,7 @@ pub struct App {
     webhook: Webhook,
     reconcilers: Vec<Reconciler>,
     watchers: Vec<Watcher>,
+    deliveries: Vec<Delivery>,
     clusters: Vec<(ClusterConfig, Connection)>,
     lease: Option<Lease>,
     tls: Option<Tls>,
@@ -93,6 +100,7 @@ impl App {
             max_event_age,
             max_event_ahead,
             salt,
+            instance,
             intervals,
         } = options;
         let first_reconcile = intervals.first;
@@ -113,10 +121,12 @@ impl App {
         let memory = AnswerMemory::default();
         let (mut entries, mut reconcilers) = (Vec::new(), Vec::new());
         let (mut watchers, mut clusters) = (Vec::new(), Vec::new());
+        let mut deliveries = Vec::new();
         for ClusterHandle {
             config,
             keys,
             connection,
+            destinations,
         } in handles
         {
             let queue = Arc::new(Queue::new(queue_capacity));
@@ -153,11 +163,14 @@ impl App {
                 watchers.extend(scopes.into_iter().zip(&entry.statuses).map(watcher));
             }
             let statuses = entry.statuses.clone();
+            let (outbox, others) = notify::outbox(&cluster, destinations, &instance, &metrics);
+            deliveries.extend(others);
             reconcilers.push(Reconciler::new(
                 cluster,
                 queue,
                 restart_limits,
                 statuses,
+                outbox,
                 shared.clone(),
             ));
             entries.push(entry);
@@ -186,6 +199,7 @@ impl App {
             webhook,
             reconcilers,
             watchers,
+            deliveries,
             clusters,
             lease,
             tls,
@@ -232,6 +246,11 @@ impl App {
             .take_reconcilers()
             .into_iter()
             .map(Reconciler::run)
+            .collect();
+        let mut deliveries: JoinSet<()> = self
+            .take_deliveries()
+            .into_iter()
+            .map(Delivery::run)
             .collect();
         // Dropped, and with it ended, when this function returns.
         let mut background: JoinSet<()> =
@@ -325,6 +344,9 @@ impl App {
                 Ok(())
             }
         };
+        // The reconcilers have ended, and with them the outboxes.
+        let delivered = async { while deliveries.join_next().await.is_some() {} };
+        let _ = tokio::time::timeout(DELIVERY_TIMEOUT, delivered).await;
         stop_admin.shutdown();
         let left: usize = self.registry.entries().map(|entry| entry.queue.len()).sum();
         if left > 0 && !elected {

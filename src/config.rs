@@ -68,6 +68,8 @@ pub struct Config {
     pub limits: LimitConfig,
     /// How failures are found without an alert.
     pub sweep: SweepMode,
+    /// Whether Kubernetes Events are created on HelmReleases.
+    pub kubernetes_events: bool,
     /// While this file exists, nothing is written.
     pub pause_file: Option<PathBuf>,
     /// The clusters, at least one.
@@ -248,6 +250,11 @@ impl Sources<'_> {
             },
             limits,
             sweep,
+            kubernetes_events: self.read(
+                &s::KUBERNETES_EVENTS,
+                switch(file.kubernetes_events),
+                parse::boolean,
+            ),
             pause_file: self.path(&s::PAUSE_FILE, file.pause_file),
             clusters,
             max_connections,

@@ -30,6 +30,7 @@ use crate::{
     kubernetes::{Cluster, Error},
     leadership::Leadership,
     metrics::{Metrics, Reconciled},
+    notify::Outbox,
     queue::{Queue, Source, WorkItem, wake_releases},
 };
 
@@ -123,15 +124,17 @@ pub struct Reconciler {
 }
 
 impl Reconciler {
-    /// A reconciler for the queue of one cluster. `statuses` is what the watchers of the cluster see.
+    /// A reconciler for the queue of one cluster. `statuses` is what the watchers of the cluster see, and `outbox` takes
+    /// what the people around its releases hear of.
     pub fn new(
         cluster: Cluster,
         queue: Arc<Queue>,
         limits: Limits,
         statuses: Vec<Arc<ClusterStatus>>,
+        outbox: Outbox,
         shared: Shared,
     ) -> Self {
-        let reports = Reports::new(shared.clone());
+        let reports = Reports::new(shared.clone(), outbox);
         Self {
             cluster,
             queue,

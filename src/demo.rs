@@ -6,6 +6,7 @@
 use std::{fmt::Write as _, sync::Arc, time::Duration};
 
 use anyhow::Context;
+use http::Uri;
 use jiff::SignedDuration;
 use tokio::{sync::mpsc, task::JoinHandle};
 
@@ -23,16 +24,18 @@ use crate::{
         signature::{Key as SigningKey, Secret},
     },
     kubernetes::Connection,
+    notify::{Destinations, FluxReceiver},
     telemetry, webhook,
 };
 
 pub mod fake_cluster;
 pub mod fake_flux;
 mod narrator;
+mod readers;
 pub mod story;
 
 use fake_cluster::FakeCluster;
-use fake_flux::{Era, FakeFlux, Notifier, Provider, over_http};
+use fake_flux::{Era, EventReceiver, FakeFlux, Notifier, Provider, over_http};
 use narrator::Narrator;
 
 /// How many times faster than life the story goes at `--speed 1`: Flux's own waits are up to 30 s.
@@ -54,6 +57,8 @@ pub(crate) struct Spoke {
     name: &'static str,
     cluster: FakeCluster,
     flux: FakeFlux,
+    /// Where its Flux takes events.
+    receiver: EventReceiver,
     key: SigningKey,
     address: String,
 }
@@ -82,15 +87,11 @@ pub async fn run(args: Args) -> anyhow::Result<bool> {
             access: ClusterAccess::default(),
             mode: Mode::Act,
             namespaces: Vec::new(),
+            events_addr: None,
             place: "demo".into(),
             access_place: String::new(),
         };
         let keys = config.read_keys().map_err(anyhow::Error::msg)?;
-        handles.push(ClusterHandle {
-            config,
-            keys,
-            connection: Connection::to(cluster.client()),
-        });
         let key = SigningKey::new(secret, None);
         let address = format!("{base}/{name}");
         let target = Provider {
@@ -100,9 +101,23 @@ pub async fn run(args: Args) -> anyhow::Result<bool> {
             info: false,
             transport: over_http(),
         };
+        let notifier = Notifier::new(Some(target), speed);
+        let receiver = EventReceiver::new(notifier.clone());
+        handles.push(ClusterHandle {
+            config,
+            keys,
+            connection: Connection::to(cluster.client()),
+            destinations: Destinations {
+                kubernetes: true,
+                flux: Some(FluxReceiver::with(
+                    Uri::from_static("http://notification-controller/"),
+                    receiver.transport(),
+                )),
+            },
+        });
         let flux = FakeFlux::new(
             cluster.clone(),
-            Notifier::new(Some(target), speed),
+            notifier,
             clock.clone(),
             Era::Current,
             speed,
@@ -111,6 +126,7 @@ pub async fn run(args: Args) -> anyhow::Result<bool> {
             name,
             cluster,
             flux,
+            receiver,
             key,
             address,
         });
@@ -132,6 +148,8 @@ pub async fn run(args: Args) -> anyhow::Result<bool> {
     let outcome = story::play(&spokes, &journal, &mut narrator, speed).await;
     let good = outcome.iter().all(|end| end.as_expected);
     narrator.end(&outcome, good);
+    readers::delivered(&spokes).await;
+    narrator.say(&readers::text(&spokes));
     if args.serve.is_some() {
         // Until now, Ctrl-C ended it as it ends any program.
         let mut signals = telemetry::signals().context("cannot handle signals")?;

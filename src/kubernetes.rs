@@ -19,11 +19,11 @@ use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout};
 
 use crate::{
-    clock::spoken,
     domain::{
         alert::{HELM_GROUP, ReleaseRef},
         ledger::Changes,
         release::Release,
+        spoken::spoken,
     },
     metrics::{CallResult, Metrics, Outage, Verb},
 };
@@ -32,6 +32,7 @@ mod answer;
 pub mod connect;
 mod connection;
 mod error;
+mod events;
 mod exec;
 mod kubeconfig;
 pub mod lease;

@@ -12,13 +12,14 @@
 //!    No other module patches them. [`controller::watcher`] enqueues failing releases without an alert. Of several
 //!    replicas, the holder of the [`kubernetes::lease`] does all of this, and the others keep alerts ([`leadership`]).
 //! 4. [`domain::ledger`] keeps what must survive the process in annotations of the release.
-//! 5. [`metrics`], [`domain::journal`] and the log report each decision and its reason.
+//! 5. [`domain::report`] says what happened, once for each fact: to the log, to [`domain::journal`], and through
+//!    [`notify`] to Kubernetes Events and Flux events. [`metrics`] counts.
 //!
 //! [`app`] builds all of this from [`config`]. [`server`] serves HTTP. [`cli`] is the command line. [`demo`] contains
 //! the embedded clusters that the demo and the tests use.
 //!
-//! Imports have one direction: `main -> cli -> demo, app -> webhook, controller -> clusters, kubernetes, queue ->
-//! metrics -> domain`. `tests/it/architecture.rs` checks it.
+//! Imports have one direction: `main -> cli -> demo, app -> webhook, controller -> notify -> clusters, kubernetes,
+//! queue -> metrics -> domain`. `tests/it/architecture.rs` checks it.
 
 pub mod app;
 pub mod blocking;
@@ -29,10 +30,12 @@ pub mod config;
 pub mod controller;
 pub mod demo;
 pub mod domain;
+pub mod http_client;
 pub mod isolation;
 pub mod kubernetes;
 pub mod leadership;
 pub mod metrics;
+pub mod notify;
 pub mod queue;
 pub mod server;
 pub mod telemetry;

@@ -15,12 +15,13 @@ mod label;
 mod series;
 pub use exposition::Exposition;
 pub use health::{Health, Outage};
-pub use label::{CallResult, Found, Part, Reconciled, Verb};
+pub use label::{CallResult, Destination, Found, Part, Reconciled, Verb};
 use series::{
-    ClusterLabels, ControllerLabels, DecisionLabels, FailingLabels, FoundLabels, Histograms,
-    IgnoredLabels, OutcomeLabels, PanicLabels, ReconcileLabels, RequestLabels, RestartLabels,
-    RuleLabels, RuleOutcomeLabels, VerbLabels, VerdictLabels, alert_labels, cluster_labels,
-    decision_labels, failing_labels, found_labels, reconcile_labels, request_labels,
+    ClusterLabels, ControllerLabels, DecisionLabels, EventLabels, FailingLabels, FoundLabels,
+    Histograms, IgnoredLabels, OutcomeLabels, PanicLabels, ReconcileLabels, RequestLabels,
+    RestartLabels, RuleLabels, RuleOutcomeLabels, VerbLabels, VerdictLabels, alert_labels,
+    cluster_labels, decision_labels, event_labels, failing_labels, found_labels, reconcile_labels,
+    request_labels,
 };
 
 use crate::domain::{
@@ -79,6 +80,7 @@ pub struct Metrics {
     paused: Gauge,
     leader: Gauge,
     panics: Family<PanicLabels, Counter>,
+    events: Family<EventLabels, Counter>,
     delay: Histogram,
     queue: Family<ClusterLabels, Gauge>,
     requests: Family<RequestLabels, Counter>,
@@ -125,6 +127,7 @@ impl Default for Metrics {
             paused: Gauge::default(),
             leader: Gauge::default(),
             panics: Family::default(),
+            events: Family::default(),
             delay: delay_seconds(),
             queue: Family::default(),
             requests: Family::default(),
@@ -271,6 +274,13 @@ impl Metrics {
     pub fn panicked(&self, part: Part) {
         let part = part.as_str();
         self.panics.get_or_create(&PanicLabels { part }).inc();
+    }
+
+    /// An event about a release was delivered, or dropped.
+    pub fn event(&self, destination: Destination, delivered: bool) {
+        self.events
+            .get_or_create(&event_labels(destination, delivered))
+            .inc();
     }
 
     /// A reconcile begins.

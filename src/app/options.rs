@@ -48,6 +48,8 @@ pub struct Options {
     pub max_event_ahead: SignedDuration,
     /// A random number: makes the tokens of this process differ from those of others in the same second.
     pub salt: u32,
+    /// The name of this process in the events that it sends.
+    pub instance: Arc<str>,
     /// The intervals between reconciles.
     pub intervals: Intervals,
 }
@@ -70,6 +72,7 @@ impl Options {
             max_event_age: config.max_event_age,
             max_event_ahead: config.max_event_ahead,
             salt: random(),
+            instance: "helmreboot".into(),
             intervals: Intervals::default(),
         }
     }
@@ -92,6 +95,7 @@ impl Default for Options {
             max_event_age: SignedDuration::from_mins(15),
             max_event_ahead: SignedDuration::from_mins(5),
             salt: 0,
+            instance: "helmreboot".into(),
             intervals: Intervals::default(),
         }
     }

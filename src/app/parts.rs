@@ -11,6 +11,7 @@ use crate::{
     controller::{Pause, Reconciler, watcher::Watcher},
     domain::journal::Journal,
     leadership::Leadership,
+    notify::Delivery,
     server::admin,
     webhook,
 };
@@ -54,6 +55,11 @@ impl App {
     /// The watchers, for the same caller.
     pub fn take_watchers(&mut self) -> Vec<Watcher> {
         std::mem::take(&mut self.watchers)
+    }
+
+    /// The deliveries of events, for the same caller.
+    pub fn take_deliveries(&mut self) -> Vec<Delivery> {
+        std::mem::take(&mut self.deliveries)
     }
 
     /// The election, for the same caller; `None` without one. It ends when `resigned` is true.

@@ -3,6 +3,7 @@
 use std::{fmt, process::ExitCode, sync::Arc};
 
 use anyhow::Context;
+use http::Uri;
 
 use super::variable;
 use crate::{
@@ -13,6 +14,7 @@ use crate::{
     config::{Config, Fault, Flags, clusters::ClusterConfig, settings},
     domain::signature::Keys,
     kubernetes::{Connection, lease::Lease},
+    notify::{Destinations, FluxReceiver},
     server::tls::{self, Tls},
     telemetry,
 };
@@ -88,10 +90,12 @@ pub async fn serve(flags: &Flags) -> anyhow::Result<ExitCode> {
         env!("CARGO_PKG_VERSION")
     );
     let handles = handles(&config).await;
+    let host = host();
     let options = Options {
         lease,
         tls,
         max_connections: max_connections(&config),
+        instance: host.into(),
         ..Options::of(&config)
     };
     App::new(options, handles, Clock::system())
@@ -121,8 +125,20 @@ fn max_connections(config: &Config) -> usize {
 
 /// The name of this replica in leader election: the host name and a random number.
 fn identity() -> String {
-    let host = std::env::var("HOSTNAME").unwrap_or_else(|_| "helmreboot".into());
-    format!("{host}-{}", random())
+    format!("{}-{}", host(), random())
+}
+
+/// The name of the pod.
+fn host() -> String {
+    std::env::var("HOSTNAME").unwrap_or_else(|_| "helmreboot".into())
+}
+
+/// The notification-controller at an address.
+fn receiver(address: Uri) -> Option<FluxReceiver> {
+    let opened = FluxReceiver::at(address.clone());
+    opened
+        .map_err(|problem| tracing::warn!("Flux events are not sent to {address}: {problem}"))
+        .ok()
 }
 
 /// Variables that are set to what is no text: they must not read as unset.
@@ -147,6 +163,10 @@ async fn handles(config: &Config) -> Vec<ClusterHandle> {
         config: cluster.clone(),
         keys,
         connection: Connection::pending(Arc::default()),
+        destinations: Destinations {
+            kubernetes: config.kubernetes_events,
+            flux: cluster.events_addr.clone().and_then(receiver),
+        },
     };
     clusters.map(handle).collect()
 }

@@ -2,6 +2,8 @@
 
 use std::{mem, path::PathBuf, sync::Arc};
 
+use http::Uri;
+
 use super::{
     Fault,
     file::{ClusterEntry, File},
@@ -27,6 +29,8 @@ pub struct ClusterConfig {
     pub mode: Mode,
     /// The namespaces that are watched; none for the whole cluster.
     pub namespaces: Vec<Arc<str>>,
+    /// Its notification-controller, for Flux events.
+    pub events_addr: Option<Uri>,
     /// Where its keys are configured, for people.
     pub place: String,
     /// Where the way to it is configured.
@@ -104,6 +108,7 @@ fn single(sources: &mut Sources<'_>, file: &mut File, only: bool) -> Option<Clus
     let key_file = given(&settings::TOKEN_FILE, &mut file.token_file);
     let kubeconfig = given(&settings::KUBECONFIG, &mut file.kubeconfig);
     let context = given(&settings::CONTEXT, &mut file.context);
+    let events = given(&settings::EVENTS_ADDR, &mut file.events_addr);
     let watched = file.sweep_namespaces.take().map(|names| names.0);
     let watched = sources.given(&settings::SWEEP_NAMESPACES, watched);
     let token = sources
@@ -111,7 +116,7 @@ fn single(sources: &mut Sources<'_>, file: &mut File, only: bool) -> Option<Clus
         .map(|token| (token, settings::TOKEN_ENV.to_owned()));
     if !only {
         let token = token.filter(|_| sources.keys);
-        for (_, place) in [named, key_file, kubeconfig, context, watched, token]
+        for (_, place) in [named, key_file, kubeconfig, context, events, watched, token]
             .into_iter()
             .flatten()
         {
@@ -123,6 +128,7 @@ fn single(sources: &mut Sources<'_>, file: &mut File, only: bool) -> Option<Clus
         named.unwrap_or_else(|| (settings::CLUSTER_NAME.default.into(), "clusterName".into()));
     let name = sources.checked(named, parse::cluster_name);
     let namespaces = watched.and_then(|watched| sources.checked(watched, parse::namespaces));
+    let events_addr = events.and_then(|events| sources.checked(events, parse::http_address));
     let mut keys = Vec::new();
     if let Some((path, _)) = &key_file {
         keys.push(KeySource::file(path.into()));
@@ -159,6 +165,7 @@ fn single(sources: &mut Sources<'_>, file: &mut File, only: bool) -> Option<Clus
         access,
         mode: Mode::Act,
         namespaces: namespaces.unwrap_or_default(),
+        events_addr,
         place,
         access_place,
     })
@@ -184,6 +191,9 @@ impl ClusterEntry {
         let watched = self.sweep_namespaces.map(|names| names.0);
         let namespaces =
             section.checked("sweepNamespaces", watched, |names| parse::namespaces(names));
+        let events_addr = section.checked("eventsAddr", self.events_addr, |text| {
+            parse::http_address(text)
+        });
         let place = section.place().to_owned();
         Some(ClusterConfig {
             name: name?,
@@ -196,6 +206,7 @@ impl ClusterEntry {
             },
             mode: self.mode.unwrap_or_default(),
             namespaces: namespaces.unwrap_or_default(),
+            events_addr,
             access_place: place.clone(),
             place,
         })

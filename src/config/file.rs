@@ -49,6 +49,8 @@ pub(super) struct File {
     pub(super) insecure_kubeconfig_exec: Option<bool>,
     pub(super) insecure_kubeconfig_tls: Option<bool>,
     pub(super) mode: Option<Mode>,
+    pub(super) events_addr: Option<String>,
+    pub(super) kubernetes_events: Option<bool>,
     pub(super) pause_file: Option<String>,
     #[cfg_attr(test, schemars(schema_with = "schema::text_or_off"))]
     pub(super) sweep: Option<String>,

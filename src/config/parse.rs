@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, fmt::Display, ops::RangeInclusive, sync::Arc};
 
+use http::Uri;
 use jiff::SignedDuration;
 
 use super::SweepMode;
@@ -34,6 +35,17 @@ pub(super) fn address(text: &str) -> Result<String, String> {
         return Err(instead());
     }
     Ok(text.to_owned())
+}
+
+/// `http://HOST` or `https://HOST`, with a path if there is one.
+pub(super) fn http_address(text: &str) -> Result<Uri, String> {
+    let address = text.parse::<Uri>().ok().filter(|address| {
+        matches!(address.scheme_str(), Some("http" | "https"))
+            && address.host().is_some_and(|host| !host.is_empty())
+    });
+    address.ok_or_else(|| {
+        "expected an address such as http://notification-controller.flux-system.svc.cluster.local./".into()
+    })
 }
 
 /// Go's and YAML's spellings of a truth value.

@@ -40,6 +40,8 @@ process_settings! {
     INSECURE_KUBECONFIG_EXEC = "insecure-kubeconfig-exec", "INSECURE_KUBECONFIG_EXEC", Some("insecureKubeconfigExec"), "false", "allow kubeconfigs with exec plugins";
     INSECURE_KUBECONFIG_TLS = "insecure-kubeconfig-tls", "INSECURE_KUBECONFIG_TLS", Some("insecureKubeconfigTls"), "false", "allow kubeconfigs without TLS checks";
     MODE = "mode", "HELMREBOOT_MODE", Some("mode"), "act", "act, or observe: write nothing";
+    EVENTS_ADDR = "events-addr", "EVENTS_ADDR", Some("eventsAddr"), "", "notification-controller that takes Flux events";
+    KUBERNETES_EVENTS = "kubernetes-events", "HELMREBOOT_KUBERNETES_EVENTS", Some("kubernetesEvents"), "true", "create Kubernetes Events on HelmReleases";
     PAUSE_FILE = "pause-file", "HELMREBOOT_PAUSE_FILE", Some("pauseFile"), "", "while this file exists, nothing is written";
     SWEEP = "sweep", "HELMREBOOT_SWEEP", Some("sweep"), "watch", "watch, an interval such as 10m, or off";
     SWEEP_NAMESPACES = "sweep-namespaces", "HELMREBOOT_SWEEP_NAMESPACES", Some("sweepNamespaces"), "", "namespaces to watch, with commas between them";

@@ -1,5 +1,7 @@
 //! From a restart to its outcome.
 
+use jiff::Timestamp;
+
 use super::Reconciler;
 use crate::{
     domain::{
@@ -39,6 +41,7 @@ impl Reconciler {
         release: &Release,
         record: &Record,
         cause: &Fingerprint,
+        server_now: Timestamp,
     ) {
         if item.running.is_some() {
             return;
@@ -56,8 +59,14 @@ impl Reconciler {
             rule: self.shared.classifier.rule(rule),
             started_here: false,
         });
+        let begun = ledger::attempt_state(release, record).last;
+        let begun = begun.map_or(server_now, |(at, _)| at.min(server_now));
+        let ago = server_now.duration_since(begun);
         let now = self.shared.clock.now();
-        self.limits.lock().start(&item.failure.release, cause, now);
+        let since = now.saturating_sub(ago).unwrap_or(now);
+        self.limits
+            .lock()
+            .start(&item.failure.release, cause, since);
     }
 
     /// The running restart, if there is one, has ended with that outcome.
@@ -96,9 +105,8 @@ impl Reconciler {
         seen: Option<(&Release, &Decision)>,
     ) {
         if self.counts(&ended.restart) {
-            let rule = ended.restart.rule;
-            self.reports
-                .ended(item, rule, (ended.attempts, ended.outcome), seen);
+            let outcome = (ended.attempts, ended.outcome);
+            self.reports.ended(item, &ended.restart, outcome, seen);
         }
     }
 }

@@ -76,7 +76,7 @@ impl Reconciler {
         if let Some(ended) = ended {
             self.report_end(item, &ended, Some((release, &evaluation.decision)));
         }
-        self.adopt(item, release, record, &evaluation.cause);
+        self.adopt(item, release, record, &evaluation.cause, now);
         let paused = self.shared.pause.is_on();
         if paused {
             self.withdraw(item);
@@ -86,8 +86,7 @@ impl Reconciler {
         self.shared
             .metrics
             .decided(&self.cluster.name, evaluation.verdict, &evaluation.decision);
-        self.reports
-            .invalid_annotations(item, release, &evaluation.invalid);
+        self.reports.invalid_annotations(item, release, &evaluation);
         let view = View {
             release,
             record,

@@ -1,5 +1,4 @@
-//! Reports of the controller about single releases: one log line and one journal entry for each outcome, and none
-//! twice.
+//! Reports of the controller about single releases, each fact once: to the journal, to the log, and as notices.
 
 use std::{
     collections::{HashSet, VecDeque},
@@ -7,25 +6,24 @@ use std::{
     time::Duration,
 };
 
-use jiff::Timestamp;
 use tracing::{debug, error, info, warn};
 
 use super::{Shared, log_limit::LogLimit, summary::Tally};
 use crate::{
-    clock::spoken,
     domain::{
         alert::ReleaseRef,
-        classify::{Class, Verdict},
+        classify::Rule,
         decide::{Decision, Reason},
         evaluate::Evaluation,
-        journal::Entry,
-        ledger::{self, GAVE_UP, RestartOutcome, RestartRequest},
+        ledger::{GAVE_UP, RestartOutcome, RestartRequest},
         policy::{InvalidAnnotation, Mode},
         release::Release,
+        report::{Fact, Level, Report},
     },
     isolation::Panicked,
     kubernetes::Error,
-    queue::{Source, WorkItem},
+    notify::Outbox,
+    queue::{RunningRestart, Source, WorkItem},
 };
 
 /// The key of lines that are not limited by rule.
@@ -37,23 +35,13 @@ const ERRORS: &str = "errors";
 /// After so many errors in a row, and while the API server answers other calls, the error is about this release.
 const ERRORS_BEFORE_WARNING: u32 = 5;
 
-/// The most outcomes that are remembered for each cluster, so that each is logged once.
+/// The most facts that are remembered for each cluster, so that each is reported once.
 const REMEMBERED: usize = 4096;
 
-/// Logs a line about one release: at its level if the log limit admits it, otherwise at level debug.
-macro_rules! log {
-    ($admitted:expr, $level:ident, $($rest:tt)+) => {
-        if $admitted {
-            $level!($($rest)+);
-        } else {
-            debug!($($rest)+);
-        }
-    };
-}
-
-/// Logs outcomes, each once.
+/// Reports facts, each once.
 pub(super) struct Reports {
     shared: Shared,
+    outbox: Outbox,
     reported: Mutex<Reported>,
     /// For all lines at level info.
     infos: LogLimit,
@@ -68,10 +56,22 @@ struct Reported {
     order: VecDeque<(ReleaseRef, &'static str, String)>,
 }
 
+/// Who hears of a fact.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Audience {
+    /// The log and the journal.
+    Operators,
+    /// And the people around the release, by a Kubernetes Event.
+    Release,
+    /// And by a Flux event.
+    Everyone,
+}
+
 impl Reports {
-    pub(super) fn new(shared: Shared) -> Self {
+    pub(super) fn new(shared: Shared, outbox: Outbox) -> Self {
         Self {
             shared,
+            outbox,
             reported: Mutex::default(),
             infos: LogLimit::new(10, Duration::from_mins(5)),
             warnings: LogLimit::new(4, Duration::from_mins(15)),
@@ -98,7 +98,7 @@ impl Reports {
             decision,
             ..
         } = evaluation;
-        let (rule, attempts, reason) = (verdict.rule, *attempts, decision.reason());
+        let (rule, reason) = (verdict.rule, decision.reason());
         // Flux may keep retrying, and fail for another cause.
         let cause = (reason == Reason::FluxRetries).then_some(rule);
         if item.last_decision.replace((reason, cause)) == Some((reason, cause)) {
@@ -108,107 +108,70 @@ impl Reports {
             let cause = cause.unwrap_or_default();
             format!("{} {cause}", release.config_key())
         });
+        let key = key.unwrap_or_default();
+        let fact = match decision {
+            Decision::Leave { retry_at, .. } => Fact::Left {
+                reason,
+                class: verdict.class,
+                retry_at: *retry_at,
+                now: self.shared.clock.now(),
+                action_minutes: release
+                    .map_or(0, |release| release.action_limit().as_mins().unsigned_abs()),
+            },
+            Decision::Wait { .. } | Decision::Restart { .. } => Fact::Waits { reason },
+        };
+        let report = self.report(item, rule, *attempts, fact);
         let leaves = matches!(decision, Decision::Leave { .. });
-        let first = leaves && self.first_report(item, reason.as_str(), key.unwrap_or_default());
+        let told = leaves || reason == Reason::BreakerOpen;
+        let first = told && self.first_report(item, reason.as_str(), key);
         // The watcher enqueues a release at each change of it. That says nothing new about one that is left.
         let again = item.source == Source::Watch && item.reconciles == 1;
         if first || !leaves || !again {
-            self.journal(item, decision.as_str(), reason.as_str(), rule, attempts);
+            self.journal(&report);
         }
         // An earlier process reported what is noted on the release. The line about the first list of the cluster
         // includes what failed when this process started.
         let gave_up_before = release.is_some_and(|release| release.annotation(GAVE_UP).is_some());
         let reported = match reason {
-            Reason::BudgetSpent if attempts > 0 => {
+            Reason::BudgetSpent if *attempts > 0 => {
                 std::mem::take(&mut item.known_at_start) && gave_up_before
             }
             // Another decision follows this one.
             Reason::Settling => false,
             _ => std::mem::take(&mut item.known_at_start) && leaves,
         };
-        let news = first && !reported;
-        if news {
-            self.log_leave(item, release, evaluation);
-        } else {
-            let name = &item.failure.release;
-            let (decision, reason) = (decision.as_str(), reason.as_str());
-            debug!(cluster = %name.cluster, namespace = %name.namespace, name = %name.name, decision, reason, rule, "{name}: {decision}, {reason}");
-        }
-    }
-
-    fn log_leave(&self, item: &WorkItem, release: Option<&Release>, evaluation: &Evaluation) {
-        let Evaluation {
-            verdict,
-            attempts,
-            decision,
-            ..
-        } = evaluation;
-        let (rule, attempts) = (verdict.rule, *attempts);
-        let full = &item.failure.release;
-        let (cluster, namespace, name) = (&full.cluster, &full.namespace, &full.name);
-        let reason = decision.reason().as_str();
-        match decision.reason() {
-            Reason::Recovered => {
-                log!(self.infos.admits(ANY), info, %cluster, %namespace, %name, reason, "{full} is ready, nothing to do");
-            }
-            Reason::BudgetSpent if attempts == 0 => {
-                log!(self.infos.admits(ANY), info, %cluster, %namespace, %name, reason, rule, "not restarting {full}: its limit is 0");
-            }
-            Reason::BudgetSpent => {
-                let restarts = ledger::counted(attempts);
-                let next = next_attempt(decision, self.shared.clock.now());
-                log!(self.warnings.admits(reason), warn, %cluster, %namespace, %name, reason, rule, attempts, "gave up on {full} after {restarts} without success ({rule}){next}; for new attempts, set its annotation helmreboot.io/renew to a new value");
-            }
-            Reason::FluxRetries if verdict.class == Class::Permanent => {
-                log!(self.warnings.admits(rule), warn, %cluster, %namespace, %name, reason, rule, "{full} fails for a permanent cause ({rule}), which Flux keeps retrying; a person has to correct it");
-            }
-            Reason::Overdue => {
-                let minutes = release.map_or(0, |release| release.action_limit().as_mins());
-                log!(self.warnings.admits(reason), warn, %cluster, %namespace, %name, reason, "{full} is overdue: Flux has been running an action for more than {minutes} min, which is longer than its timeouts allow; helm-controller may hang, or may have been killed: check its pods and its log, and restart it; helmreboot writes nothing");
-            }
-            Reason::ReadyOutdated => {
-                log!(self.warnings.admits(reason), warn, %cluster, %namespace, %name, reason, rule, "not restarting {full}: its newest Helm revision is deployed, with the version and values that Flux tried last, so its Ready condition may be out of date ({rule}); compare it with helm history");
-            }
-            Reason::Contested => {
-                log!(self.warnings.admits(reason), warn, %cluster, %namespace, %name, reason, rule, "not restarting {full}: {reason}, another client restores the earlier value of reconcile.fluxcd.io/requestedAt; remove that annotation from Git");
-            }
-            Reason::Permanent | Reason::UnknownCause | Reason::RolledBack | Reason::Uninstalled => {
-                log!(self.warnings.admits(rule), warn, %cluster, %namespace, %name, reason, rule, "not restarting {full}: {reason} ({rule}); a person has to act");
-            }
-            _ => {
-                log!(self.infos.admits(ANY), info, %cluster, %namespace, %name, reason, rule, "not restarting {full}: {reason}");
-            }
+        let news = first && !reported && reason != Reason::Settling;
+        self.log(&report, news);
+        if first && evaluation.policy.mode == Mode::Act {
+            let audience = if reported {
+                Audience::Release
+            } else {
+                Audience::Everyone
+            };
+            self.notify(&report, release, audience);
         }
     }
 
     pub(super) fn restarted(
         &self,
         item: &mut WorkItem,
-        rule: &'static str,
-        request: RestartRequest,
-        limit: u32,
+        release: &Release,
+        restart: &RunningRestart,
+        (request, limit): (RestartRequest, u32),
     ) {
         item.last_decision = None;
-        let RestartRequest {
-            action,
-            attempt,
-            sends,
-        } = request;
-        let action = action.as_str();
-        let what = if sends > 1 { "resend" } else { "restart" };
+        let first = request.sends == 1;
         self.tally
             .restarted
-            .fetch_add(u32::from(sends == 1), Ordering::Relaxed);
-        self.journal(item, what, action, rule, attempt);
-        let full = &item.failure.release;
-        let (cluster, namespace, name) = (&full.cluster, &full.namespace, &full.name);
-        if sends > 1 {
-            log!(self.infos.admits(ANY), info, %cluster, %namespace, %name, action, rule, attempt, sends, "sent a new token to {full} ({action}): Flux handled the last one without an attempt");
-        } else if attempt > limit {
-            log!(self.infos.admits(ANY), info, %cluster, %namespace, %name, action, rule, attempt, limit, "restarted {full} ({action}, slow lane): {rule}");
-        } else {
-            log!(self.infos.admits(ANY), info, %cluster, %namespace, %name, action, rule, attempt, limit, "restarted {full} ({action}, attempt {attempt} of {limit}): {rule}");
-        }
+            .fetch_add(u32::from(first), Ordering::Relaxed);
+        let fact = Fact::Restarted {
+            action: request.action,
+            limit,
+            sends: request.sends,
+            token: restart.token.clone(),
+        };
+        let report = self.report(item, restart.rule, request.attempt, fact);
+        self.publish(&report, Some(release), Audience::Everyone);
     }
 
     pub(super) fn would_restart(
@@ -224,16 +187,12 @@ impl Reports {
         if !self.first_report(item, reason.as_str(), key) {
             return;
         }
-        let (action, attempt) = (request.action.as_str(), request.attempt);
-        let rule = evaluation.verdict.rule;
-        self.journal(item, "observe", action, rule, attempt);
-        let full = &item.failure.release;
-        let (cluster, namespace, name) = (&full.cluster, &full.namespace, &full.name);
-        let because = match evaluation.policy.mode {
-            Mode::Observe => "mode is observe",
-            Mode::Act => "helmreboot is paused",
+        let fact = Fact::WouldRestart {
+            action: request.action,
+            paused: evaluation.policy.mode == Mode::Act,
         };
-        log!(self.infos.admits(ANY), info, %cluster, %namespace, %name, action, rule, attempt, "would restart {full} ({action}): {rule}; nothing is written, because {because}");
+        let report = self.report(item, evaluation.verdict.rule, request.attempt, fact);
+        self.publish(&report, None, Audience::Operators);
     }
 
     /// Annotations of a release that are not valid, each once.
@@ -241,20 +200,26 @@ impl Reports {
         &self,
         item: &WorkItem,
         release: &Release,
-        invalid: &[InvalidAnnotation],
+        evaluation: &Evaluation,
     ) {
+        let audience = match evaluation.policy.mode {
+            Mode::Act => Audience::Everyone,
+            Mode::Observe => Audience::Operators,
+        };
         for InvalidAnnotation {
             annotation,
             problem,
-        } in invalid
+        } in &evaluation.invalid
         {
             let value = release.annotation(annotation).unwrap_or_default();
             let key: String = value.chars().take(64).collect();
             if self.first_report(item, annotation, key) {
-                self.journal(item, "ignored", annotation, Verdict::NO_RULE, 0);
-                let full = &item.failure.release;
-                let (cluster, namespace, name) = (&full.cluster, &full.namespace, &full.name);
-                log!(self.warnings.admits(annotation), warn, %cluster, %namespace, %name, annotation, "invalid annotation {annotation} of {full}: {problem}");
+                let fact = Fact::InvalidAnnotation {
+                    annotation,
+                    problem: (*problem).to_owned(),
+                };
+                let report = self.report(item, Rule::NONE.name, 0, fact);
+                self.publish(&report, Some(release), audience);
             }
         }
     }
@@ -263,98 +228,125 @@ impl Reports {
     pub(super) fn ended(
         &self,
         item: &WorkItem,
-        rule: &'static str,
+        restart: &RunningRestart,
         (attempts, outcome): (u32, RestartOutcome),
         seen: Option<(&Release, &Decision)>,
     ) {
-        let result = outcome.as_str();
-        self.journal(item, "ended", result, rule, attempts);
         self.tally.ended(outcome);
-        let full = &item.failure.release;
-        let (cluster, namespace, name) = (&full.cluster, &full.namespace, &full.name);
-        match outcome {
-            RestartOutcome::Recovered => {
-                if let Some((release, _)) = seen {
-                    // The decision that follows has the same meaning.
-                    let key = format!("{} ", release.config_key());
-                    self.first_report(item, Reason::Recovered.as_str(), key);
-                }
-                log!(self.infos.admits(ANY), info, %cluster, %namespace, %name, result, rule, "{full} recovered after its restart");
-            }
-            RestartOutcome::Superseded => {
-                log!(self.infos.admits(ANY), info, %cluster, %namespace, %name, result, rule, "the restart of {full} was superseded: the release was changed");
-            }
-            RestartOutcome::FailedAgain => {
-                let now = self.shared.clock.now();
-                let next = seen.map(|(_, decision)| next_attempt(decision, now));
-                let next = next.unwrap_or_default();
-                log!(self.infos.admits(ANY), info, %cluster, %namespace, %name, result, rule, "{full} failed again after its restart{next}");
-            }
-            RestartOutcome::Swallowed => {
-                log!(self.warnings.admits(rule), warn, %cluster, %namespace, %name, result, rule, "Flux handled the restart of {full} without an attempt: a dependency or source was not ready");
-            }
+        let release = seen.map(|(release, _)| release);
+        if let (RestartOutcome::Recovered, Some(release)) = (outcome, release) {
+            // The decision that follows has the same meaning.
+            let key = format!("{} ", release.config_key());
+            self.first_report(item, Reason::Recovered.as_str(), key);
         }
+        let fact = Fact::Ended {
+            outcome,
+            token: restart.token.clone(),
+            next: seen.map(|(_, decision)| decision.clone()),
+            now: self.shared.clock.now(),
+        };
+        let report = self.report(item, restart.rule, attempts, fact);
+        self.publish(&report, release, Audience::Everyone);
     }
 
     pub(super) fn long_wait(&self, item: &WorkItem) {
-        let full = &item.failure.release;
-        let (cluster, namespace, name) = (&full.cluster, &full.namespace, &full.name);
         let reason = item
             .last_decision
             .map_or("working", |(reason, _)| reason.as_str());
         let minutes = item.since.elapsed().as_secs() / 60;
-        log!(self.warnings.admits(reason), warn, %cluster, %namespace, %name, reason, minutes, "{full} has waited for {minutes} min ({reason}); check that helm-controller is running");
+        let fact = Fact::LongWait { reason, minutes };
+        let report = self.report(item, Rule::NONE.name, 0, fact);
+        self.publish(&report, None, Audience::Operators);
     }
 
     /// A reconcile failed. `up` is whether the API server answers other calls.
     pub(super) fn error(&self, item: &WorkItem, error: &Error, up: bool) {
-        let (kind, tries) = (error.result().as_str(), item.errors);
-        self.journal(item, "error", kind, Verdict::NO_RULE, 0);
-        let full = &item.failure.release;
-        let (cluster, namespace, name) = (&full.cluster, &full.namespace, &full.name);
         // An API server that does not answer is logged once for all releases. Other errors are about this release.
-        if tries == 1 && !error.is_transient() || tries.is_multiple_of(ERRORS_BEFORE_WARNING) && up
-        {
-            log!(self.warnings.admits(ERRORS), warn, %cluster, %namespace, %name, kind, tries, "cannot reconcile {full}, retrying: {error}");
-        } else {
-            debug!(%cluster, %namespace, %name, kind, tries, "cannot reconcile {full}, retrying: {error}");
-        }
+        let own = item.errors == 1 && !error.is_transient()
+            || item.errors.is_multiple_of(ERRORS_BEFORE_WARNING) && up;
+        let fact = Fact::Error {
+            kind: error.result().as_str(),
+            problem: error.to_string(),
+            own,
+        };
+        let report = self.report(item, Rule::NONE.name, 0, fact);
+        self.publish(&report, None, Audience::Operators);
     }
 
     pub(super) fn panicked(&self, item: &WorkItem, panicked: &Panicked) {
-        self.journal(item, "error", "panic", Verdict::NO_RULE, 0);
-        let full = &item.failure.release;
-        let (cluster, namespace, name) = (&full.cluster, &full.namespace, &full.name);
-        let location = &panicked.location;
-        let minutes = self.shared.intervals.slow.as_secs().div_ceil(60);
-        error!(%cluster, %namespace, %name, location, "internal error at {location} in the reconcile of {full}, retrying in {minutes} min; please report it");
+        let fact = Fact::Panicked {
+            location: panicked.location.clone(),
+            retry_minutes: self.shared.intervals.slow.as_secs().div_ceil(60),
+        };
+        let report = self.report(item, Rule::NONE.name, 0, fact);
+        self.publish(&report, None, Audience::Operators);
     }
 
-    fn journal(
-        &self,
-        item: &WorkItem,
-        what: &'static str,
-        reason: &'static str,
-        rule: &'static str,
-        attempt: u32,
-    ) {
-        self.shared.journal.push(Entry {
-            at: self.shared.clock.now(),
+    fn report(&self, item: &WorkItem, rule: &'static str, attempts: u32, fact: Fact) -> Report {
+        let found = self.shared.classifier.find(rule);
+        Report {
             release: item.failure.release.clone(),
-            what,
-            reason,
             rule,
-            attempt,
-        });
+            meaning: found.unwrap_or(&Rule::NONE).description,
+            attempts,
+            fact,
+        }
+    }
+
+    fn publish(&self, report: &Report, release: Option<&Release>, audience: Audience) {
+        self.journal(report);
+        self.log(report, true);
+        self.notify(report, release, audience);
+    }
+
+    fn journal(&self, report: &Report) {
+        self.shared
+            .journal
+            .push(report.entry(self.shared.clock.now()));
+    }
+
+    /// Logs a fact at its level if it is news and the log limit admits it, otherwise at level debug.
+    fn log(&self, report: &Report, news: bool) {
+        let full = &report.release;
+        let (cluster, namespace, name) = (&full.cluster, &full.namespace, &full.name);
+        let (what, reason) = report.words();
+        let (rule, attempt, line) = (report.rule, report.attempts, report.line());
+        macro_rules! log {
+            ($level:ident) => {
+                $level!(%cluster, %namespace, %name, what, reason, rule, attempt, "{line}")
+            };
+        }
+        match report.level() {
+            Level::Error => log!(error),
+            Level::Warn if news && self.warnings.admits(limit_key(report)) => log!(warn),
+            Level::Info if news && self.infos.admits(ANY) => log!(info),
+            _ => log!(debug),
+        }
+    }
+
+    /// Tells the people around the release. While helmreboot is paused, nothing is written.
+    fn notify(&self, report: &Report, release: Option<&Release>, audience: Audience) {
+        let Some(release) = release.filter(|_| audience != Audience::Operators) else {
+            return;
+        };
+        if self.shared.pause.is_on() {
+            return;
+        }
+        if let Some(mut notice) = report.notice(release, self.shared.clock.now()) {
+            if audience == Audience::Release {
+                notice.severity = None;
+            }
+            self.outbox.send(notice);
+        }
     }
 
     fn first_report(&self, item: &WorkItem, what: &'static str, key: String) -> bool {
         let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
-        let outcome = (item.failure.release.clone(), what, key);
-        if !reported.known.insert(outcome.clone()) {
+        let fact = (item.failure.release.clone(), what, key);
+        if !reported.known.insert(fact.clone()) {
             return false;
         }
-        reported.order.push_back(outcome);
+        reported.order.push_back(fact);
         if reported.order.len() > REMEMBERED
             && let Some(oldest) = reported.order.pop_front()
         {
@@ -364,19 +356,19 @@ impl Reports {
     }
 }
 
-/// When a release is restarted next, as far as that is known.
-fn next_attempt(decision: &Decision, now: Timestamp) -> String {
-    let reason = decision.reason().as_str();
-    let (at, otherwise) = match decision {
-        Decision::Restart { .. } => (None, "it is restarted as soon as the limits allow it"),
-        Decision::Wait { until, .. } => (*until, "it is reconciled again"),
-        Decision::Leave { retry_at, .. } => (*retry_at, "there is no further attempt"),
-    };
-    at.map_or_else(
-        || format!("; {otherwise} ({reason})"),
-        |at| {
-            let wait = spoken(at.duration_since(now).unsigned_abs());
-            format!("; the next attempt is not before {at:.0}, in {wait} ({reason})")
-        },
-    )
+/// Lines at level warn with the same key share one limit.
+fn limit_key(report: &Report) -> &'static str {
+    let by_reason = [
+        Reason::BudgetSpent,
+        Reason::Overdue,
+        Reason::ReadyOutdated,
+        Reason::Contested,
+    ];
+    match &report.fact {
+        Fact::Left { reason, .. } if by_reason.contains(reason) => reason.as_str(),
+        Fact::LongWait { reason, .. } => reason,
+        Fact::InvalidAnnotation { annotation, .. } => annotation,
+        Fact::Error { .. } => ERRORS,
+        _ => report.rule,
+    }
 }

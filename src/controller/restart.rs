@@ -56,6 +56,7 @@ impl Reconciler {
             changes.insert(GAVE_UP, Some(note));
         }
         let patch = UnconfirmedPatch {
+            sent: self.shared.clock.now(),
             request,
             changes,
             cause: evaluation.cause.clone(),
@@ -90,9 +91,10 @@ impl Reconciler {
         let name = &item.failure.release;
         // A further token for an admitted restart takes a slot, and nothing of the rate.
         if patch.request.sends > 1 {
-            self.limits.lock().start(name, &patch.cause, now);
+            self.limits.lock().start(name, &patch.cause, patch.sent);
         } else {
-            self.limits.lock().charge(name, &patch.cause, now);
+            let mut limits = self.limits.lock();
+            limits.charge(name, &patch.cause, patch.sent, now);
         }
         self.restarted(item, release, patch);
     }
@@ -105,11 +107,12 @@ impl Reconciler {
             .keep(name, &release.metadata.uid, &patch.changes);
         let rule = patch.changes.get(ledger::CAUSE).cloned().flatten();
         let rule = self.shared.classifier.rule(&rule.unwrap_or_default());
-        item.running = patch.token().map(|token| RunningRestart {
-            token,
+        let restart = RunningRestart {
+            token: patch.token().unwrap_or_default(),
             rule,
             started_here: true,
-        });
+        };
+        item.running = Some(restart.clone());
         let (metrics, cluster) = (&self.shared.metrics, &self.cluster.name);
         if request.sends > 1 {
             metrics.resent(cluster);
@@ -122,7 +125,8 @@ impl Reconciler {
         item.since = Instant::now();
         item.reported_long = false;
         item.others_recovered_since = None;
-        self.reports.restarted(item, rule, request, patch.limit);
+        self.reports
+            .restarted(item, release, &restart, (request, patch.limit));
     }
 
     /// A rule, with its meaning.

@@ -9,14 +9,12 @@ use std::sync::{
 use jiff::Timestamp;
 
 use super::Reconciler;
-use crate::{
-    clock::spoken,
-    domain::{
-        failing::Failing,
-        fingerprint::Fingerprint,
-        ledger::RestartOutcome,
-        limits::{Admission, BreakerChange, HeldBack, Limits},
-    },
+use crate::domain::{
+    failing::Failing,
+    fingerprint::Fingerprint,
+    ledger::RestartOutcome,
+    limits::{Admission, BreakerChange, HeldBack, Limits},
+    spoken::spoken,
 };
 
 /// Ticks between two summaries.

@@ -23,6 +23,7 @@ use crate::{clock::Clock, domain::alert::HELM_GROUP};
 
 mod answer;
 mod discovery;
+mod events;
 mod fault;
 mod leases;
 mod page;
@@ -33,6 +34,7 @@ mod stream;
 mod writes;
 
 pub use answer::Refusal;
+use events::Events;
 pub use fault::{Fault, FaultKind};
 use leases::Leases;
 use page::{json_response, names_only, without_contents};
@@ -56,6 +58,7 @@ pub struct FakeCluster {
 struct Inner {
     store: Store,
     leases: Leases,
+    events: Events,
     versions: Vec<&'static str>,
     requests: Vec<Call>,
     faults: Vec<Fault>,
@@ -88,6 +91,7 @@ impl FakeCluster {
         let inner = Inner {
             store: Store::default(),
             leases: Leases::default(),
+            events: Events::default(),
             versions: versions.to_vec(),
             requests: Vec::new(),
             faults: Vec::new(),
@@ -196,21 +200,6 @@ impl FakeCluster {
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The faults that strike this call, each used up by one.
-    fn strike(&self, verb: &'static str, path: &Path) -> Vec<FaultKind> {
-        let forbidden = self.forbids(verb, path);
-        let mut struck = Vec::from_iter(forbidden.then_some(FaultKind::Refuse(403)));
-        let mut inner = self.lock();
-        for fault in &mut inner.faults {
-            if fault.times > 0 && fault.verb.is_none_or(|wanted| wanted == verb) {
-                fault.times -= 1;
-                struck.push(fault.kind);
-            }
-        }
-        inner.faults.retain(|fault| fault.times > 0);
-        struck
     }
 }
 
@@ -324,6 +313,9 @@ impl FakeCluster {
         }
         if path.group == "coordination.k8s.io" && path.version == "v1" && path.plural == "leases" {
             return self.lease(path, method, body);
+        }
+        if path.group.is_empty() && path.version == "v1" && path.plural == "events" {
+            return self.event(path, method, body);
         }
         if path.group != HELM_GROUP || path.plural != "helmreleases" || !self.serves(&path.version)
         {

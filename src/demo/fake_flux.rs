@@ -17,15 +17,19 @@ use tokio::{sync::Notify, task::JoinSet, time::Instant};
 use super::fake_cluster::{FakeCluster, Key};
 use crate::{clock::Clock, domain::release::REQUESTED_AT};
 
+pub use crate::http_client::Transport;
+
 mod actions;
 mod chart;
 mod notify;
 mod object;
+mod receive;
 mod reconcile;
 
 pub use chart::Era;
 use chart::Helm;
-pub use notify::{Alert, Notifier, Provider, Transport, over_http};
+pub use notify::{Alert, Notifier, Provider, over_http};
+pub use receive::{EventReceiver, Message};
 
 /// The controllers of one cluster. Clones share them.
 #[derive(Clone)]

@@ -174,10 +174,10 @@ impl LimitState {
         Ok(())
     }
 
-    /// A restart runs that was not admitted here: another process began it, its answer was lost, or it is
-    /// the second token of one.
-    pub fn start(&mut self, release: &ReleaseRef, cause: &Fingerprint, now: Timestamp) {
-        self.record_start(release, cause, now, false);
+    /// A restart runs since then that was not admitted here: another process began it, its answer was lost, or it is
+    /// the second token of one. A release that was given up later than that is not restarted for its success.
+    pub fn start(&mut self, release: &ReleaseRef, cause: &Fingerprint, since: Timestamp) {
+        self.record_start(release, cause, since, false);
     }
 
     fn record_start(
@@ -237,13 +237,19 @@ impl LimitState {
         }
     }
 
-    /// A restart whose answer was lost turns out to have been written: it takes a slot and its share of
+    /// A restart whose answer was lost turns out to have been written at `since`: it takes a slot and its share of
     /// the rate after all.
-    pub fn charge(&mut self, release: &ReleaseRef, cause: &Fingerprint, now: Timestamp) {
+    pub fn charge(
+        &mut self,
+        release: &ReleaseRef,
+        cause: &Fingerprint,
+        since: Timestamp,
+        now: Timestamp,
+    ) {
         if !self.running.contains_key(release) {
             self.rate.charge(self.config.rate, now);
         }
-        self.start(release, cause, now);
+        self.start(release, cause, since);
     }
 
     /// A release was given up; it may come back when the breaker of its cause closes. False if that is
@@ -385,10 +391,8 @@ impl LimitState {
         let is_lost = |restart: &Running| now.duration_since(restart.since) >= LONGEST_RESTART;
         let running = self.running.iter().filter(|(_, restart)| is_lost(restart));
         let lost: Vec<_> = running.map(|(release, _)| release.clone()).collect();
-        let ended = lost
-            .into_iter()
-            .map(|release| self.ended(&release, None, now));
-        ended.collect::<Vec<_>>().concat()
+        let ended = |release| self.ended(release, None, now);
+        lost.iter().flat_map(ended).collect()
     }
 }
 

@@ -10,7 +10,9 @@ use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use super::{failure_text::FailureText, short_hash::short_hash};
 
 mod action;
+mod snapshot;
 pub use action::{ActionSpec, is_remediation};
+pub use snapshot::{Snapshot, TestHook};
 
 /// The annotation whose changed value wakes Flux.
 pub const REQUESTED_AT: &str = "reconcile.fluxcd.io/requestedAt";
@@ -23,6 +25,9 @@ pub const FORCE_AT: &str = "reconcile.fluxcd.io/forceAt";
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Release {
+    /// Group and version, as in `helm.toolkit.fluxcd.io/v2`; empty in lists, whose items carry none.
+    #[serde(deserialize_with = "or_default")]
+    pub api_version: String,
     /// `HelmRelease`, or it is something else.
     #[serde(deserialize_with = "or_default")]
     pub kind: String,
@@ -166,38 +171,6 @@ pub enum Truth {
     Unknown,
 }
 
-/// One Helm revision in `status.history`.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct Snapshot {
-    /// Helm's revision number; starts again after an uninstall.
-    pub version: i64,
-    /// Helm's word: `deployed`, `failed`, `superseded`, `uninstalled` ...
-    #[serde(deserialize_with = "or_default")]
-    pub status: String,
-    /// Version of the chart.
-    #[serde(deserialize_with = "or_default")]
-    pub chart_version: String,
-    /// Digest of the values.
-    #[serde(deserialize_with = "or_default")]
-    pub config_digest: String,
-    /// When Helm ran for it.
-    #[serde(deserialize_with = "or_default")]
-    pub last_deployed: String,
-    /// How its tests ended; Helm calls a revision whose tests failed `deployed` all the same.
-    #[serde(deserialize_with = "or_default")]
-    pub test_hooks: BTreeMap<String, TestHook>,
-}
-
-/// One test of a revision.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default)]
-pub struct TestHook {
-    /// Helm's word: `Succeeded`, `Failed` ...
-    #[serde(deserialize_with = "or_default")]
-    pub phase: String,
-}
-
 /// What a budget counts against: generation, attempted chart version and values.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigKey {
@@ -329,21 +302,6 @@ impl Release {
             revisions().min()
         };
         decides.is_some_and(|version| version > revision)
-    }
-}
-
-impl Snapshot {
-    /// Whether it was deployed, and no test of it failed.
-    fn is_good(&self) -> bool {
-        let mut hooks = self.test_hooks.values();
-        matches!(self.status.as_str(), "deployed" | "superseded")
-            && hooks.all(|hook| hook.phase != "Failed")
-    }
-
-    /// As [`ConfigKey::config_hash`].
-    fn config_hash(&self) -> String {
-        let digest = Some(self.config_digest.as_str()).filter(|digest| !digest.is_empty());
-        short_hash(&config(Some(&self.chart_version), digest))
     }
 }
 

@@ -16,6 +16,9 @@ pub enum Error {
     /// Another client wrote in between: get and evaluate again.
     #[error("another client changed the HelmRelease in the meantime")]
     Conflict,
+    /// An object of that name is there already.
+    #[error("an object of that name exists")]
+    Exists,
     /// Rights are missing: a person has to grant them.
     #[error(
         "the API server refuses: {0}; grant get and patch on helmreleases.{HELM_GROUP}, and list and watch for the watcher"
@@ -69,7 +72,7 @@ impl Error {
     pub fn result(&self) -> CallResult {
         match self {
             Self::Gone => CallResult::Gone,
-            Self::Conflict => CallResult::Conflict,
+            Self::Conflict | Self::Exists => CallResult::Conflict,
             Self::Forbidden(_) => CallResult::Forbidden,
             Self::Unauthorized(_) => CallResult::Unauthorized,
             Self::Rejected(_) => CallResult::Rejected,
@@ -134,6 +137,7 @@ pub(super) fn meaning(code: u16, status: &Status) -> Failed {
         CallResult::Gone if missing == Missing::Release => Error::Gone,
         CallResult::Gone if missing == Missing::Other => Error::Unavailable(message),
         CallResult::Gone | CallResult::Ok | CallResult::Unsupported => return Failed::NoSuchPath,
+        CallResult::Conflict if status.reason == "AlreadyExists" => Error::Exists,
         CallResult::Conflict => Error::Conflict,
         CallResult::Unauthorized => Error::Unauthorized(message),
         CallResult::Forbidden => Error::Forbidden(message),

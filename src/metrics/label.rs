@@ -15,6 +15,8 @@ string_enum! {
         Watch = "watch",
         /// Annotations on one release.
         Patch = "patch",
+        /// An Event on one release.
+        Create = "create",
     }
 }
 
@@ -80,6 +82,16 @@ string_enum! {
         AtStart = "start",
         /// Later: an alert is missing.
         Later = "later",
+    }
+}
+
+string_enum! {
+    /// Where events about releases are delivered.
+    Destination {
+        /// The API server: Kubernetes Events.
+        Kubernetes = "kubernetes",
+        /// notification-controller: Flux events.
+        Flux = "flux",
     }
 }
 

@@ -12,7 +12,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use super::{CONTROLLER, CallResult, Found, Metrics, Part, Reconciled, Verb};
+use super::{CONTROLLER, CallResult, Destination, Found, Metrics, Part, Reconciled, Verb};
 use crate::domain::{
     alert::Ignored,
     alert_result::AlertResult,
@@ -41,6 +41,7 @@ labels! {
     FailingLabels { cluster: Arc<str>, class: &'static str },
     ClusterLabels { cluster: Arc<str> },
     PanicLabels { part: &'static str },
+    EventLabels { destination: &'static str, result: &'static str },
     RequestLabels { cluster: Arc<str>, verb: &'static str, result: &'static str },
     VerbLabels { verb: &'static str },
     ControllerLabels { controller: &'static str },
@@ -152,6 +153,11 @@ impl Metrics {
             self.panics.clone(),
         );
         own.register(
+            "events",
+            "Events about HelmReleases, by destination (kubernetes, flux) and result (delivered, dropped)",
+            self.events.clone(),
+        );
+        own.register(
             "gave_up",
             "HelmReleases given up because their budget was spent",
             self.gave_up.clone(),
@@ -209,6 +215,11 @@ impl Metrics {
         for part in Part::ALL {
             let part = part.as_str();
             appear(&self.panics, &PanicLabels { part });
+        }
+        for destination in Destination::ALL {
+            for delivered in [true, false] {
+                appear(&self.events, &event_labels(*destination, delivered));
+            }
         }
         for result in Reconciled::ALL {
             appear(&self.reconciles, &reconcile_labels(*result));
@@ -279,6 +290,13 @@ pub(super) fn appear<S: Clone + Hash + Eq, M, C: MetricConstructor<M>>(
 pub(super) fn cluster_labels(cluster: &Arc<str>) -> ClusterLabels {
     ClusterLabels {
         cluster: Arc::clone(cluster),
+    }
+}
+
+pub(super) fn event_labels(destination: Destination, delivered: bool) -> EventLabels {
+    EventLabels {
+        destination: destination.as_str(),
+        result: if delivered { "delivered" } else { "dropped" },
     }
 }
 

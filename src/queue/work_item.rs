@@ -62,6 +62,8 @@ pub struct RunningRestart {
 /// A patch that was sent, and may have been written.
 #[derive(Clone, Debug)]
 pub struct UnconfirmedPatch {
+    /// When it was sent, by the clock of this process.
+    pub sent: Timestamp,
     /// The restart.
     pub request: RestartRequest,
     /// The annotations in it.

@@ -14,13 +14,13 @@ const POLICY: &str =
     include_str!("../../deploy/helm/helmreboot/files/admission-policy/policy.yaml");
 
 /// The policy, compiled.
-struct Admission {
+pub(crate) struct Admission {
     variables: Vec<(String, Program)>,
     validations: Vec<(Program, String)>,
 }
 
 impl Admission {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let policy: Value = serde_saphyr::from_str(POLICY).expect("YAML");
         let list = |field: &str| policy["spec"][field].as_array().cloned().expect("a list");
         let text = |value: &Value| value.as_str().expect("text").to_owned();
@@ -42,7 +42,7 @@ impl Admission {
 
     /// Why a request is refused; empty where it passes. What fails to evaluate is refused too, as
     /// `failurePolicy: Fail` says.
-    fn refuses(&self, request: &Value, before: &Value, after: &Value) -> Vec<String> {
+    pub(crate) fn refuses(&self, request: &Value, before: &Value, after: &Value) -> Vec<String> {
         let mut context = Context::default();
         for (name, value) in [
             ("request", request),
@@ -254,7 +254,7 @@ async fn what_is_suspended_or_opted_out_is_left_alone() {
 fn other_objects_and_other_doors_are_closed() {
     let admission = Admission::new();
     let release = json!({"metadata": {"name": "web"}, "spec": {}});
-    let only = ["helmreboot may write nothing but HelmReleases, and its Lease"];
+    let only = ["helmreboot may write nothing but HelmReleases, Events on them, and its Lease"];
     let asked = |patch: Value| {
         let mut request = update();
         json_patch::merge(&mut request, &patch);

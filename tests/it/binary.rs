@@ -356,7 +356,7 @@ async fn an_answer_that_makes_no_sense_is_not_repeated_in_the_log() {
     let webhook = program.address("webhook");
     let signature = key(stories::KEY).sign(body.as_bytes());
     assert!(post(webhook, "/webhook", &signature, &body).starts_with("HTTP/1.1 202"));
-    program.wait_for(&["cannot reconcile a/apps/", "\"kind\":\"unreadable\""]);
+    program.wait_for(&["cannot reconcile a/apps/", "\"reason\":\"unreadable\""]);
     program.signal("-TERM");
     let (_, _, said) = program.end();
     assert!(

@@ -11,10 +11,10 @@ use helmreboot::{
     kubernetes::{Connection, lease::Lease},
 };
 use jiff::SignedDuration;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::{
-    live::Live,
+    live::{self, Live},
     support::{NOW, TestApp, pass},
 };
 
@@ -69,33 +69,6 @@ impl Installation {
         let live = Live::stalled(name);
         live.put(&self.cluster);
         live.key
-    }
-
-    /// Flux begins to work on a release, and writes that as its first patch does.
-    fn works_on(&self, release: &Key) {
-        let object = self.cluster.get(release).expect("a release");
-        let mut status = object["status"].clone();
-        status["conditions"] = json!([self.condition(&object, "Ready", "Unknown", "Progressing"),
-            self.condition(&object, "Reconciling", "True", "Progressing")]);
-        self.cluster.write_status(release, &status);
-    }
-
-    /// Flux takes the last request, and the release is ready.
-    fn recovers(&self, release: &Key) {
-        let object = self.cluster.get(release).expect("a release");
-        let token = object["metadata"]["annotations"]["reconcile.fluxcd.io/requestedAt"].clone();
-        let mut status = object["status"].clone();
-        status["lastHandledReconcileAt"] = token.clone();
-        status["lastHandledResetAt"] = token;
-        status["conditions"] =
-            json!([self.condition(&object, "Ready", "True", "UpgradeSucceeded")]);
-        self.cluster.write_status(release, &status);
-    }
-
-    fn condition(&self, object: &Value, kind: &str, status: &str, reason: &str) -> Value {
-        json!({"type": kind, "status": status, "reason": reason, "message": "m",
-            "observedGeneration": object["metadata"]["generation"],
-            "lastTransitionTime": self.clock.now().to_string()})
     }
 
     /// The names of the releases that were restarted, in order.
@@ -326,7 +299,7 @@ async fn of_two_replicas_that_act_one_counts_the_outcome() {
     assert_eq!(leader(&first).await + leader(&second).await, 2.0);
     let release = installation.holds("web");
     pass(30).await;
-    installation.recovers(&release);
+    live::recovers(&installation.cluster, &release);
     pass(60).await;
     assert_eq!(
         first.metric(OUTCOMES).await + second.metric(OUTCOMES).await,
@@ -344,7 +317,7 @@ async fn a_new_leader_reports_the_outcome_of_a_restart_that_the_old_one_wrote() 
     first.alert(&release).await;
     pass(10).await;
     assert_eq!(installation.restarted(), ["web"]);
-    installation.works_on(&release);
+    live::works_on(&installation.cluster, &release);
     first.kill();
     pass(40).await;
     let in_flight = "helmreboot_restarts_in_flight{cluster=\"a\"";
@@ -352,7 +325,7 @@ async fn a_new_leader_reports_the_outcome_of_a_restart_that_the_old_one_wrote() 
         (leader(&second).await, second.metric(in_flight).await),
         (1.0, 1.0)
     );
-    installation.recovers(&release);
+    live::recovers(&installation.cluster, &release);
     pass(60).await;
     let recovered = "helmreboot_restart_outcomes_total{cluster=\"a\",outcome=\"recovered\"";
     assert_eq!(

@@ -130,6 +130,61 @@ impl Live {
     }
 }
 
+/// Flux works on a release, and has written that.
+pub(crate) fn works_on(cluster: &FakeCluster, release: &Key) {
+    let conditions = [
+        ("Ready", "Unknown", "Progressing"),
+        ("Reconciling", "True", "Progressing"),
+    ];
+    change(cluster, release, &conditions, |_, _| ());
+}
+
+/// Flux has handled the last request, and the release is ready.
+pub(crate) fn recovers(cluster: &FakeCluster, release: &Key) {
+    change(
+        cluster,
+        release,
+        &[("Ready", "True", "UpgradeSucceeded")],
+        handled,
+    );
+}
+
+/// Flux has handled the last request, and its attempt failed.
+pub(crate) fn fails_again(cluster: &FakeCluster, release: &Key) {
+    let conditions = [
+        ("Ready", "False", "UpgradeFailed"),
+        ("Stalled", "True", "RetriesExceeded"),
+    ];
+    change(cluster, release, &conditions, |object, status| {
+        handled(object, status);
+        let version = status["history"][0]["version"].as_i64().expect("a version");
+        status["history"][0]["version"] = json!(version + 1);
+    });
+}
+
+fn handled(object: &Value, status: &mut Value) {
+    let token = &object["metadata"]["annotations"]["reconcile.fluxcd.io/requestedAt"];
+    status["lastHandledReconcileAt"] = token.clone();
+    status["lastHandledResetAt"] = token.clone();
+}
+
+fn change(
+    cluster: &FakeCluster,
+    release: &Key,
+    conditions: &[(&str, &str, &str)],
+    change: impl FnOnce(&Value, &mut Value),
+) {
+    let object = cluster.get(release).expect("a release");
+    let mut status = object["status"].clone();
+    let conditions = conditions.iter().map(|(kind, value, reason)| {
+        json!({"type": kind, "status": value, "reason": reason, "message": SLOW, "lastTransitionTime": NOW,
+            "observedGeneration": object["metadata"]["generation"]})
+    });
+    status["conditions"] = conditions.collect();
+    change(&object, &mut status);
+    cluster.write_status(release, &status);
+}
+
 /// The state of a release that was restarted that often for the configuration of [`Live::named`], the last
 /// time two hours ago: any backoff is over, the slow lane is not.
 pub(crate) fn state(attempts: u32) -> Value {

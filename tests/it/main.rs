@@ -14,6 +14,7 @@ mod decisions;
 mod documents;
 mod dumps;
 mod episodes;
+mod events;
 mod explain;
 mod fake_cluster;
 mod fake_flux;

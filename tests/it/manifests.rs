@@ -115,11 +115,12 @@ fn the_pod_may_do_nothing_it_does_not_need() {
         "allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true, "capabilities": {"drop": ["ALL"]}})
     );
     assert!(pod["containers"][0]["resources"]["limits"]["memory"].is_string());
-    // GET and merge PATCH are all that `src/kubernetes.rs` sends (and discovery, which every account may).
+    // GET, merge PATCH and creating Events are all that `src/kubernetes.rs` sends (and discovery, which every account may).
     assert_eq!(
         base["ClusterRole helmreboot"]["rules"],
         json!([
-        {"apiGroups": ["helm.toolkit.fluxcd.io"], "resources": ["helmreleases"], "verbs": ["get", "list", "watch", "patch"]}])
+        {"apiGroups": ["helm.toolkit.fluxcd.io"], "resources": ["helmreleases"], "verbs": ["get", "list", "watch", "patch"]},
+        {"apiGroups": [""], "resources": ["events"], "verbs": ["create"]}])
     );
     let binding = &base["ClusterRoleBinding helmreboot"];
     assert_eq!(binding["roleRef"]["name"], "helmreboot");

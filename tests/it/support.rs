@@ -15,7 +15,7 @@ use helmreboot::{
     controller::Pause,
     demo::{
         fake_cluster::{Call, FakeCluster, Fault, FaultKind, Key, Rights},
-        fake_flux::{Era, FakeFlux, Notifier, Provider},
+        fake_flux::{Era, EventReceiver, FakeFlux, Notifier, Provider},
     },
     domain::{
         journal::Journal,
@@ -27,13 +27,14 @@ use helmreboot::{
     },
     kubernetes::Connection,
     leadership::Leadership,
+    notify::{Destinations, FluxReceiver},
 };
 use http::{HeaderMap, Request, StatusCode};
-use http_body_util::BodyExt;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::task::JoinHandle;
 use tower::{BoxError, ServiceExt, util::BoxCloneSyncService};
 
+mod front_door;
 mod observe;
 pub(crate) use crate::live::*;
 
@@ -65,6 +66,7 @@ pub(crate) struct TestApp {
     webhook: Router,
     metrics: Router,
     clusters: BTreeMap<String, FakeCluster>,
+    receivers: BTreeMap<String, EventReceiver>,
     keys: BTreeMap<String, SigningKey>,
     workers: Vec<JoinHandle<()>>,
     claimed: Cell<usize>,
@@ -142,6 +144,10 @@ impl TestApp {
         keys: BTreeMap<String, SigningKey>,
         namespaces: &[&str],
     ) -> Self {
+        let receivers: BTreeMap<_, _> = clusters
+            .keys()
+            .map(|name| (name.clone(), EventReceiver::new(Notifier::new(None, 1.0))))
+            .collect();
         let handle = |(name, cluster): (&String, &FakeCluster)| ClusterHandle {
             config: ClusterConfig {
                 name: Arc::from(name.as_str()),
@@ -149,11 +155,21 @@ impl TestApp {
                 access: ClusterAccess::default(),
                 mode: Mode::Act,
                 namespaces: namespaces.iter().copied().map(Arc::from).collect(),
+                events_addr: None,
                 place: "test".into(),
                 access_place: String::new(),
             },
             keys: Keys::new(vec![keys[name].clone()]),
             connection: Connection::to(cluster.client()),
+            destinations: Destinations {
+                kubernetes: true,
+                flux: Some(FluxReceiver::with(
+                    "http://notification-controller/"
+                        .parse()
+                        .expect("an address"),
+                    receivers[name].transport(),
+                )),
+            },
         };
         let mut app = App::new(
             options,
@@ -164,6 +180,8 @@ impl TestApp {
         let mut workers: Vec<_> = workers.map(|worker| tokio::spawn(worker.run())).collect();
         let sweeps = app.take_watchers().into_iter();
         workers.extend(sweeps.map(|sweep| tokio::spawn(sweep.run())));
+        let deliveries = app.take_deliveries().into_iter();
+        workers.extend(deliveries.map(|delivery| tokio::spawn(delivery.run())));
         let (resign, resigned) = tokio::sync::watch::channel(false);
         workers.extend(app.take_election(resigned).map(tokio::spawn));
         let (webhook, metrics, journal, registry) =
@@ -185,6 +203,7 @@ impl TestApp {
             webhook,
             metrics,
             clusters,
+            receivers,
             keys,
             workers,
             claimed,
@@ -193,6 +212,11 @@ impl TestApp {
 
     pub(crate) fn cluster(&self, name: &str) -> &FakeCluster {
         &self.clusters[name]
+    }
+
+    /// The chat that the Alerts of cluster `a` post to.
+    pub(crate) fn chat(&self) -> &EventReceiver {
+        &self.receivers["a"]
     }
 
     /// The webhook as a service.
@@ -228,80 +252,6 @@ impl TestApp {
         live.key
     }
 
-    /// Flux tells of a failed upgrade in cluster `a`.
-    pub(crate) async fn alert(&self, release: &Key) -> Answer {
-        self.alert_from("a", release).await
-    }
-
-    pub(crate) async fn alert_from(&self, cluster: &str, release: &Key) -> Answer {
-        self.send(cluster, &self.event(cluster, release)).await
-    }
-
-    /// The event Flux would send now.
-    pub(crate) fn event(&self, cluster: &str, release: &Key) -> Value {
-        let uid = self
-            .cluster(cluster)
-            .get(release)
-            .map(|object| object["metadata"]["uid"].clone());
-        json!({
-            "involvedObject": {"kind": "HelmRelease", "namespace": release.namespace, "name": release.name,
-                "uid": uid, "apiVersion": "helm.toolkit.fluxcd.io/v2", "resourceVersion": "1"},
-            "severity": "error", "timestamp": self.clock.now().to_string(),
-            "message": format!("Helm upgrade failed for release {}/{} with chart app@1.0.0: {SLOW}\n\nLast Helm logs:\n\n{}",
-                release.namespace, release.name, self.clock.now()),
-            "reason": "UpgradeFailed", "metadata": {"cluster": cluster, "revision": "1.0.0"},
-            "reportingController": "helm-controller", "reportingInstance": "helm-controller-0",
-        })
-    }
-
-    /// Posts an event as the cluster's notification-controller would.
-    pub(crate) async fn send(&self, cluster: &str, event: &Value) -> Answer {
-        let body = event.to_string();
-        let signature = self.keys[cluster].sign(body.as_bytes());
-        self.post(
-            &format!("/webhook/{cluster}"),
-            &[("X-Signature", &signature)],
-            body,
-        )
-        .await
-    }
-
-    /// Posts anything.
-    pub(crate) async fn post(
-        &self,
-        path: &str,
-        headers: &[(&str, &str)],
-        body: impl Into<Body>,
-    ) -> Answer {
-        let mut request = Request::post(path).header("content-type", "application/json");
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        self.request(request.body(body.into()).expect("a request"))
-            .await
-    }
-
-    pub(crate) async fn request(&self, request: Request<Body>) -> Answer {
-        let response = self
-            .webhook
-            .clone()
-            .oneshot(request)
-            .await
-            .expect("a router never fails");
-        let (parts, body) = response.into_parts();
-        let bytes = body.collect().await.expect("a body").to_bytes();
-        let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
-        Answer {
-            status: parts.status,
-            headers: parts.headers,
-            body,
-        }
-    }
-
-    pub(crate) fn sign(&self, cluster: &str, body: &str) -> String {
-        self.keys[cluster].sign(body.as_bytes())
-    }
-
     /// The process dies.
     pub(crate) fn kill(mut self) -> (BTreeMap<String, FakeCluster>, Clock) {
         self.workers.iter().for_each(JoinHandle::abort);
@@ -334,7 +284,12 @@ fn patches(cluster: &FakeCluster) -> Vec<Call> {
     cluster
         .calls()
         .into_iter()
-        .filter(|call| !reads.contains(&call.verb) && !call.uri.contains("/leases"))
+        .filter(|call| {
+            !reads.contains(&call.verb)
+                && !["/leases", "/events"]
+                    .iter()
+                    .any(|path| call.uri.contains(path))
+        })
         .collect()
 }
 

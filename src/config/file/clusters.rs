@@ -25,6 +25,8 @@ pub(crate) struct ClusterEntry {
     pub(crate) context: Option<String>,
     /// true: use the service account of the pod
     pub(crate) in_cluster: Option<bool>,
+    /// the notification-controller of the cluster, for Flux events
+    pub(crate) events_addr: Option<String>,
     /// act or observe for this cluster
     pub(crate) mode: Option<Mode>,
     /// namespaces to watch; necessary if helmreboot may not watch all namespaces

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::{FakeCluster, path::Path};
+
 /// A switch: what happens to requests instead of, or before, their normal handling.
 #[derive(Clone, Copy, Debug)]
 pub struct Fault {
@@ -30,4 +32,21 @@ pub enum FaultKind {
     SlowItems(Duration),
     /// Another client writes the object just before the request: a stale `resourceVersion`.
     WriteBefore,
+}
+
+impl FakeCluster {
+    /// The faults that strike this call, each used up by one.
+    pub(super) fn strike(&self, verb: &'static str, path: &Path) -> Vec<FaultKind> {
+        let forbidden = self.forbids(verb, path);
+        let mut struck = Vec::from_iter(forbidden.then_some(FaultKind::Refuse(403)));
+        let mut inner = self.lock();
+        for fault in &mut inner.faults {
+            if fault.times > 0 && fault.verb.is_none_or(|wanted| wanted == verb) {
+                fault.times -= 1;
+                struck.push(fault.kind);
+            }
+        }
+        inner.faults.retain(|fault| fault.times > 0);
+        struck
+    }
 }

@@ -6,7 +6,7 @@ use http::{Method, Uri};
 
 use super::Key;
 
-/// `/apis/{group}[/{version}[/namespaces/{namespace}]/{plural}[/{name}[/{subresource}]]]?query`.
+/// `/apis/{group}`, or `/api` for the core group, and then `[/{version}[/namespaces/{namespace}]/{plural}[/{name}[/{subresource}]]]?query`.
 #[derive(Debug, Default)]
 pub(super) struct Path {
     pub(super) group: String,
@@ -21,10 +21,11 @@ pub(super) struct Path {
 impl Path {
     pub(super) fn parse(uri: &Uri) -> Option<Self> {
         let mut segments = uri.path().split('/').skip(1).map(str::to_owned).peekable();
-        if segments.next()? != "apis" {
-            return None;
-        }
-        let group = segments.next()?;
+        let group = match segments.next()?.as_str() {
+            "apis" => segments.next()?,
+            "api" => String::new(),
+            _ => return None,
+        };
         let version = segments.next().unwrap_or_default();
         let mut path = Self {
             group,

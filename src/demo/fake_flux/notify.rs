@@ -14,13 +14,13 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 use tower::{BoxError, Service, ServiceExt, util::BoxCloneSyncService};
 
-use crate::domain::signature::{Key as SigningKey, SIGNATURE_HEADER};
-
-/// Whatever carries a request to a webhook: HTTP, or a router without a socket.
-pub type Transport = BoxCloneSyncService<Request<Body>, Response<Body>, BoxError>;
+use crate::{
+    domain::signature::{Key as SigningKey, SIGNATURE_HEADER},
+    http_client::Transport,
+};
 
 /// The same event within this time is sent once (`--rate-limit-interval`).
-const RATE_LIMIT: Duration = Duration::from_mins(5);
+pub(super) const RATE_LIMIT: Duration = Duration::from_mins(5);
 /// Waits between tries (go-retryablehttp with `RetryMax` 4).
 const RETRIES: [u64; 4] = [2, 4, 8, 16];
 /// `Provider.spec.timeout` as in `flux-config`.
@@ -146,6 +146,21 @@ impl Notifier {
             let deliver = deliver(target, body, signature, self.speed);
             tokio::spawn(tokio::time::timeout(TIMEOUT.div_f64(self.speed), deliver));
         }
+    }
+
+    /// Delivers an event of another controller, if the Alert carries its severity. `cluster` is added to its metadata.
+    pub(super) fn forward(&self, severity: &str, mut event: Value) {
+        let Some(target) = self.target.clone() else {
+            return;
+        };
+        if severity == "info" && !target.info {
+            return;
+        }
+        event["metadata"]["cluster"] = json!(target.cluster);
+        let body = event.to_string();
+        let signature = target.key.sign(body.as_bytes());
+        let deliver = deliver(target, body, signature, self.speed);
+        tokio::spawn(tokio::time::timeout(TIMEOUT.div_f64(self.speed), deliver));
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

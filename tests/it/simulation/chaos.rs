@@ -8,7 +8,11 @@ use std::{
 use axum::{Router, body::Body};
 use bytes::Bytes;
 use futures::{StreamExt, stream};
-use helmreboot::{demo::fake_flux::Transport, leadership::Leadership};
+use helmreboot::{
+    demo::fake_flux::{EventReceiver, Transport},
+    leadership::Leadership,
+    notify::FluxReceiver,
+};
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::BodyExt;
 use kube::Client;
@@ -83,6 +87,20 @@ async fn call(
         return Ok(Response::from_parts(parts, Body::from_stream(cut)));
     }
     Ok(answer)
+}
+
+/// A way to a notification-controller, with the same faults.
+pub(super) fn receiver(receiver: &EventReceiver, fate: Fate) -> FluxReceiver {
+    let router = receiver.router();
+    let service = service_fn(move |request: Request<Body>| {
+        let (router, fate) = (router.clone(), fate.clone());
+        async move { call(router, &fate, request).await }
+    });
+    let address = "http://notification-controller/".parse();
+    FluxReceiver::with(
+        address.expect("an address"),
+        BoxCloneSyncService::new(service),
+    )
 }
 
 /// A watch that breaks off after a while, often in the middle of a line.

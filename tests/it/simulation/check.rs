@@ -18,6 +18,7 @@ use serde_json::Value;
 use super::{Fate, scene::Land};
 
 mod bounds;
+mod events;
 mod objects;
 use objects::{
     annotation, changed, is, lasting, only_observed, opted_out, state, stripped, summary,
@@ -47,6 +48,9 @@ pub(super) struct Check {
     observed: BTreeSet<String>,
     several: bool,
     swept: bool,
+    /// Facts that were reported, by cluster, release and reason of their Event: those that must have been delivered,
+    /// and all.
+    facts: BTreeMap<(String, String, &'static str), (usize, usize)>,
     books: BTreeMap<(&'static str, Key), Book>,
     read: BTreeMap<&'static str, usize>,
     /// Who became ready, and when, whatever became of it afterwards.
@@ -129,6 +133,7 @@ impl Check {
                 .collect(),
             swept: options.sweep != SweepMode::Off,
             several: false,
+            facts: BTreeMap::new(),
             books: BTreeMap::new(),
             read: BTreeMap::new(),
             helped: Vec::new(),

@@ -23,10 +23,11 @@ use helmreboot::{
     },
     kubernetes::Connection,
     leadership::Leadership,
+    notify::{Destinations, FluxReceiver},
 };
 use http::Request;
 use http_body_util::BodyExt;
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use kube::Client;
 use tokio::{sync::watch, task::JoinHandle};
 use tower::ServiceExt;
@@ -51,6 +52,10 @@ pub(super) struct Replica {
     counted: Counted,
     tasks: Vec<JoinHandle<()>>,
     registry: Arc<Registry>,
+    /// What it reported: when, about which release, and the words of the journal.
+    pub(super) facts: Vec<(Timestamp, ReleaseRef, [&'static str; 2])>,
+    /// How far its clock is ahead.
+    ahead: SignedDuration,
     /// Its clock, without the panics.
     time: Clock,
     /// Releases whose restart was taken for running at the last look, although Flux was done with it.
@@ -66,23 +71,29 @@ impl Replica {
     pub(super) fn start(
         name: &'static str,
         options: Options,
-        ways: &[(&str, Client, Key)],
+        ways: &[(&str, Client, Key, FluxReceiver)],
         fate: &Fate,
         ahead: SignedDuration,
     ) -> Self {
-        let handle = |(name, client, key): &(&str, Client, Key)| ClusterHandle {
-            config: ClusterConfig {
-                name: Arc::from(*name),
-                keys: Vec::new(),
-                access: ClusterAccess::default(),
-                mode: Mode::Act,
-                namespaces: Vec::new(),
-                place: String::new(),
-                access_place: String::new(),
-            },
-            keys: Keys::new(vec![key.clone()]),
-            connection: Connection::to(client.clone()),
-        };
+        let handle =
+            |(name, client, key, receiver): &(&str, Client, Key, FluxReceiver)| ClusterHandle {
+                config: ClusterConfig {
+                    name: Arc::from(*name),
+                    keys: Vec::new(),
+                    access: ClusterAccess::default(),
+                    mode: Mode::Act,
+                    namespaces: Vec::new(),
+                    events_addr: None,
+                    place: String::new(),
+                    access_place: String::new(),
+                },
+                keys: Keys::new(vec![key.clone()]),
+                connection: Connection::to(client.clone()),
+                destinations: Destinations {
+                    kubernetes: true,
+                    flux: Some(receiver.clone()),
+                },
+            };
         fate.note(|| format!("{name} starts, its clock {ahead:#} ahead"));
         let time = Clock::with_tokio(fate.now() + ahead);
         let planted = Arc::new(AtomicBool::new(false));
@@ -100,6 +111,8 @@ impl Replica {
         let mut tasks: Vec<_> = workers.map(|worker| tokio::spawn(worker.run())).collect();
         let sweeps = app.take_watchers().into_iter();
         tasks.extend(sweeps.map(|sweep| tokio::spawn(sweep.run())));
+        let deliveries = app.take_deliveries().into_iter();
+        tasks.extend(deliveries.map(|delivery| tokio::spawn(delivery.run())));
         let (resign, resigned) = watch::channel(false);
         tasks.extend(app.take_election(resigned).map(tokio::spawn));
         Self {
@@ -113,6 +126,8 @@ impl Replica {
             registry: app.registry(),
             time,
             over: BTreeSet::new(),
+            facts: Vec::new(),
+            ahead,
             planted,
             leadership: app.leadership(),
             resign,
@@ -125,6 +140,9 @@ impl Replica {
         self.read = next;
         for entry in entries {
             *self.counted.journal.entry(entry.what).or_default() += 1;
+            let fact = [entry.what, entry.reason];
+            let at = entry.at - self.ahead;
+            self.facts.push((at, entry.release.clone(), fact));
             let release = &entry.release;
             fate.note(|| {
                 format!(
@@ -192,7 +210,15 @@ impl Replica {
                 .rsplit(' ')
                 .next()
                 .and_then(|value| value.parse::<u64>().ok());
-            *self.counted.metrics.entry(name.to_owned()).or_default() += value.unwrap_or_default();
+            let value = value.unwrap_or_default();
+            if line.starts_with("helmreboot_events_total") && line.contains("dropped") {
+                *self
+                    .counted
+                    .metrics
+                    .entry("dropped events".to_owned())
+                    .or_default() += value;
+            }
+            *self.counted.metrics.entry(name.to_owned()).or_default() += value;
         }
         self.counted.clone()
     }

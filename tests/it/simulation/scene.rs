@@ -9,7 +9,7 @@ use helmreboot::{
     config::SweepMode,
     demo::{
         fake_cluster::{FakeCluster, Key},
-        fake_flux::{Era, FakeFlux, Notifier, Provider},
+        fake_flux::{Era, EventReceiver, FakeFlux, Notifier, Provider},
     },
     domain::signature::{Key as SigningKey, SIGNATURE_HEADER, Secret},
     kubernetes::{Connection, lease::Lease},
@@ -33,6 +33,8 @@ pub(super) struct Land {
     pub(super) cluster: FakeCluster,
     pub(super) flux: FakeFlux,
     pub(super) releases: Vec<Key>,
+    /// Its notification-controller, where it takes events.
+    pub(super) receiver: EventReceiver,
     key: SigningKey,
     running: JoinHandle<()>,
 }
@@ -140,6 +142,7 @@ impl Scene {
             self.look();
         }
         for mut replica in std::mem::take(&mut self.replicas) {
+            self.check.events(&mut replica, None);
             self.counted.push(replica.counted(&fate).await);
         }
         self.check.end(&self.lands, &self.counted, self.killed);
@@ -193,7 +196,8 @@ impl Scene {
             .map(|land| {
                 let client =
                     chaos::client(land.cluster.router(), self.fate.clone(), Arc::clone(&owner));
-                (land.name, client, land.key.clone())
+                let receiver = chaos::receiver(&land.receiver, self.fate.clone());
+                (land.name, client, land.key.clone(), receiver)
             })
             .collect();
         let ahead = SignedDuration::from_secs(self.fate.number(0..600).cast_signed() - 300);
@@ -229,6 +233,7 @@ impl Scene {
             replica.hand_over(&self.fate).await;
         }
         replica.kill(&self.fate);
+        self.check.events(&mut replica, Some(self.fate.now()));
         self.killed += 1;
         self.counted.push(replica.counted(&self.fate).await);
     }
@@ -313,6 +318,7 @@ impl Land {
             transport: chaos::post(Arc::clone(doors), fate.clone()),
         };
         let notifier = Notifier::new(Some(target), 1.0);
+        let receiver = EventReceiver::new(notifier.clone());
         let flux = FakeFlux::new(
             cluster.clone(),
             notifier,
@@ -326,6 +332,7 @@ impl Land {
             cluster,
             flux,
             releases: Vec::new(),
+            receiver,
             key: secret,
             running,
         };

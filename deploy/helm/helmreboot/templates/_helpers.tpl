@@ -163,6 +163,18 @@ items:
 - apiGroups: [helm.toolkit.fluxcd.io]
   resources: [helmreleases]
   verbs: [{{ join ", " $verbs }}]
+{{- if and (eq (include "helmreboot.ownMode" .) "act") (ne (toString (.Values.config).kubernetesEvents) "false") }}
+- apiGroups: [""]
+  resources: [events]
+  verbs: [create]
+{{- end }}
+{{- end }}
+
+{{/* Where Flux events go; empty for nowhere. Clusters of a list have their own address. */}}
+{{- define "helmreboot.eventsAddr" -}}
+{{- if and .Values.flux.events (include "helmreboot.servesOwn" .) (not .Values.spoke.enabled) (not (.Values.config).clusters) }}
+{{- (.Values.config).eventsAddr | default (printf "http://notification-controller.%s.svc.%s./" .Values.flux.namespace .Values.clusterDomain) }}
+{{- end }}
 {{- end }}
 
 {{/* How Prometheus scrapes, from the values of either monitor. */}}

@@ -134,7 +134,7 @@ fn one_whose_answer_was_lost_is_charged_when_it_is_seen_to_be_written() {
     let mut limits = LimitState::new(LimitConfig { rate, ..config() });
     assert!(ask(&mut limits, 0, &other(0), 0).0);
     limits.refund(&name(0), at(0));
-    limits.charge(&name(0), &other(0), at(0));
+    limits.charge(&name(0), &other(0), at(0), at(0));
     assert_eq!(limits.in_flight(), 1);
     assert!(!ask(&mut limits, 1, &other(1), 0).0, "the rate is used up");
 }

@@ -74,6 +74,7 @@ impl Check {
                 }
             }
         }
+        self.events_agree(lands, counted);
         let mut all = (0, 0, 0);
         for (index, replica) in counted.iter().enumerate() {
             let word = |word: &str| replica.journal.get(word).copied().unwrap_or_default();

@@ -1,0 +1,85 @@
+//! What comes next, and what a person can do about it.
+
+use jiff::Timestamp;
+
+use crate::domain::{
+    classify::Class,
+    decide::{Decision, Reason},
+    spoken::spoken,
+};
+
+/// When a release is restarted next, as far as that is known. Begins with a semicolon.
+pub(super) fn next_attempt(decision: &Decision, now: Timestamp) -> String {
+    let reason = decision.reason().as_str();
+    let otherwise = match decision {
+        Decision::Restart { .. } => "it is restarted as soon as the limits allow it",
+        Decision::Wait { .. } => "it is reconciled again",
+        Decision::Leave { .. } => "there is no further attempt",
+    };
+    decision.next().map_or_else(
+        || format!("; {otherwise} ({reason})"),
+        |at| {
+            let wait = spoken(at.duration_since(now).unsigned_abs());
+            format!("; the next attempt is not before {at:.0}, in {wait} ({reason})")
+        },
+    )
+}
+
+/// The same as sentences for a notice, without words of the log. Begins with a space where there is something to say.
+pub(super) fn next_sentence(decision: &Decision) -> String {
+    match (decision.next(), decision) {
+        (Some(at), _) => format!(" The next attempt is not before {at:.0}."),
+        (None, Decision::Restart { .. }) => {
+            " It is restarted as soon as the limits of the cluster allow it.".to_owned()
+        }
+        (None, Decision::Wait { .. }) => String::new(),
+        (None, Decision::Leave { .. }) => {
+            " helmreboot makes no further attempt by itself.".to_owned()
+        }
+    }
+}
+
+/// The command that renews the budget of a release.
+pub fn renew_command(namespace: &str, name: &str) -> String {
+    format!(
+        "kubectl annotate helmrelease {name} -n {namespace} --overwrite helmreboot.io/renew=\"$(date +%s)\""
+    )
+}
+
+/// The command that has Flux try a release once more, without helmreboot.
+pub fn reset_command(namespace: &str, name: &str) -> String {
+    format!("flux reconcile helmrelease {name} -n {namespace} --reset")
+}
+
+/// The next step of a person, where a release is not restarted: sentences, of which the last may end with a command.
+/// `None` where there is nothing to do for a person.
+pub fn next_step(reason: Reason, class: Class, namespace: &str, name: &str) -> Option<String> {
+    let reset = reset_command(namespace, name);
+    Some(match reason {
+        Reason::Permanent => format!(
+            "Correct the cause in the chart, the values or the cluster. Flux itself tries a changed configuration; if nothing in the HelmRelease changes, run: {reset}"
+        ),
+        Reason::UnknownCause => format!(
+            "No rule knows this failure: read the Ready condition. With a rule of your own, helmreboot restarts such releases. If the cause has passed, run: {reset}"
+        ),
+        Reason::FluxRetries if class == Class::Permanent => {
+            "Every attempt fails for the same cause until a person corrects it.".into()
+        }
+        Reason::RolledBack => format!(
+            "Flux rolled back, and the earlier version runs. Correct the new version; to try it again as it is, run: {reset}"
+        ),
+        Reason::Uninstalled => format!(
+            "Flux uninstalled the failed release. Correct it; to try it again as it is, run: {reset}"
+        ),
+        Reason::BudgetSpent => format!(
+            "Correct the release. For new attempts by helmreboot, run: {}",
+            renew_command(namespace, name)
+        ),
+        Reason::Contested => "Another client restores an earlier value of reconcile.fluxcd.io/requestedAt: remove that annotation from Git.".into(),
+        Reason::ReadyOutdated => format!(
+            "The newest Helm revision is deployed, so the Ready condition may be out of date. Compare it with: helm history {name} -n {namespace}"
+        ),
+        Reason::Overdue => "helm-controller may hang, or may have been killed: check its pods and its log, and restart it.".into(),
+        _ => return None,
+    })
+}

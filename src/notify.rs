@@ -1,0 +1,220 @@
+//! Tells the people around a release what happened to it: Kubernetes Events on the HelmRelease, and Flux events.
+//!
+//! A notice never delays a reconcile: it is put into a bounded queue, and delivered in the background. What cannot be
+//! delivered is dropped, and counted.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{
+    sync::{
+        Mutex,
+        mpsc::{self, Receiver, Sender},
+    },
+    time::sleep,
+};
+
+use crate::{
+    domain::report::Notice,
+    isolation::{self, Part},
+    kubernetes::{Cluster, Error},
+    metrics::{Destination, Metrics},
+};
+
+mod flux;
+pub use flux::FluxReceiver;
+
+/// Notices that wait for each destination of a cluster. More are dropped.
+const CAPACITY: usize = 1024;
+
+/// The least time between two notices to one destination: at most ten each second.
+const SPACING: Duration = Duration::from_millis(100);
+
+/// The times between the tries to deliver one notice.
+const RETRIES: [Duration; 4] = [
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+    Duration::from_secs(4),
+    Duration::from_secs(8),
+];
+
+/// The time between a panic in a delivery and its next start.
+const RESTART_PAUSE: Duration = Duration::from_secs(10);
+
+/// Where the notices of one cluster go.
+#[derive(Clone, Debug, Default)]
+pub struct Destinations {
+    /// Whether Kubernetes Events are created.
+    pub kubernetes: bool,
+    /// The notification-controller for Flux events.
+    pub flux: Option<FluxReceiver>,
+}
+
+/// Takes the notices of one cluster. Never waits.
+#[derive(Clone, Debug)]
+pub struct Outbox {
+    kubernetes: Option<Sender<Notice>>,
+    flux: Option<Sender<Notice>>,
+    metrics: Metrics,
+}
+
+/// Delivers the notices of one cluster to one destination.
+pub struct Delivery {
+    cluster: Arc<str>,
+    queue: Mutex<Receiver<Notice>>,
+    to: To,
+    instance: Arc<str>,
+    metrics: Metrics,
+}
+
+enum To {
+    Kubernetes(Box<Cluster>),
+    Flux(FluxReceiver),
+}
+
+/// Why a notice was not delivered.
+struct Undelivered {
+    /// What went wrong, and what to do.
+    problem: String,
+    /// Whether a further try may succeed.
+    transient: bool,
+}
+
+/// The outbox of a cluster, and its deliveries. `instance` is the name of this replica, as people see it.
+pub fn outbox(
+    cluster: &Cluster,
+    destinations: Destinations,
+    instance: &Arc<str>,
+    metrics: &Metrics,
+) -> (Outbox, Vec<Delivery>) {
+    let mut deliveries = Vec::new();
+    let mut open = |to: To| {
+        let (sender, queue) = mpsc::channel(CAPACITY);
+        deliveries.push(Delivery {
+            cluster: Arc::clone(&cluster.name),
+            queue: Mutex::new(queue),
+            to,
+            instance: Arc::clone(instance),
+            metrics: metrics.clone(),
+        });
+        sender
+    };
+    let kubernetes = destinations
+        .kubernetes
+        .then(|| open(To::Kubernetes(Box::new(cluster.clone()))));
+    let flux = destinations.flux.map(|receiver| open(To::Flux(receiver)));
+    let outbox = Outbox {
+        kubernetes,
+        flux,
+        metrics: metrics.clone(),
+    };
+    (outbox, deliveries)
+}
+
+impl Outbox {
+    /// Queues a notice for each destination; dropped where the queue is full.
+    pub fn send(&self, notice: Notice) {
+        let severe = notice.severity.is_some();
+        for (queue, destination) in [
+            (&self.kubernetes, Destination::Kubernetes),
+            (&self.flux, Destination::Flux),
+        ] {
+            let wanted = destination == Destination::Kubernetes || severe;
+            let Some(queue) = queue.as_ref().filter(|_| wanted) else {
+                continue;
+            };
+            if queue.try_send(notice.clone()).is_err() {
+                self.metrics.event(destination, false);
+            }
+        }
+    }
+}
+
+impl Delivery {
+    /// Delivers until the outbox is dropped and its queue is empty.
+    pub async fn run(self) {
+        let destination = self.destination().as_str();
+        let name = format!("the delivery of {destination} events of {}", self.cluster);
+        isolation::supervised(
+            Part::Background,
+            &name,
+            &self.metrics,
+            RESTART_PAUSE,
+            || self.deliver_all(),
+        )
+        .await;
+    }
+
+    fn destination(&self) -> Destination {
+        match self.to {
+            To::Kubernetes(_) => Destination::Kubernetes,
+            To::Flux(_) => Destination::Flux,
+        }
+    }
+
+    async fn deliver_all(&self) {
+        let mut failing = false;
+        loop {
+            // Not held across the delivery: after a panic, the next start takes the next notice.
+            let Some(notice) = self.queue.lock().await.recv().await else {
+                return;
+            };
+            let delivered = self.deliver(&notice).await;
+            self.metrics.event(self.destination(), delivered.is_ok());
+            let cluster = &self.cluster;
+            let kind = self.destination().as_str();
+            match delivered {
+                Ok(()) if std::mem::take(&mut failing) => {
+                    tracing::info!(%cluster, "{kind} events of cluster {cluster} are delivered again");
+                }
+                Ok(()) => {}
+                // An outage is one line when it begins and one when it ends.
+                Err(problem) if !std::mem::replace(&mut failing, true) => {
+                    tracing::warn!(%cluster, "cannot deliver {kind} events of cluster {cluster}; they are dropped until that works: {problem}");
+                }
+                Err(problem) => {
+                    tracing::debug!(%cluster, "cannot deliver a {kind} event of cluster {cluster}: {problem}");
+                }
+            }
+            sleep(SPACING).await;
+        }
+    }
+
+    async fn deliver(&self, notice: &Notice) -> Result<(), String> {
+        for wait in RETRIES.into_iter().map(Some).chain([None]) {
+            let Err(undelivered) = self.try_once(notice).await else {
+                return Ok(());
+            };
+            match wait.filter(|_| undelivered.transient) {
+                Some(wait) => sleep(wait).await,
+                None => return Err(undelivered.problem),
+            }
+        }
+        Ok(())
+    }
+
+    async fn try_once(&self, notice: &Notice) -> Result<(), Undelivered> {
+        match &self.to {
+            To::Kubernetes(cluster) => {
+                let created = cluster.create_event(notice, &self.instance).await;
+                created.map_err(|error| undelivered(&error))
+            }
+            To::Flux(receiver) => receiver.post(notice, &self.instance).await,
+        }
+    }
+}
+
+fn undelivered(error: &Error) -> Undelivered {
+    let problem = match error {
+        Error::Forbidden(text) => format!(
+            "the API server refuses: {text}; grant create on events, or set kubernetesEvents to false"
+        ),
+        Error::Rejected(text) => format!(
+            "the API server rejects the Event: {text}; if an admission policy or webhook says so, let Events of helmreboot pass"
+        ),
+        other => other.to_string(),
+    };
+    Undelivered {
+        problem,
+        transient: error.is_transient(),
+    }
+}
