@@ -53,7 +53,7 @@ impl Snapshot {
             && hooks.all(|hook| hook.phase != "Failed")
     }
 
-    /// As [`ConfigKey::config_hash`].
+    /// As [`super::ConfigKey::config_hash`].
     pub(super) fn config_hash(&self) -> String {
         let digest = Some(self.config_digest.as_str()).filter(|digest| !digest.is_empty());
         short_hash(&config(Some(&self.chart_version), digest))
