@@ -11,11 +11,14 @@ use crate::{
     demo::Args,
 };
 
+mod access;
 pub mod classify;
 pub mod explain;
+mod output;
 pub mod rules;
 pub mod send;
 pub mod serve;
+pub mod status;
 
 use serve::Misconfigured;
 
@@ -39,27 +42,8 @@ pub fn command() -> Command {
                 ))
                 .args(settings::PROCESS.iter().map(flag)),
         )
-        .subcommand(
-            Command::new("explain")
-                .about("Print the decision about a HelmRelease, and the reason: from the cluster, or from a file")
-                .arg(
-                    Arg::new("release")
-                        .value_name("NAMESPACE/NAME")
-                        .help("HelmRelease in the cluster")
-                        .required_unless_present("file")
-                        .conflicts_with("file"),
-                )
-                .arg(
-                    Arg::new("file")
-                        .short('f')
-                        .long("file")
-                        .value_name("FILE")
-                        .help("HelmReleases as YAML or JSON, also as a List; - is standard input"),
-                )
-                .arg(cluster_arg())
-                .arg(output("text, or json with one object in each line"))
-                .args(EXPLAIN.iter().map(flag)),
-        )
+        .subcommand(status::command())
+        .subcommand(explain::command())
         .subcommand(
             Command::new("classify")
                 .about("Print the class of a failure message, and the rule that matches it")
@@ -71,13 +55,13 @@ pub fn command() -> Command {
                         .value_name("REASON")
                         .help("Reason of Flux, such as UpgradeFailed; a line with its own reason overrides it"),
                 )
-                .arg(output("text, or json with one object in each line"))
+                .arg(output::flag(&["text", "json"], "text, or json with one object in each line"))
                 .arg(flag(&settings::CONFIG)),
         )
         .subcommand(
             Command::new("rules")
                 .about("List the rules that classify messages")
-                .arg(output("text, or json with one object in each line"))
+                .arg(output::flag(&["text", "json"], "text, or json with one object in each line"))
                 .arg(flag(&settings::CONFIG)),
         )
         .subcommand(
@@ -121,7 +105,7 @@ pub fn command() -> Command {
                         .require_equals(true)
                         .default_missing_value("127.0.0.1:8080"),
                 )
-                .arg(output("text, or json with one document at the end")),
+                .arg(output::flag(&["text", "json"], "text, or json with one document at the end")),
         )
 }
 
@@ -131,26 +115,6 @@ fn cluster_arg() -> Arg {
         .value_name("NAME")
         .help("Cluster in the file of --config")
 }
-
-fn output(help: &'static str) -> Arg {
-    Arg::new("output")
-        .long("output")
-        .value_name("FORMAT")
-        .help(help)
-        .default_value("text")
-        .value_parser(["text", "json"])
-}
-
-/// The settings of `explain`: how to reach the cluster, and the mode.
-const EXPLAIN: [Setting; 7] = [
-    settings::CONFIG,
-    settings::CLUSTER_NAME,
-    settings::KUBECONFIG,
-    settings::CONTEXT,
-    settings::INSECURE_KUBECONFIG_EXEC,
-    settings::INSECURE_KUBECONFIG_TLS,
-    settings::MODE,
-];
 
 /// The flag of a setting. Its value stays text here: all faults are reported together later.
 fn flag(setting: &Setting) -> Arg {

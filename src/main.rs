@@ -45,6 +45,7 @@ async fn run() -> ExitCode {
     };
     let outcome = match matches.subcommand() {
         Some(("serve", matches)) => cli::serve::serve(&cli::flags(matches)).await,
+        Some(("status", matches)) => cli::status::status(matches, &cli::flags(matches)).await,
         Some(("explain", matches)) => cli::explain::explain(matches, &cli::flags(matches)).await,
         Some(("send", matches)) => cli::send::send(matches, &cli::flags(matches)).await,
         Some(("classify", matches)) => cli::classify::classify(matches, &cli::flags(matches)),

@@ -3,27 +3,27 @@
 
 use std::{
     fs::File,
-    io::{self, BufRead, BufReader, Write},
+    io::{self, BufRead, BufReader},
     process::ExitCode,
     sync::Arc,
 };
 
 use anyhow::{Context, bail};
-use clap::ArgMatches;
+use clap::{Arg, ArgMatches, Command};
 use jiff::{SignedDuration, Timestamp};
 
-use super::{choose, serve::Misconfigured, usage, variable};
+use super::{
+    access::{self, Target},
+    choose,
+    output::{self, Format, print},
+    usage,
+};
 use crate::{
-    config::{Config, Flags, clusters::ClusterConfig},
+    config::{Config, Flags},
     domain::{
-        alert::{ReleaseRef, is_dns_name},
-        decide::Trigger,
-        evaluate::Evaluator,
-        ledger::Record,
-        release::Release,
+        alert::ReleaseRef, decide::Trigger, evaluate::Evaluator, ledger::Record, release::Release,
     },
-    kubernetes::{AnswerMemory, Cluster, Connection, Error, connect::connect},
-    metrics::Metrics,
+    kubernetes::Error,
     telemetry::coloured,
 };
 
@@ -34,66 +34,148 @@ mod print;
 /// backs off by itself.
 const SETTLE: SignedDuration = SignedDuration::from_secs(7);
 
-/// The arguments.
-struct Args {
-    release: Option<(String, String)>,
-    file: Option<String>,
-    cluster: Option<String>,
-    json: bool,
+/// The subcommand.
+pub(super) fn command() -> Command {
+    Command::new("explain")
+        .about("Print the decision about HelmReleases, and the reason: from the cluster, or from a file")
+        .after_help("Without a name, all HelmReleases that are not ready are explained. The output contains no values of the\nHelmReleases, and failure messages are masked.")
+        .arg(
+            Arg::new("release")
+                .value_name("[NAMESPACE/]NAME")
+                .help("HelmReleases in the cluster")
+                .num_args(0..)
+                .conflicts_with("file"),
+        )
+        .arg(
+            Arg::new("file")
+                .short('f')
+                .long("file")
+                .value_name("FILE")
+                .help("HelmReleases as YAML or JSON, also as a List; - is standard input"),
+        )
+        .arg(output::flag(
+            &["text", "wide", "json", "yaml"],
+            "text or wide, or json or yaml with one object for each release",
+        ))
+        .args(access::arguments())
 }
 
-/// Explains one release that lives, or those of a file.
+/// Explains releases in clusters, or those of a file.
 ///
 /// # Errors
-/// [`Misconfigured`] for bad usage; a file that cannot be read or holds no release; a cluster that does
+/// [`super::serve::Misconfigured`] for bad usage; a file that cannot be read or holds no release; a cluster that does
 /// not answer as it should.
 pub async fn explain(matches: &ArgMatches, flags: &Flags) -> anyhow::Result<ExitCode> {
-    let args = args(matches)?;
-    let (config, faults) = Config::read_without_keys(flags, &variable);
-    if !faults.is_empty() {
-        return Err(Misconfigured(faults).into());
+    if let Some(file) = matches.get_one::<String>("file") {
+        return explain_file(matches, flags, file);
     }
-    let cluster = choose(&config.clusters, args.cluster.as_deref())?.clone();
-    let explainer = Explainer {
-        json: args.json,
-        colours: coloured(&io::stdout()),
-        cluster: Arc::clone(&cluster.name),
-        config,
-    };
-    match (&args.release, &args.file) {
-        (Some((namespace, name)), _) => {
-            let (release, at) = observe(&cluster, namespace, name).await?;
+    let names = matches.get_many::<String>("release").into_iter().flatten();
+    let names: Result<Vec<_>, _> = names.map(|name| access::release_name(name)).collect();
+    let names = names?;
+    if !names.is_empty() && matches.get_flag("all-namespaces") {
+        return Err(usage(
+            "--all-namespaces",
+            "is for all releases; write NAMESPACE/NAME",
+        )
+        .into());
+    }
+    let mut printed = Printed::default();
+    for target in access::targets(matches, flags).await? {
+        let explainer = Explainer::new(matches, Arc::clone(&target.config), &target.cluster.name);
+        for (namespace, name) in &names {
+            let namespace = namespace.clone().or_else(|| target.namespace.clone());
+            let (release, at) = observe(&target, &namespace.unwrap_or_default(), name).await?;
             let text = explainer.explain(&release, at.unwrap_or_else(Timestamp::now))?;
-            print(&text)?;
+            printed.print(&text, explainer.format)?;
         }
-        (None, Some(file)) => {
-            let mut printed = 0;
-            let take = move |release: Release| {
-                let text = explainer.explain(&release, Timestamp::now())?;
-                let between = if printed > 0 && !explainer.json {
-                    "\n"
-                } else {
-                    ""
-                };
-                printed += 1;
-                print(&format!("{between}{text}"))
-            };
-            input::read(open(file)?, file, Box::new(take))?;
+        if names.is_empty() {
+            explain_unready(&target, &explainer, &mut printed).await?;
         }
-        (None, None) => bail!("nothing to explain"),
+    }
+    if !printed.any {
+        eprintln!("✔ no HelmRelease is stuck");
     }
     Ok(ExitCode::SUCCESS)
 }
 
+/// Explains each release of a cluster that is not ready.
+async fn explain_unready(
+    target: &Target,
+    explainer: &Explainer,
+    printed: &mut Printed,
+) -> anyhow::Result<()> {
+    let mut pages = target.cluster.list(target.namespace.as_deref());
+    let problem = |error| target.problem("cannot list the HelmReleases", error);
+    while let Some(page) = pages.next().await.map_err(problem)? {
+        for item in page {
+            match item {
+                Ok(release) if release.recovered() => {}
+                Ok(release) => {
+                    let text = explainer.explain(&release, Timestamp::now())?;
+                    printed.print(&text, explainer.format)?;
+                }
+                Err(unreadable) => eprintln!(
+                    "✗ cannot read the HelmRelease {}/{}: {}",
+                    unreadable.namespace, unreadable.name, unreadable.problem
+                ),
+            }
+        }
+    }
+    Ok(())
+}
+
+fn explain_file(matches: &ArgMatches, flags: &Flags, file: &str) -> anyhow::Result<ExitCode> {
+    let config = access::config(flags)?;
+    let wanted = matches.get_one::<String>("cluster").map(String::as_str);
+    let name = Arc::clone(&choose(&config.clusters, wanted)?.name);
+    let explainer = Explainer::new(matches, Arc::new(config), &name);
+    let mut printed = Printed::default();
+    let take = move |release: Release| {
+        let text = explainer.explain(&release, Timestamp::now())?;
+        printed.print(&text, explainer.format)
+    };
+    let name = if file == "-" { "standard input" } else { file };
+    input::read(open(file)?, name, Box::new(take))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What was printed so far.
+#[derive(Default)]
+struct Printed {
+    any: bool,
+}
+
+impl Printed {
+    /// Prints one explanation. False when the output is closed.
+    fn print(&mut self, text: &str, format: Format) -> anyhow::Result<bool> {
+        let between = match format {
+            Format::Yaml if self.any => "---\n",
+            Format::Text | Format::Wide if self.any => "\n",
+            _ => "",
+        };
+        self.any = true;
+        print(&format!("{between}{text}"))
+    }
+}
+
 /// Explains releases, one after the other.
 struct Explainer {
-    config: Config,
+    config: Arc<Config>,
     cluster: Arc<str>,
-    json: bool,
+    format: Format,
     colours: bool,
 }
 
 impl Explainer {
+    fn new(matches: &ArgMatches, config: Arc<Config>, cluster: &Arc<str>) -> Self {
+        Self {
+            config,
+            cluster: Arc::clone(cluster),
+            format: Format::of(matches),
+            colours: coloured(&io::stdout()),
+        }
+    }
+
     fn explain(&self, release: &Release, now: Timestamp) -> anyhow::Result<String> {
         let classifier = &self.config.classifier;
         let evaluator = Evaluator {
@@ -106,81 +188,36 @@ impl Explainer {
             ..Trigger::default()
         };
         let evaluation = evaluator.evaluate(Some(release), &Record::of(release), &trigger, now);
-        Ok(if self.json {
-            print::json(release, &evaluation)?
-        } else {
-            print::text(
-                &self.cluster,
-                release,
-                &evaluation,
-                classifier,
-                self.colours,
-            )
-        })
+        if matches!(self.format, Format::Json | Format::Yaml) {
+            return print::machine(self.format, release, &evaluation);
+        }
+        Ok(print::text(
+            &self.cluster,
+            release,
+            &evaluation,
+            classifier,
+            self.colours,
+        ))
     }
-}
-
-/// Prints lines. False when the output is closed.
-fn print(text: &str) -> anyhow::Result<bool> {
-    match writeln!(io::stdout().lock(), "{text}") {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
-        written => written
-            .map(|()| true)
-            .context("cannot write to standard output"),
-    }
-}
-
-fn args(matches: &ArgMatches) -> anyhow::Result<Args> {
-    let text = |name: &str| matches.get_one::<String>(name).cloned();
-    let release = text("release").map(|release| {
-        let named = release.split_once('/');
-        let named =
-            named.filter(|(namespace, name)| is_dns_name(namespace, 63) && is_dns_name(name, 253));
-        let named = named.map(|(namespace, name)| (namespace.to_owned(), name.to_owned()));
-        named.ok_or_else(|| usage(&release, "is no release; write NAMESPACE/NAME"))
-    });
-    Ok(Args {
-        release: release.transpose()?,
-        file: text("file"),
-        cluster: text("cluster"),
-        json: text("output").is_some_and(|format| format == "json"),
-    })
 }
 
 async fn observe(
-    cluster: &ClusterConfig,
+    target: &Target,
     namespace: &str,
     name: &str,
 ) -> anyhow::Result<(Release, Option<Timestamp>)> {
-    let client = connect(&cluster.access).await;
-    let client = client.map_err(|problem| {
-        usage(
-            &cluster.access_place,
-            format!("cluster {}: {problem}", cluster.name),
-        )
-    })?;
+    let cluster = &target.cluster.name;
     let release = ReleaseRef {
-        cluster: Arc::clone(&cluster.name),
+        cluster: Arc::clone(cluster),
         namespace: namespace.into(),
         name: name.into(),
     };
-    let connection = Connection::to(client);
-    let observed = Cluster::new(
-        Arc::clone(&cluster.name),
-        connection,
-        AnswerMemory::default(),
-        Metrics::default(),
-    );
-    match observed.observe(&release).await {
+    match target.cluster.observe(&release).await {
         Ok(observed) => Ok((observed.release, observed.at)),
         Err(Error::Gone) => bail!(
-            "there is no HelmRelease {namespace}/{name} in cluster {}; kubectl get helmreleases -A lists them",
-            cluster.name
+            "there is no HelmRelease {namespace}/{name} in cluster {cluster}; helmreboot status --all -A lists them"
         ),
-        Err(error) => Err(anyhow::Error::new(error).context(format!(
-            "cannot get {namespace}/{name} in cluster {}",
-            cluster.name
-        ))),
+        Err(error) => Err(target.problem(&format!("cannot get {namespace}/{name}"), error)),
     }
 }
 
@@ -195,7 +232,7 @@ fn open(file: &str) -> anyhow::Result<Box<dyn BufRead>> {
 }
 
 /// Whether the status is old enough to be final.
-fn settled(release: &Release, now: Timestamp) -> bool {
+pub(super) fn settled(release: &Release, now: Timestamp) -> bool {
     let ready = release.condition("Ready");
     let since = ready.and_then(|ready| ready.last_transition_time.as_deref()?.parse().ok());
     since.is_none_or(|since| now.duration_since(since) >= SETTLE)

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::{
     running::{
-        Running, config_file, exchange, get, helmreboot, kubeconfig, post, recorded_trouble,
+        Running, config_file, exchange, get, helmreboot, kubeconfig, listen, post, recorded_trouble,
     },
     stories::{self},
     support::key,
@@ -339,10 +339,6 @@ async fn an_alert_that_was_accepted_just_before_the_end_still_gets_its_look() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_that_makes_no_sense_is_not_repeated_in_the_log() {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
-        .await
-        .expect("a port");
-    let api_server = listener.local_addr().expect("an address");
     let group = r#"{"name": "helm.toolkit.fluxcd.io", "versions": [{"groupVersion": "helm.toolkit.fluxcd.io/v2", "version": "v2"}]}"#;
     let nonsense = axum::Router::new()
         .route(
@@ -350,7 +346,7 @@ async fn an_answer_that_makes_no_sense_is_not_repeated_in_the_log() {
             axum::routing::get(move || async move { group }),
         )
         .fallback(|| async { r#"{"spec": "hunter2", "metadata": 7}"# });
-    tokio::spawn(async move { axum::serve(listener, nonsense).await });
+    let api_server = listen(nonsense).await;
     let (_, _, _, body) = recorded_trouble().await;
     let mut program = Running::serve("nonsense", api_server);
     let webhook = program.address("webhook");

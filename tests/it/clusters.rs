@@ -15,10 +15,10 @@ use helmreboot::{
 };
 use http::{HeaderMap, StatusCode, header};
 use serde_json::{Value, json};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 
 use crate::{
-    running::{Running, config_file, get, helmreboot, kubeconfig, post},
+    running::{Running, config_file, get, helmreboot, kubeconfig, listen, post},
     support::{Live, key},
 };
 
@@ -76,11 +76,7 @@ impl Server {
     }
 
     pub(crate) async fn serve(&self) -> SocketAddr {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let address = listener.local_addr().expect("an address");
-        let router = self.router.clone();
-        tokio::spawn(async move { axum::serve(listener, router).await });
-        address
+        listen(self.router.clone()).await
     }
 
     pub(crate) fn restarts(&self) -> usize {

@@ -186,8 +186,12 @@ fn many_releases_take_no_more_memory_than_one() {
 #[test]
 fn what_cannot_be_explained_says_what_to_do() {
     for (arguments, input, code, said) in [
-        (&["web"][..], "", 64, "is no release; write NAMESPACE/NAME"),
-        (&[], "", 64, "NAMESPACE/NAME"),
+        (
+            &["a/b/c"][..],
+            "",
+            64,
+            "is no release; write NAMESPACE/NAME",
+        ),
         (&["apps/web", "-f", "x"], "", 64, "cannot be used with"),
         (
             &["apps/%2e%2e"],
@@ -199,14 +203,14 @@ fn what_cannot_be_explained_says_what_to_do() {
             &["-f", "-"],
             "kind: HelmRelease\nmetadata: {name: web, annotations: {a: false}}\n",
             1,
-            "the HelmRelease \"web\" cannot be read: metadata.annotations",
+            "web cannot be read: metadata.annotations.a has another type than Flux gives it; put quotes around booleans",
         ),
         (&["-f", "-"], "{", 1, "is neither JSON nor YAML: line 1"),
         (
             &["-f", "-"],
             "kind: Pod\n",
             1,
-            "there is no HelmRelease in - (found: Pod)",
+            "there is no HelmRelease in standard input (found: Pod)",
         ),
         (&["-f", "-"], "", 1, "found: nothing"),
         (
@@ -227,10 +231,96 @@ fn what_cannot_be_explained_says_what_to_do() {
             64,
             "the kubeconfig /nowhere cannot be read",
         ),
+        (
+            &["-A", "apps/web"],
+            "",
+            64,
+            "is for all releases; write NAMESPACE/NAME",
+        ),
+        (
+            &["-n", "Apps", "web"],
+            "",
+            64,
+            "Apps is no name of a namespace",
+        ),
+        (
+            &["-f", "-"],
+            "Name:         web\nNamespace:    apps\nLabels:       <none>\n",
+            1,
+            "this is the output of kubectl describe; kubectl get helmrelease NAME -n NAMESPACE -o yaml",
+        ),
+        (
+            &["-f", "-"],
+            "NAMESPACE   NAME   AGE   READY   STATUS\napps   web   3d   False   x\n",
+            1,
+            "this is the table of kubectl get or flux get; kubectl get",
+        ),
+        (
+            &["-f", "-"],
+            "apiVersion: helm.fluxcd.io/v1\nkind: HelmRelease\nmetadata: {name: web}\n",
+            1,
+            "HelmRelease of helm.fluxcd.io/v1, which is not of Flux 2",
+        ),
+        (
+            &["-f", "-"],
+            "kind: HelmRelease\nmetadata: {name: web, namespace: apps}\n",
+            0,
+            "apps/web has no status: is this the live object?",
+        ),
+        (
+            &["-f", "-"],
+            "kind: HelmRelease\nkind: HelmRelease\n",
+            1,
+            "line 2: kind is set twice; keep one",
+        ),
     ] {
         let output = explain(arguments, input);
         let stderr = text(&output.stderr);
         assert_eq!(output.status.code(), Some(code), "{arguments:?}: {stderr}");
         assert!(stderr.contains(said), "{arguments:?}: {stderr}");
+    }
+}
+
+/// PowerShell writes UTF-16 with `>`.
+#[test]
+fn utf_16_is_read() {
+    let item = versions("reset-swallowed-by-dependency")
+        .remove(3)
+        .to_string();
+    for (mark, bytes) in [
+        ([0xff, 0xfe], u16::to_le_bytes as fn(u16) -> [u8; 2]),
+        ([0xfe, 0xff], u16::to_be_bytes),
+    ] {
+        let mut input = mark.to_vec();
+        input.extend(item.encode_utf16().flat_map(bytes));
+        let output = run(&["explain", "-f", "-", "-o", "json"], &input);
+        assert!(output.status.success(), "{output:?}");
+        assert_eq!(text(&output.stdout).lines().count(), 1);
+    }
+}
+
+#[test]
+fn one_bad_item_of_a_list_hides_no_other() {
+    let good = versions("reset-swallowed-by-dependency").remove(3);
+    let mut bad = good.clone();
+    bad["metadata"]["annotations"] = json!({"helmreboot.io/enabled": false});
+    let list = json!({"kind": "HelmReleaseList", "apiVersion": "helm.toolkit.fluxcd.io/v2", "items": [good, bad, good]});
+    for format in ["json", "yaml"] {
+        let output = explain(&["-f", "-", "-o", format], &list.to_string());
+        assert_eq!(output.status.code(), Some(1));
+        assert_eq!(
+            text(&output.stdout).matches("decision").count(),
+            2,
+            "{output:?}"
+        );
+        let stderr = text(&output.stderr);
+        assert!(
+            stderr.contains("metadata.annotations.helmreboot.io/enabled has another type"),
+            "{stderr}"
+        );
+        assert!(
+            stderr.contains("1 HelmRelease in standard input cannot be read"),
+            "{stderr}"
+        );
     }
 }

@@ -16,7 +16,7 @@ use serde_json::json;
 use crate::{
     clusters::at,
     live::Live,
-    running::{Running, config_file, helmreboot, kubeconfig, post},
+    running::{Running, config_file, helmreboot, kubeconfig, listen, post},
     support::key,
 };
 
@@ -101,12 +101,7 @@ fn restarts(cluster: &FakeCluster, release: &Key) -> usize {
 /// The leader gets a signal in the middle of many alerts. Returns how long it took until the other one led.
 async fn hand_over(case: &str, signal: &str) -> Duration {
     let cluster = FakeCluster::new(Clock::system());
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
-        .await
-        .expect("a port");
-    let address = listener.local_addr().expect("an address");
-    let router = cluster.router();
-    tokio::spawn(async move { axum::serve(listener, router).await });
+    let address = listen(cluster.router()).await;
     let (case, signal) = (case.to_owned(), signal.to_owned());
     let test = move || {
         let case = format!("{case}-{}", std::process::id());

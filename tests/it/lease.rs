@@ -80,12 +80,7 @@ impl LeaseServer {
     }
 
     async fn serve(&self) -> std::net::SocketAddr {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await;
-        let listener = listener.expect("a port");
-        let address = listener.local_addr().expect("an address");
-        let router = self.router();
-        tokio::spawn(async move { axum::serve(listener, router).await });
-        address
+        crate::running::listen(self.router()).await
     }
 
     fn holder(&self, namespace: &str) -> String {

@@ -48,6 +48,7 @@ mod rights;
 mod rules;
 mod running;
 mod simulation;
+mod status;
 mod stories;
 mod support;
 mod tls;

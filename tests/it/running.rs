@@ -24,6 +24,15 @@ pub(crate) fn helmreboot() -> Command {
     command
 }
 
+/// Serves a router on a port of its own, until the test ends.
+pub(crate) async fn listen(router: axum::Router) -> SocketAddr {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await;
+    let listener = listener.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    address
+}
+
 /// A kubeconfig file.
 pub(crate) fn kubeconfig(name: &str, cluster: &Value, user: &Value) -> PathBuf {
     let config = json!({"apiVersion": "v1", "kind": "Config", "current-context": "c",

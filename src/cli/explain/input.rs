@@ -15,17 +15,32 @@ use serde::{
 use serde_json::{Map, Value};
 use serde_saphyr::Options;
 
+mod pasted;
+use pasted::Start;
+
 use crate::domain::{alert::HELM_GROUP, release::Release};
 
 /// What is done with each release. False to read no further.
 pub(super) type Take = Box<dyn FnMut(Release) -> anyhow::Result<bool>>;
 
-/// Hands on all HelmReleases of an input.
+/// Hands on all HelmReleases of an input. One that cannot be read is reported on standard error, and the others are
+/// handed on.
 ///
 /// # Errors
 /// It is neither JSON nor YAML, a HelmRelease in it cannot be read, there is none, or `take` fails.
 pub(super) fn read(mut input: impl BufRead, file: &str, take: Take) -> anyhow::Result<()> {
-    skip_blank(&mut input).with_context(|| format!("cannot read {file}"))?;
+    let start = pasted::start(&mut input).with_context(|| format!("cannot read {file}"))?;
+    match start {
+        Start::Utf16(text) => read_text(io::Cursor::new(text), file, take),
+        Start::Other(what) => bail!("{what}; {GET}"),
+        Start::Text => read_text(input, file, take),
+    }
+}
+
+/// What prints a HelmRelease as it is read here.
+const GET: &str = "kubectl get helmrelease NAME -n NAMESPACE -o yaml prints a HelmRelease";
+
+fn read_text(mut input: impl BufRead, file: &str, take: Take) -> anyhow::Result<()> {
     let start = input.fill_buf().unwrap_or_default();
     let json = start.first().is_some_and(|byte| b"{[".contains(byte));
     READING.set(Some(Reading::new(take)));
@@ -38,13 +53,8 @@ pub(super) fn read(mut input: impl BufRead, file: &str, take: Take) -> anyhow::R
             .find_map(Result::err)
     } else {
         let documents = serde_saphyr::read_with_options::<_, Found>(&mut input, unbounded());
-        // The first line only: the rest repeats the text around the fault.
-        let place = |error: serde_saphyr::Error| {
-            let said = error.to_string();
-            said.lines().next().unwrap_or_default().to_owned()
-        };
         documents
-            .map(|found| found.map_err(place))
+            .map(|found| found.map_err(|error| pasted::yaml_problem(&error)))
             .find_map(Result::err)
     };
     let Some(reading) = READING.take() else {
@@ -58,6 +68,11 @@ pub(super) fn read(mut input: impl BufRead, file: &str, take: Take) -> anyhow::R
         }
         (None, None) => {}
     }
+    match reading.bad {
+        0 => {}
+        1 => bail!("1 HelmRelease in {file} cannot be read"),
+        many => bail!("{many} HelmReleases in {file} cannot be read"),
+    }
     if reading.found > 0 {
         return Ok(());
     }
@@ -68,15 +83,15 @@ pub(super) fn read(mut input: impl BufRead, file: &str, take: Take) -> anyhow::R
     } else {
         others.join(", ")
     };
-    bail!(
-        "there is no HelmRelease in {file} (found: {found}); kubectl get helmrelease NAME -o yaml prints one"
-    );
+    bail!("there is no HelmRelease in {file} (found: {found}); {GET}");
 }
 
 /// The state of a run of [`read`]. Deserializing YAML takes no seed that could carry it.
 struct Reading {
     take: Take,
     found: usize,
+    /// HelmReleases that cannot be read.
+    bad: usize,
     /// Kinds of other objects.
     others: Vec<String>,
     end: Option<End>,
@@ -98,6 +113,7 @@ impl Reading {
         Self {
             take,
             found: 0,
+            bad: 0,
             others: Vec::new(),
             end: None,
         }
@@ -109,24 +125,28 @@ impl Reading {
         let group = map.get("apiVersion").and_then(Value::as_str);
         let ours = group.is_none_or(|version| version.starts_with(HELM_GROUP));
         if kind != "HelmRelease" || !ours {
-            let kind = if kind.is_empty() {
-                "an object without a kind"
-            } else {
-                kind
-            };
-            self.other(kind);
+            self.other(&pasted::kind(&map));
             return true;
         }
-        let named = map.get("metadata").map(|metadata| metadata["name"].clone());
-        let release: Result<Release, _> = serde_path_to_error::deserialize(Value::Object(map));
         self.found += 1;
-        let taken = release
-            .map_err(|error| {
-                let name = named.unwrap_or_default();
-                anyhow!("the HelmRelease {name} cannot be read: {error}")
-            })
-            .and_then(|release| (self.take)(release));
-        self.end = match taken {
+        let name = pasted::name(&map);
+        if map.get("status").is_none_or(Value::is_null) {
+            eprintln!(
+                "⚠️ {name} has no status: is this the live object? A manifest from Git has none; {GET}"
+            );
+        }
+        let release = match serde_path_to_error::deserialize::<_, Release>(Value::Object(map)) {
+            Ok(release) => release,
+            Err(error) => {
+                self.bad += 1;
+                let path = error.path();
+                eprintln!(
+                    "✗ {name} cannot be read: {path} has another type than Flux gives it; put quotes around booleans and numbers in annotations and labels"
+                );
+                return true;
+            }
+        };
+        self.end = match (self.take)(release) {
             Ok(true) => return true,
             Ok(false) => Some(End::Enough),
             Err(error) => Some(End::Failed(error)),
@@ -227,22 +247,6 @@ impl<'de> Visitor<'de> for Hand {
 
     fn visit_str<E>(self, _: &str) -> Result<Found, E> {
         Self::single()
-    }
-}
-
-/// What some programs write before UTF-8 text, and blank lines.
-fn skip_blank(input: &mut impl BufRead) -> io::Result<()> {
-    if input.fill_buf()?.starts_with("\u{feff}".as_bytes()) {
-        input.consume(3);
-    }
-    loop {
-        let start = input.fill_buf()?;
-        let blank = start.iter().take_while(|byte| byte.is_ascii_whitespace());
-        let (blank, all) = (blank.count(), start.len());
-        input.consume(blank);
-        if blank < all || all == 0 {
-            return Ok(());
-        }
     }
 }
 

@@ -2,8 +2,10 @@
 
 use std::fmt::Write;
 
+use anyhow::Context;
 use serde::Serialize;
 
+use crate::cli::output::{self, Format};
 use crate::domain::{
     classify::{Class, Classifier, Verdict},
     decide::{Decision, TABLE},
@@ -31,8 +33,12 @@ struct Line<'a> {
     mode: &'static str,
 }
 
-/// One JSON object in one line.
-pub(super) fn json(release: &Release, evaluation: &Evaluation) -> serde_json::Result<String> {
+/// One JSON object in one line, or one YAML document.
+pub(super) fn machine(
+    format: Format,
+    release: &Release,
+    evaluation: &Evaluation,
+) -> anyhow::Result<String> {
     let Evaluation {
         policy,
         verdict,
@@ -40,7 +46,7 @@ pub(super) fn json(release: &Release, evaluation: &Evaluation) -> serde_json::Re
         decision,
         ..
     } = evaluation;
-    serde_json::to_string(&Line {
+    let line = Line {
         decision: decision.as_str(),
         reason: decision.reason().as_str(),
         action: action(decision),
@@ -53,7 +59,11 @@ pub(super) fn json(release: &Release, evaluation: &Evaluation) -> serde_json::Re
         name: &release.metadata.name,
         policy: &policy.name,
         mode: policy.mode.as_str(),
-    })
+    };
+    match format {
+        Format::Yaml => output::document(format, &line),
+        _ => serde_json::to_string(&line).context("cannot write JSON"),
+    }
 }
 
 fn action(decision: &Decision) -> Option<&'static str> {

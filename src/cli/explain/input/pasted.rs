@@ -1,0 +1,103 @@
+//! What people paste that is not quite a HelmRelease.
+
+use std::io::{self, BufRead};
+
+use serde_json::{Map, Value};
+
+/// How an input begins.
+pub(super) enum Start {
+    /// JSON or YAML, as far as can be seen.
+    Text,
+    /// All of a UTF-16 input, as text.
+    Utf16(String),
+    /// Something else: what it is.
+    Other(&'static str),
+}
+
+/// Skips blank lines and what some programs write before UTF-8 text, and looks at what follows.
+pub(super) fn start(input: &mut impl BufRead) -> io::Result<Start> {
+    let start = input.fill_buf()?;
+    for (mark, read) in [
+        ([0xff, 0xfe], u16::from_le_bytes as fn([u8; 2]) -> u16),
+        ([0xfe, 0xff], u16::from_be_bytes),
+    ] {
+        if start.starts_with(&mark) {
+            let mut bytes = Vec::new();
+            input.read_to_end(&mut bytes)?;
+            let units = bytes[2..]
+                .chunks_exact(2)
+                .map(|pair| read([pair[0], pair[1]]));
+            let text =
+                char::decode_utf16(units).map(|unit| unit.unwrap_or(char::REPLACEMENT_CHARACTER));
+            return Ok(Start::Utf16(
+                text.collect::<String>().trim_start().to_owned(),
+            ));
+        }
+    }
+    if start.starts_with("\u{feff}".as_bytes()) {
+        input.consume(3);
+    }
+    skip_blank(input)?;
+    let start = input.fill_buf()?;
+    let line = start
+        .split(|byte| *byte == b'\n')
+        .next()
+        .unwrap_or_default();
+    let line = String::from_utf8_lossy(line);
+    let words: Vec<_> = line.split_whitespace().collect();
+    Ok(match words.as_slice() {
+        ["Name:", _] => Start::Other("this is the output of kubectl describe"),
+        ["NAMESPACE", "NAME", ..] | ["NAME", "AGE" | "READY" | "REVISION", ..] => {
+            Start::Other("this is the table of kubectl get or flux get")
+        }
+        _ => Start::Text,
+    })
+}
+
+fn skip_blank(input: &mut impl BufRead) -> io::Result<()> {
+    loop {
+        let start = input.fill_buf()?;
+        let blank = start.iter().take_while(|byte| byte.is_ascii_whitespace());
+        let (blank, all) = (blank.count(), start.len());
+        input.consume(blank);
+        if blank < all || all == 0 {
+            return Ok(());
+        }
+    }
+}
+
+/// The kind of an object that is no HelmRelease of Flux.
+pub(super) fn kind(map: &Map<String, Value>) -> String {
+    let text = |field: &str| map.get(field).and_then(Value::as_str).unwrap_or_default();
+    match (text("kind"), text("apiVersion")) {
+        ("HelmRelease", version) => format!(
+            "HelmRelease of {version}, which is not of Flux 2: helmreboot reads helm.toolkit.fluxcd.io"
+        ),
+        ("", _) => "an object without a kind".to_owned(),
+        (kind, _) => kind.to_owned(),
+    }
+}
+
+/// The name of an object, for people.
+pub(super) fn name(map: &Map<String, Value>) -> String {
+    let text = |field: &str| {
+        map.get("metadata")
+            .and_then(|metadata| metadata[field].as_str())
+            .map(str::to_owned)
+    };
+    let name = text("name").unwrap_or_else(|| "a HelmRelease without a name".into());
+    text("namespace").map_or(name.clone(), |namespace| format!("{namespace}/{name}"))
+}
+
+/// What is wrong with a YAML text. Only the first line of the error: the rest repeats the text.
+pub(super) fn yaml_problem(error: &serde_saphyr::Error) -> String {
+    let place = error.location().map_or_else(String::new, |location| {
+        format!("line {}: ", location.line())
+    });
+    if let serde_saphyr::Error::DuplicateMappingKey { key, .. } = error {
+        let key = key.as_deref().unwrap_or("a key");
+        return format!("{place}{key} is set twice; keep one");
+    }
+    let text = error.to_string();
+    text.lines().next().unwrap_or_default().to_owned()
+}

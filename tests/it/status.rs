@@ -1,0 +1,174 @@
+//! `helmreboot status`: what is stuck in a cluster, with read rights and without an installation.
+
+use std::{path::PathBuf, process::Output};
+
+use helmreboot::{
+    clock::Clock,
+    demo::fake_cluster::{FakeCluster, Rights},
+};
+use serde_json::{Value, json};
+
+use crate::{
+    live::{IMMUTABLE, Live, recovers},
+    program::{run, text},
+    running::{kubeconfig, listen},
+};
+
+/// A cluster with a release that is stuck, one with a permanent cause, and one that is ready.
+fn cluster() -> FakeCluster {
+    let cluster = FakeCluster::new(Clock::system());
+    Live::stalled("stuck").put(&cluster);
+    let permanent = Live::named("broken").condition("Stalled", "True", "RetriesExceeded", "m");
+    permanent.failed(IMMUTABLE).put(&cluster);
+    let ready = Live::stalled("fine");
+    ready.put(&cluster);
+    recovers(&cluster, &ready.key);
+    cluster
+}
+
+async fn kubeconfig_of(name: &str, cluster: &FakeCluster) -> PathBuf {
+    let address = listen(cluster.router()).await;
+    let server = json!({"server": format!("http://{address}")});
+    kubeconfig(name, &server, &json!({}))
+}
+
+async fn status(file: &std::path::Path, arguments: &[&str]) -> Output {
+    let mut all = vec!["status", "--kubeconfig", file.to_str().expect("text")];
+    all.extend(arguments);
+    let all: Vec<_> = all.into_iter().map(str::to_owned).collect();
+    let run = move || run(&all.iter().map(String::as_str).collect::<Vec<_>>(), b"");
+    tokio::task::spawn_blocking(run).await.expect("no panic")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_lists_what_is_not_ready_with_the_cause_and_what_to_type() {
+    let cluster = cluster();
+    let verbs = vec!["list".to_owned()];
+    cluster.grant(Rights {
+        verbs,
+        namespaces: None,
+    });
+    let file = kubeconfig_of("status", &cluster).await;
+    let output = status(&file, &["-A"]).await;
+    let lines: Vec<_> = text(&output.stdout).lines().collect();
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(lines.len(), 3, "{lines:#?}");
+    let columns = [
+        "NAMESPACE",
+        "NAME",
+        "CAUSE",
+        "CLASS",
+        "SINCE",
+        "DECISION",
+        "NEXT STEP",
+    ];
+    assert_eq!(
+        lines[0]
+            .split("   ")
+            .map(str::trim)
+            .filter(|it| !it.is_empty())
+            .collect::<Vec<_>>(),
+        columns
+    );
+    for (line, parts) in lines[1..].iter().zip([
+        [
+            "apps        broken   immutable-field   permanent",
+            "leave (permanent)",
+            "correct the cause, then: flux reconcile helmrelease broken -n apps --reset",
+        ],
+        [
+            "apps        stuck    wait-timeout      transient",
+            "restart (stalled)",
+            "flux reconcile helmrelease stuck -n apps --reset",
+        ],
+    ]) {
+        assert!(parts.iter().all(|part| line.contains(part)), "{line}");
+    }
+    let stderr = text(&output.stderr);
+    assert!(stderr.contains("3 HelmReleases read, 2 not ready: helmreboot restarts 1, 1 need a person, 0 go on by themselves"), "{stderr}");
+    assert!(
+        cluster
+            .calls()
+            .iter()
+            .all(|call| ["list", "discover"].contains(&call.verb))
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn for_machines_it_is_one_document() {
+    let file = kubeconfig_of("status-json", &cluster()).await;
+    let output = status(&file, &["-A", "-o", "json"]).await;
+    let document: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(document["total"], 3);
+    let stuck = &document["releases"][1];
+    for (field, value) in [
+        ("namespace", json!("apps")),
+        ("name", json!("stuck")),
+        ("ready", json!(false)),
+        ("decision", json!("restart")),
+        ("rule", json!("wait-timeout")),
+        (
+            "nextStep",
+            json!("flux reconcile helmrelease stuck -n apps --reset"),
+        ),
+    ] {
+        assert_eq!(stuck[field], value, "{stuck:#}");
+    }
+    let yaml = status(&file, &["-A", "-o", "yaml"]).await;
+    let same: Value = serde_saphyr::from_slice(&yaml.stdout).expect("YAML");
+    assert_eq!(same, document);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn flags_and_names_mean_what_kubectl_users_expect() {
+    let file = kubeconfig_of("status-names", &cluster()).await;
+    let names = async |arguments: &[&str]| {
+        let output = status(&file, arguments).await;
+        let lines = text(&output.stdout).lines().skip(1).map(str::to_owned);
+        let name = |line: String| {
+            line.split_whitespace()
+                .find(|word| ["broken", "stuck", "fine"].contains(word))
+                .map(str::to_owned)
+        };
+        lines.filter_map(name).collect::<Vec<_>>()
+    };
+    assert_eq!(names(&["-n", "apps"]).await, ["broken", "stuck"]);
+    assert_eq!(
+        names(&["-n", "apps", "--all"]).await,
+        ["broken", "fine", "stuck"]
+    );
+    for arguments in [
+        &["apps/fine"][..],
+        &["fine", "-n", "apps"],
+        &["hr/fine", "-n", "apps"],
+        &["helmrelease/fine", "-A"],
+    ] {
+        assert_eq!(names(arguments).await, ["fine"], "{arguments:?}");
+    }
+    // The namespace of the context is `default`.
+    assert_eq!(names(&[]).await, [""; 0]);
+    let two = status(&file, &["-A", "--context", "c,c"]).await;
+    assert!(
+        text(&two.stdout).starts_with("CLUSTER   NAMESPACE"),
+        "{two:?}"
+    );
+    assert_eq!(text(&two.stdout).lines().count(), 5);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_that_cannot_be_listed_is_an_error_that_says_why() {
+    let cluster = cluster();
+    cluster.grant(Rights {
+        verbs: Vec::new(),
+        namespaces: None,
+    });
+    let file = kubeconfig_of("status-forbidden", &cluster).await;
+    let output = status(&file, &["-A"]).await;
+    let stderr = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        stderr.contains("cannot list the HelmReleases of cluster"),
+        "{stderr}"
+    );
+    assert!(stderr.contains("forbidden"), "{stderr}");
+}
