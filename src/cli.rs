@@ -13,9 +13,11 @@ use crate::{
 
 mod access;
 pub mod classify;
+pub mod completion;
 pub mod explain;
 mod output;
 pub mod rules;
+pub mod run;
 pub mod send;
 pub mod serve;
 pub mod status;
@@ -28,6 +30,7 @@ pub const EX_USAGE: u8 = 64;
 /// All subcommands.
 pub fn command() -> Command {
     Command::new("helmreboot")
+        .bin_name(completion::program_name())
         .version(env!("CARGO_PKG_VERSION"))
         .about("Restarts Flux HelmReleases that failed for a transient cause")
         .subcommand_required(true)
@@ -43,6 +46,7 @@ pub fn command() -> Command {
                 .args(settings::PROCESS.iter().map(flag)),
         )
         .subcommand(status::command())
+        .subcommand(run::command())
         .subcommand(explain::command())
         .subcommand(
             Command::new("classify")
@@ -107,6 +111,7 @@ pub fn command() -> Command {
                 )
                 .arg(output::flag(&["text", "json"], "text, or json with one document at the end")),
         )
+        .subcommands(completion::commands())
 }
 
 fn cluster_arg() -> Arg {

@@ -46,6 +46,10 @@ async fn run() -> ExitCode {
     let outcome = match matches.subcommand() {
         Some(("serve", matches)) => cli::serve::serve(&cli::flags(matches)).await,
         Some(("status", matches)) => cli::status::status(matches, &cli::flags(matches)).await,
+        Some(("run", matches)) => cli::run::run(matches, &cli::flags(matches)).await,
+        Some(("completion", matches)) => cli::completion::completion(matches),
+        Some(("man", _)) => cli::completion::man(),
+        Some(("__complete", matches)) => cli::completion::complete(matches),
         Some(("explain", matches)) => cli::explain::explain(matches, &cli::flags(matches)).await,
         Some(("send", matches)) => cli::send::send(matches, &cli::flags(matches)).await,
         Some(("classify", matches)) => cli::classify::classify(matches, &cli::flags(matches)),

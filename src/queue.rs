@@ -269,6 +269,13 @@ impl Queue {
         self.lock().entries.len()
     }
 
+    /// Whether each release in it has been reconciled, and none is being reconciled.
+    pub fn is_settled(&self) -> bool {
+        let inner = self.lock();
+        let mut entries = inner.entries.values();
+        entries.all(|slot| matches!(slot, Slot::Waiting { item, .. } if item.reconciles > 0))
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0

@@ -38,6 +38,9 @@ const KINDS: [&str; 5] = [
 /// One cluster to read.
 pub(super) struct Target {
     pub(super) cluster: Cluster,
+    /// How it is configured.
+    pub(super) entry: ClusterConfig,
+    pub(super) connection: Connection,
     /// None for all namespaces.
     pub(super) namespace: Option<String>,
     pub(super) config: Arc<Config>,
@@ -146,13 +149,16 @@ pub(super) async fn targets(matches: &ArgMatches, flags: &Flags) -> anyhow::Resu
                     .unwrap_or_else(|| client.default_namespace().to_owned()),
             )
         };
+        let connection = Connection::to(client);
         targets.push(Target {
             cluster: Cluster::new(
                 Arc::clone(&cluster.name),
-                Connection::to(client),
+                connection.clone(),
                 AnswerMemory::default(),
                 Metrics::default(),
             ),
+            entry: cluster,
+            connection,
             namespace,
             config: Arc::clone(&config),
         });

@@ -18,7 +18,7 @@ use crate::{
         ledger::{GAVE_UP, RestartOutcome, RestartRequest},
         policy::{InvalidAnnotation, Mode},
         release::Release,
-        report::{Fact, Level, Report},
+        report::{Fact, Level, Report, failure_key},
     },
     isolation::Panicked,
     kubernetes::Error,
@@ -106,7 +106,7 @@ impl Reports {
         }
         let key = release.map(|release| {
             let cause = cause.unwrap_or_default();
-            format!("{} {cause}", release.config_key())
+            format!("{} {cause}", failure_key(release))
         });
         let key = key.unwrap_or_default();
         let fact = match decision {
@@ -183,7 +183,7 @@ impl Reports {
         let Decision::Restart { request, reason } = &evaluation.decision else {
             return;
         };
-        let key = release.config_key().to_string();
+        let key = failure_key(release);
         if !self.first_report(item, reason.as_str(), key) {
             return;
         }
@@ -236,7 +236,7 @@ impl Reports {
         let release = seen.map(|(release, _)| release);
         if let (RestartOutcome::Recovered, Some(release)) = (outcome, release) {
             // The decision that follows has the same meaning.
-            let key = format!("{} ", release.config_key());
+            let key = format!("{} ", failure_key(release));
             self.first_report(item, Reason::Recovered.as_str(), key);
         }
         let fact = Fact::Ended {

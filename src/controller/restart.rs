@@ -52,7 +52,9 @@ impl Reconciler {
                 .slow_lane
                 .map(|lane| policy.backoff.slow(lane, now, &token));
             let cause = self.meaning(evaluation.verdict);
-            let note = ledger::gave_up_note(request.attempt, &cause, retry_at, now);
+            // This attempt may help.
+            let failed = request.attempt.saturating_sub(1);
+            let note = ledger::gave_up_note(failed, &cause, retry_at, now);
             changes.insert(GAVE_UP, Some(note));
         }
         let patch = UnconfirmedPatch {

@@ -283,6 +283,16 @@ impl Release {
         history.max_by_key(|snapshot| (snapshot.last_deployed.as_str(), snapshot.version))
     }
 
+    /// The newest Helm revision in which the configuration that Flux tried last was deployed well; 0 for none.
+    pub fn last_success(&self) -> i64 {
+        let hash = self.config_key().config_hash();
+        let history = self.status.history.iter();
+        let good = history.filter(|snapshot| snapshot.is_good() && snapshot.config_hash() == hash);
+        good.map(|snapshot| snapshot.version)
+            .max()
+            .unwrap_or_default()
+    }
+
     /// Whether a configuration, by its hash, was deployed well as a revision newer than `revision`.
     /// `current` says that it is the one Flux last tried.
     /// A rollback deploys too, and so does an upgrade whose tests fail: neither is a success. Nothing

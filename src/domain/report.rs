@@ -9,7 +9,9 @@ use super::{
     classify::Class,
     decide::{Decision, Reason},
     journal::Entry,
-    ledger::{Action, RestartOutcome},
+    ledger::{Action, RENEW, RestartOutcome},
+    release::Release,
+    short_hash::short_hash,
 };
 
 mod advice;
@@ -123,6 +125,14 @@ pub enum Level {
     Warn,
     Info,
     Debug,
+}
+
+/// The same until the configuration of a release changes, it succeeds, or a person renews its budget: what was reported
+/// before is then no longer news.
+pub fn failure_key(release: &Release) -> String {
+    let renewed = release.annotation(RENEW).unwrap_or_default();
+    let (configuration, success) = (release.config_key(), release.last_success());
+    short_hash(&format!("{configuration} {success} {renewed}"))
 }
 
 impl Report {

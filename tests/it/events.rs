@@ -301,3 +301,30 @@ async fn events_on_releases_in_the_name_of_helmreboot_are_open_and_no_others() {
         }
     }
 }
+
+/// The command of the Event leads to new attempts. That these fail too is another fact.
+#[tokio::test(start_paused = true)]
+async fn a_release_that_is_renewed_and_given_up_again_is_told_again() {
+    let mut options = alerts_only();
+    options.policies = Policy {
+        limit: 1,
+        ..Policy::default()
+    }
+    .into();
+    let app = TestApp::with(options, &["a"]);
+    let release = app.holds(Live::stalled("web"));
+    for renewal in ["1", "2"] {
+        let renew = json!({"metadata": {"annotations": {"helmreboot.io/renew": renewal}}});
+        app.cluster("a").apply(&release, &renew);
+        app.alert(&release).await;
+        pass(120).await;
+        live::fails_again(app.cluster("a"), &release);
+        pass(600).await;
+    }
+    app.writes();
+    let told = reasons(&app);
+    let gave_up = told.iter().filter(|reason| *reason == "GaveUp");
+    assert_eq!(gave_up.count(), 2, "{told:?}");
+    let errors = app.chat().messages().into_iter();
+    assert_eq!(errors.filter(|message| message.severity == "error").count(), 2);
+}

@@ -33,7 +33,11 @@ async fn kubeconfig_of(name: &str, cluster: &FakeCluster) -> PathBuf {
 }
 
 async fn status(file: &std::path::Path, arguments: &[&str]) -> Output {
-    let mut all = vec!["status", "--kubeconfig", file.to_str().expect("text")];
+    command("status", file, arguments).await
+}
+
+async fn command(name: &str, file: &std::path::Path, arguments: &[&str]) -> Output {
+    let mut all = vec![name, "--kubeconfig", file.to_str().expect("text")];
     all.extend(arguments);
     let all: Vec<_> = all.into_iter().map(str::to_owned).collect();
     let run = move || run(&all.iter().map(String::as_str).collect::<Vec<_>>(), b"");
@@ -171,4 +175,59 @@ async fn a_cluster_that_cannot_be_listed_is_an_error_that_says_why() {
         "{stderr}"
     );
     assert!(stderr.contains("forbidden"), "{stderr}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn run_once_restarts_what_is_due_and_ends() {
+    let cluster = cluster();
+    let file = kubeconfig_of("run-once", &cluster).await;
+    let patches = || {
+        cluster
+            .calls()
+            .iter()
+            .filter(|call| call.verb == "patch")
+            .count()
+    };
+    let observed = command("run", &file, &["--once", "-A", "--mode", "observe"]).await;
+    assert!(observed.status.success(), "{observed:?}");
+    assert!(
+        text(&observed.stdout).contains("would restart (reset)"),
+        "{observed:?}"
+    );
+    assert_eq!((patches(), cluster.events().len()), (0, 0));
+    let output = command("run", &file, &["--once", "-A", "-o", "json"]).await;
+    let done: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let of = |name: &str| {
+        let mut all = done.as_array().expect("a list").iter();
+        let one = all.find(|done| done["name"] == name).expect("the release");
+        (one["what"].clone(), one["reason"].clone())
+    };
+    assert_eq!(of("stuck"), (json!("restart"), json!("reset")));
+    assert_eq!(of("broken"), (json!("leave"), json!("permanent")));
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!((patches(), cluster.events().len()), (1, 2));
+    // The next run waits for Flux.
+    let again = command("run", &file, &["--once", "-A"]).await;
+    assert!(
+        text(&again.stdout).contains("waits (token-pending)"),
+        "{again:?}"
+    );
+    assert_eq!(patches(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn run_once_without_rights_is_exit_code_1() {
+    let cluster = cluster();
+    let verbs = ["get", "list"].map(str::to_owned).to_vec();
+    cluster.grant(Rights {
+        verbs,
+        namespaces: None,
+    });
+    let file = kubeconfig_of("run-forbidden", &cluster).await;
+    let output = command("run", &file, &["--once", "-A"]).await;
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(
+        text(&output.stdout).contains("failed (forbidden)"),
+        "{output:?}"
+    );
 }

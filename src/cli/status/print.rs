@@ -44,6 +44,10 @@ impl Printer {
             output::print(&output::document(self.format, &document)?)?;
             return Ok(());
         }
+        if rows.is_empty() && total == 0 {
+            eprintln!("no HelmRelease was found; -A lists all namespaces");
+            return Ok(());
+        }
         if !rows.is_empty() {
             let mut cells = vec![self.header()];
             cells.extend(rows.iter().map(|row| self.cells(row)));

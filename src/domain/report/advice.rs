@@ -28,6 +28,9 @@ pub(super) fn next_attempt(decision: &Decision, now: Timestamp) -> String {
 /// The same as sentences for a notice, without words of the log. Begins with a space where there is something to say.
 pub(super) fn next_sentence(decision: &Decision) -> String {
     match (decision.next(), decision) {
+        (Some(at), Decision::Leave { .. }) => format!(
+            " helmreboot tries again after {at:.0}, or earlier if other releases with this cause recover."
+        ),
         (Some(at), _) => format!(" The next attempt is not before {at:.0}."),
         (None, Decision::Restart { .. }) => {
             " It is restarted as soon as the limits of the cluster allow it.".to_owned()

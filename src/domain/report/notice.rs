@@ -18,6 +18,7 @@ use crate::domain::{
 use super::{
     Fact, Report,
     advice::{next_sentence, next_step},
+    failure_key,
 };
 
 string_enum! {
@@ -122,7 +123,7 @@ impl Report {
     ) -> Option<(EventType, Option<Severity>, &'static str, String)> {
         use EventType::{Normal, Warning};
         let info = Some(Severity::Info);
-        let configuration = || release.config_key().to_string();
+        let configuration = || failure_key(release);
         Some(match &self.fact {
             Fact::Restarted { sends, token, .. } if *sends > 1 => {
                 (Normal, None, "TokenResent", token.clone())
@@ -195,7 +196,11 @@ impl Report {
                 "The release recovered after a restart by helmreboot. {cause} Nothing is left to do."
             ),
             Fact::Ended { next, .. } => {
-                let next = next.as_ref().map(next_sentence).unwrap_or_default();
+                // A notice that it was given up follows, and says what comes next.
+                let next = next
+                    .as_ref()
+                    .filter(|decision| decision.reason() != Reason::BudgetSpent);
+                let next = next.map(next_sentence).unwrap_or_default();
                 format!("The release failed again after a restart by helmreboot. {cause}{next}")
             }
             Fact::Waits { .. } => format!(

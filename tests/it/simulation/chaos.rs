@@ -36,16 +36,20 @@ pub(super) fn client(api: Router, fate: Fate, owner: Owner) -> Client {
             if waits && request.method() == Method::PATCH {
                 fate.notes().unled += 1;
             }
-            call(api, &fate, request.map(Body::new)).await
+            call(api, &fate, request.map(Body::new), &REFUSALS).await
         }
     });
     Client::new(service, "default")
 }
 
+/// What an API server refuses with.
+const REFUSALS: [u16; 9] = [401, 403, 409, 422, 429, 500, 502, 503, 504];
+
 async fn call(
     api: Router,
     fate: &Fate,
     request: Request<Body>,
+    refusals: &[u16],
 ) -> Result<Response<Body>, BoxError> {
     let query = request.uri().query().unwrap_or_default();
     let watch = query.contains("watch=true");
@@ -59,7 +63,7 @@ async fn call(
         sleep(fate.seconds(1..20)).await;
     }
     if fate.chance(0.05) {
-        let code = fate.one_of(&[401, 403, 409, 422, 429, 500, 502, 503, 504]);
+        let code = fate.one_of(refusals);
         fate.fault(|| format!("refused {code}: {what}"));
         return Ok(refusal(code));
     }
@@ -89,12 +93,12 @@ async fn call(
     Ok(answer)
 }
 
-/// A way to a notification-controller, with the same faults.
+/// A way to a notification-controller, with the same faults. It answers 429 only to a duplicate.
 pub(super) fn receiver(receiver: &EventReceiver, fate: Fate) -> FluxReceiver {
     let router = receiver.router();
     let service = service_fn(move |request: Request<Body>| {
         let (router, fate) = (router.clone(), fate.clone());
-        async move { call(router, &fate, request).await }
+        async move { call(router, &fate, request, &[500, 502, 503, 504]).await }
     });
     let address = "http://notification-controller/".parse();
     FluxReceiver::with(

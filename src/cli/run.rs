@@ -1,0 +1,241 @@
+//! `helmreboot run --once`: evaluates every failing release once, restarts those that are due, and ends. For a CronJob, a
+//! pipeline, or a person.
+
+use std::{process::ExitCode, time::Duration};
+
+use anyhow::bail;
+use clap::{Arg, ArgAction, ArgMatches, Command};
+use serde::Serialize;
+use tokio::{
+    task::JoinSet,
+    time::{Instant, sleep, timeout},
+};
+
+use super::{
+    access::{self, Target},
+    output::{self, Format, Table},
+};
+use crate::{
+    app::{App, ClusterHandle, Options},
+    clock::Clock,
+    config::{Flags, SweepMode},
+    controller::{Intervals, Reconciler, watcher::Watcher},
+    domain::{journal::Entry, signature::Keys},
+    notify::{Delivery, Destinations},
+};
+
+/// The longest time for all of it.
+const LONGEST: Duration = Duration::from_mins(5);
+
+/// The time between two checks of whether it is done.
+const TICK: Duration = Duration::from_millis(50);
+
+/// How long the Events of the restarts may take at the end.
+const DELIVERY: Duration = Duration::from_secs(10);
+
+/// The subcommand.
+pub(super) fn command() -> Command {
+    Command::new("run")
+        .about("Evaluate all failing HelmReleases once, restart those that are due, print what was done, and end")
+        .after_help("With --mode observe, nothing is written. The exit code is 1 if a cluster or a HelmRelease could not be\nread or written. To run all the time, use helmreboot serve.")
+        .arg(
+            Arg::new("once")
+                .long("once")
+                .help("Required: evaluate once")
+                .action(ArgAction::SetTrue)
+                .required(true),
+        )
+        .arg(output::flag(&["table", "json", "yaml"], "table, json or yaml"))
+        .args(access::arguments())
+}
+
+/// What was done with one release. Its fields are those of `-o json`.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Done {
+    cluster: String,
+    namespace: String,
+    name: String,
+    /// `restart`, `observe`, `wait`, `leave` or `error`.
+    what: &'static str,
+    reason: &'static str,
+    rule: &'static str,
+    attempts: u32,
+}
+
+/// Runs once.
+///
+/// # Errors
+/// [`super::serve::Misconfigured`] for bad usage; a cluster that cannot be listed; it takes too long.
+pub async fn run(matches: &ArgMatches, flags: &Flags) -> anyhow::Result<ExitCode> {
+    let targets = access::targets(matches, flags).await?;
+    for target in &targets {
+        let problem = |error| target.problem("cannot list the HelmReleases", error);
+        let mut pages = target.cluster.list(target.namespace.as_deref());
+        pages.next().await.map_err(problem)?;
+    }
+    let mut app = app(&targets);
+    let (journal, registry) = (app.journal(), app.registry());
+    let mut deliveries: JoinSet<()> = app
+        .take_deliveries()
+        .into_iter()
+        .map(Delivery::run)
+        .collect();
+    let mut reconcilers: JoinSet<()> = app
+        .take_reconcilers()
+        .into_iter()
+        .map(Reconciler::run)
+        .collect();
+    let mut watchers: JoinSet<()> = app.take_watchers().into_iter().map(Watcher::run).collect();
+    let begun = Instant::now();
+    let (mut next, mut entries) = (0, Vec::new());
+    let mut read = || {
+        let (some, after) = journal.since(next);
+        next = after;
+        entries.extend(some);
+    };
+    loop {
+        read();
+        let settled = registry.entries().all(|entry| {
+            entry
+                .statuses
+                .iter()
+                .all(|status| status.first_list_ended())
+                && entry.queue.is_settled()
+        });
+        if settled {
+            break;
+        }
+        if begun.elapsed() > LONGEST {
+            bail!(
+                "not every HelmRelease was evaluated within 5 min; check that the API server answers"
+            );
+        }
+        sleep(TICK).await;
+    }
+    watchers.abort_all();
+    registry.close(Duration::ZERO);
+    reconcilers.shutdown().await;
+    read();
+    drop(app);
+    let delivered = async { while deliveries.join_next().await.is_some() {} };
+    if timeout(DELIVERY, delivered).await.is_err() {
+        eprintln!("⚠️ not all Kubernetes Events could be created in time");
+    }
+    let done = last_of_each(&entries);
+    print(&done, Format::of(matches))?;
+    let failed = done.iter().any(|done| done.what == "error");
+    Ok(if failed {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
+}
+
+fn app(targets: &[Target]) -> App {
+    let config = &targets[0].config;
+    let options = Options {
+        lease: None,
+        pause_file: None,
+        sweep: SweepMode::Every(LONGEST * 2),
+        intervals: Intervals {
+            first: Duration::ZERO,
+            ..Intervals::default()
+        },
+        ..Options::of(config)
+    };
+    let handle = |target: &Target| {
+        let mut entry = target.entry.clone();
+        entry.namespaces = target
+            .namespace
+            .iter()
+            .map(|namespace| namespace.as_str().into())
+            .collect();
+        ClusterHandle {
+            config: entry,
+            keys: Keys::default(),
+            connection: target.connection.clone(),
+            destinations: Destinations {
+                kubernetes: config.kubernetes_events,
+                flux: None,
+            },
+        }
+    };
+    App::new(
+        options,
+        targets.iter().map(handle).collect(),
+        Clock::system(),
+    )
+}
+
+/// The last thing that happened to each release, by name.
+fn last_of_each(entries: &[Entry]) -> Vec<Done> {
+    let mut last = std::collections::BTreeMap::new();
+    for entry in entries {
+        // A restart is followed by a wait for Flux.
+        let restarted = |before: &&Entry| before.what == "restart" && entry.what == "wait";
+        if last
+            .get(&entry.release)
+            .is_none_or(|before| !restarted(before))
+        {
+            last.insert(entry.release.clone(), entry);
+        }
+    }
+    last.into_values()
+        .map(|entry| Done {
+            cluster: entry.release.cluster.to_string(),
+            namespace: entry.release.namespace.to_string(),
+            name: entry.release.name.to_string(),
+            what: entry.what,
+            reason: entry.reason,
+            rule: entry.rule,
+            attempts: entry.attempt,
+        })
+        .collect()
+}
+
+fn print(done: &[Done], format: Format) -> anyhow::Result<()> {
+    if matches!(format, Format::Json | Format::Yaml) {
+        output::print(&output::document(format, &done)?)?;
+        return Ok(());
+    }
+    let count = |what: &str| done.iter().filter(|done| done.what == what).count();
+    if !done.is_empty() {
+        let header = ["CLUSTER", "NAMESPACE", "NAME", "DONE", "CAUSE"];
+        let mut rows = vec![header.map(str::to_owned).to_vec()];
+        rows.extend(done.iter().map(Done::cells));
+        let table = Table::of(&rows);
+        let lines: Vec<_> = rows.iter().map(|row| table.line(row)).collect();
+        output::print(&lines.join("\n"))?;
+    }
+    eprintln!(
+        "► {} evaluated: {} restarted, {} would be restarted, {} left alone, {} wait, {} failed",
+        done.len(),
+        count("restart"),
+        count("observe"),
+        count("leave"),
+        count("wait"),
+        count("error"),
+    );
+    Ok(())
+}
+
+impl Done {
+    fn cells(&self) -> Vec<String> {
+        let what = match self.what {
+            "restart" => format!("restarted ({}, attempt {})", self.reason, self.attempts),
+            "observe" => format!("would restart ({})", self.reason),
+            "leave" => format!("left alone ({})", self.reason),
+            "wait" => format!("waits ({})", self.reason),
+            "error" => format!("failed ({})", self.reason),
+            other => format!("{other} ({})", self.reason),
+        };
+        vec![
+            self.cluster.clone(),
+            self.namespace.clone(),
+            self.name.clone(),
+            what,
+            self.rule.to_owned(),
+        ]
+    }
+}
