@@ -59,13 +59,13 @@ pub fn command() -> Command {
                         .value_name("REASON")
                         .help("Reason of Flux, such as UpgradeFailed; a line with its own reason overrides it"),
                 )
-                .arg(output::flag(&["text", "json"], "text, or json with one object in each line"))
+                .arg(output::flag(&["text", "json", "yaml"], "text, or json or yaml with one object for each line"))
                 .arg(flag(&settings::CONFIG)),
         )
         .subcommand(
             Command::new("rules")
                 .about("List the rules that classify messages")
-                .arg(output::flag(&["text", "json"], "text, or json with one object in each line"))
+                .arg(output::flag(&["text", "json", "yaml"], "text, or json or yaml with one object for each rule"))
                 .arg(flag(&settings::CONFIG)),
         )
         .subcommand(

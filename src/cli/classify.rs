@@ -11,7 +11,7 @@ use anyhow::{Context, bail};
 use clap::ArgMatches;
 use serde::Deserialize;
 
-use super::{serve::Misconfigured, variable};
+use super::{output::Format, serve::Misconfigured, variable};
 use crate::{
     config::{Config, Flags},
     domain::{classify::Classifier, failure_text::FailureText, mask::mask},
@@ -47,7 +47,7 @@ pub fn classify(matches: &ArgMatches, flags: &Flags) -> anyhow::Result<ExitCode>
     let reason = text("reason").unwrap_or_default();
     let mut printer = Printer {
         classifier: &classifier,
-        json: text("output") == Some("json"),
+        format: Format::of(matches),
         colours: coloured(&io::stdout()),
         out: BufWriter::new(io::stdout().lock()),
     };
@@ -89,7 +89,7 @@ fn input(
     // Machines write lines; people may also paste a message as it is.
     let start = input.fill_buf()?;
     let start = start.strip_prefix(BOM).unwrap_or(start).trim_ascii_start();
-    if !printer.json && !start.starts_with(b"{") && !start.starts_with(b"[") {
+    if !printer.format.is_for_machines() && !start.starts_with(b"{") && !start.starts_with(b"[") {
         let mut message = Vec::new();
         (&mut input).take(LINE_LIMIT).read_to_end(&mut message)?;
         let message = String::from_utf8_lossy(&message);

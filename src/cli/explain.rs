@@ -188,7 +188,7 @@ impl Explainer {
             ..Trigger::default()
         };
         let evaluation = evaluator.evaluate(Some(release), &Record::of(release), &trigger, now);
-        if matches!(self.format, Format::Json | Format::Yaml) {
+        if self.format.is_for_machines() {
             return print::machine(self.format, release, &evaluation);
         }
         Ok(print::text(

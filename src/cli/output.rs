@@ -31,6 +31,11 @@ pub(super) fn flag(formats: &'static [&'static str], help: &'static str) -> Arg 
 }
 
 impl Format {
+    /// Whether it is for machines.
+    pub(super) fn is_for_machines(self) -> bool {
+        matches!(self, Self::Json | Self::Yaml)
+    }
+
     /// The format that was asked for.
     pub(super) fn of(matches: &ArgMatches) -> Self {
         match matches.get_one::<String>("output").map(String::as_str) {
@@ -52,6 +57,23 @@ pub(super) fn document(format: Format, value: &impl Serialize) -> anyhow::Result
         return Ok(text.trim_end().to_owned());
     }
     serde_json::to_string_pretty(value).context("cannot write JSON")
+}
+
+/// Writes one of several values: one JSON object in one line, or one YAML document.
+///
+/// # Errors
+/// `out` cannot be written.
+pub(super) fn record(
+    out: &mut impl Write,
+    format: Format,
+    value: &impl Serialize,
+) -> io::Result<()> {
+    if format == Format::Yaml {
+        let text = serde_saphyr::to_string(value).map_err(io::Error::other)?;
+        return writeln!(out, "---\n{}", text.trim_end());
+    }
+    serde_json::to_writer(&mut *out, value)?;
+    writeln!(out)
 }
 
 /// Prints lines. False when the output is closed.

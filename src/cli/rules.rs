@@ -9,7 +9,10 @@ use anyhow::Context;
 use clap::ArgMatches;
 use serde::Serialize;
 
-use super::classify::classifier;
+use super::{
+    classify::classifier,
+    output::{self, Format},
+};
 use crate::{config::Flags, domain::classify::Entry, telemetry::coloured};
 
 /// One line for machines.
@@ -36,12 +39,10 @@ struct Line<'a> {
 /// [`super::serve::Misconfigured`] for a configuration with faults.
 pub fn rules(matches: &ArgMatches, flags: &Flags) -> anyhow::Result<ExitCode> {
     let classifier = classifier(flags)?;
-    let json = matches
-        .get_one::<String>("output")
-        .is_some_and(|format| format == "json");
+    let format = Format::of(matches);
     let mut out = BufWriter::new(io::stdout().lock());
-    let printed = if json {
-        lines(&mut out, classifier.entries())
+    let printed = if format.is_for_machines() {
+        lines(&mut out, format, classifier.entries())
     } else {
         table(&mut out, classifier.entries(), coloured(&io::stdout()))
     };
@@ -53,7 +54,7 @@ pub fn rules(matches: &ArgMatches, flags: &Flags) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn lines(out: &mut impl Write, entries: &[Entry]) -> io::Result<()> {
+fn lines(out: &mut impl Write, format: Format, entries: &[Entry]) -> io::Result<()> {
     for Entry { family, rule } in entries {
         let line = Line {
             name: rule.name,
@@ -68,8 +69,7 @@ fn lines(out: &mut impl Write, entries: &[Entry]) -> io::Result<()> {
             description: rule.description,
             source: rule.source,
         };
-        serde_json::to_writer(&mut *out, &line)?;
-        writeln!(out)?;
+        output::record(out, format, &line)?;
     }
     Ok(())
 }

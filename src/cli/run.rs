@@ -195,7 +195,7 @@ fn last_of_each(entries: &[Entry]) -> Vec<Done> {
 }
 
 fn print(done: &[Done], format: Format) -> anyhow::Result<()> {
-    if matches!(format, Format::Json | Format::Yaml) {
+    if format.is_for_machines() {
         output::print(&output::document(format, &done)?)?;
         return Ok(());
     }

@@ -326,5 +326,8 @@ async fn a_release_that_is_renewed_and_given_up_again_is_told_again() {
     let gave_up = told.iter().filter(|reason| *reason == "GaveUp");
     assert_eq!(gave_up.count(), 2, "{told:?}");
     let errors = app.chat().messages().into_iter();
-    assert_eq!(errors.filter(|message| message.severity == "error").count(), 2);
+    assert_eq!(
+        errors.filter(|message| message.severity == "error").count(),
+        2
+    );
 }

@@ -231,3 +231,38 @@ async fn run_once_without_rights_is_exit_code_1() {
         "{output:?}"
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn watching_prints_what_changes() {
+    use std::io::{BufRead, BufReader};
+    let cluster = cluster();
+    let file = kubeconfig_of("status-watch", &cluster).await;
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_helmreboot"))
+        .args(["status", "-A", "-w", "--kubeconfig"])
+        .arg(&file)
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    let lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+    let (sender, mut printed) = tokio::sync::mpsc::unbounded_channel();
+    std::thread::spawn(move || {
+        lines
+            .map_while(Result::ok)
+            .all(|line| sender.send(line).is_ok())
+    });
+    for _ in 0..3 {
+        printed.recv().await.expect("a line");
+    }
+    Live::stalled("new").put(&cluster);
+    let line = async {
+        while let Some(line) = printed.recv().await {
+            if line.contains("restart (stalled)") && line.contains("new") {
+                return;
+            }
+        }
+        panic!("the program ended");
+    };
+    line.await;
+    child.kill().expect("it runs");
+    child.wait().expect("it ends");
+}

@@ -7,6 +7,7 @@ use std::{
 
 use serde::Serialize;
 
+use crate::cli::output::{self, Format};
 use crate::domain::{
     classify::{Class, Classifier, Explained, Fired, Rule, Verdict},
     failure_text::FailureText,
@@ -17,7 +18,7 @@ use crate::domain::{
 /// Where verdicts go.
 pub(super) struct Printer<'a, W> {
     pub(super) classifier: &'a Classifier,
-    pub(super) json: bool,
+    pub(super) format: Format,
     pub(super) colours: bool,
     pub(super) out: W,
 }
@@ -37,7 +38,7 @@ const AROUND: usize = 60;
 impl<W: Write> Printer<'_, W> {
     /// A single message, with every rule that matches.
     pub(super) fn alone(&mut self, said: FailureText<'_>) -> io::Result<()> {
-        if self.json {
+        if self.format.is_for_machines() {
             return self.row(said);
         }
         let verdict = self.classifier.verdict(said);
@@ -91,15 +92,14 @@ impl<W: Write> Printer<'_, W> {
         let rule = self.rule(verdict);
         let head = said.message;
         let target = Target::of(head).map(Shown);
-        if self.json {
+        if self.format.is_for_machines() {
             let line = Line {
                 class: verdict.class.as_str(),
                 rule: verdict.rule,
                 description: rule.description,
                 target,
             };
-            serde_json::to_writer(&mut self.out, &line)?;
-            return writeln!(self.out);
+            return output::record(&mut self.out, self.format, &line);
         }
         let target = target.map_or("-".into(), |target| target.to_string());
         let masked = mask(head, usize::MAX);
@@ -115,7 +115,7 @@ impl<W: Write> Printer<'_, W> {
 
     /// A line that is no message, in its place.
     pub(super) fn error(&mut self, problem: &str) -> io::Result<()> {
-        if self.json {
+        if self.format.is_for_machines() {
             serde_json::to_writer(&mut self.out, &serde_json::json!({ "error": problem }))?;
             writeln!(self.out)
         } else {

@@ -36,7 +36,7 @@ impl Printer {
     pub(super) fn rows(&mut self, listed: &[Listed]) -> anyhow::Result<()> {
         let rows: Vec<_> = listed.iter().flat_map(|listed| &listed.rows).collect();
         let total = listed.iter().map(|listed| listed.total).sum();
-        if matches!(self.format, Format::Json | Format::Yaml) {
+        if self.format.is_for_machines() {
             let document = Document {
                 total,
                 releases: rows,
