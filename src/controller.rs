@@ -125,7 +125,7 @@ pub struct Reconciler {
 
 impl Reconciler {
     /// A reconciler for the queue of one cluster. `statuses` is what the watchers of the cluster see, and `outbox` takes
-    /// what the people around its releases hear of.
+    /// the notices about its releases.
     pub fn new(
         cluster: Cluster,
         queue: Arc<Queue>,

@@ -143,7 +143,7 @@ pub async fn run(args: Args) -> anyhow::Result<bool> {
     let mut narrator = Narrator::new(args.json);
     narrator.say(&format!(
         "helmreboot takes alerts at {base}/{{cluster}} and serves {metrics}.\n\
-         Two embedded clusters run Flux; time goes {speed:.0} times as fast as in life.\n"
+         Two embedded clusters run Flux; the demo runs {speed:.0} times as fast as a real cluster.\n"
     ));
     let outcome = story::play(&spokes, &journal, &mut narrator, speed).await;
     let good = outcome.iter().all(|end| end.as_expected);
@@ -214,11 +214,14 @@ pub(crate) fn words(entry: &crate::domain::journal::Entry) -> String {
             "restarts it ({action}, attempt {}): {}",
             entry.attempt, entry.rule
         ),
-        ("resend", action) => write!(text, "sends it a fresh token ({action}), uncharged"),
+        ("resend", action) => write!(
+            text,
+            "sends a new token ({action}), which is not counted as a restart"
+        ),
         ("ended", "recovered") => write!(text, "sees it recovered"),
         ("ended", "swallowed") => write!(
             text,
-            "notices that Flux swallowed the token: nothing was tried"
+            "sees that Flux handled the request without an attempt"
         ),
         ("ended", end) => write!(text, "sees how the restart ended: {end}"),
         ("wait", "backoff") => write!(text, "waits before the next restart: backoff"),

@@ -1,9 +1,15 @@
-//! Tells the people around a release what happened to it: Kubernetes Events on the HelmRelease, and Flux events.
+//! Sends notices about releases: Kubernetes Events on the HelmRelease, and Flux events.
 //!
 //! A notice never delays a reconcile: it is put into a bounded queue, and delivered in the background. What cannot be
 //! delivered is dropped, and counted.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use tokio::{
     sync::{
@@ -26,8 +32,8 @@ pub use flux::FluxReceiver;
 /// Notices that wait for each destination of a cluster. More are dropped.
 const CAPACITY: usize = 1024;
 
-/// The least time between two notices to one destination: at most ten each second.
-const SPACING: Duration = Duration::from_millis(100);
+/// The least time between two notices to one destination: at most twenty each second.
+const SPACING: Duration = Duration::from_millis(50);
 
 /// The times between the tries to deliver one notice.
 const RETRIES: [Duration; 4] = [
@@ -54,6 +60,9 @@ pub struct Destinations {
 pub struct Outbox {
     kubernetes: Option<Sender<Notice>>,
     flux: Option<Sender<Notice>>,
+    /// Whether the line about a full queue was logged.
+    full: Arc<AtomicBool>,
+    cluster: Arc<str>,
     metrics: Metrics,
 }
 
@@ -105,6 +114,8 @@ pub fn outbox(
     let outbox = Outbox {
         kubernetes,
         flux,
+        full: Arc::default(),
+        cluster: Arc::clone(&cluster.name),
         metrics: metrics.clone(),
     };
     (outbox, deliveries)
@@ -122,8 +133,18 @@ impl Outbox {
             let Some(queue) = queue.as_ref().filter(|_| wanted) else {
                 continue;
             };
-            if queue.try_send(notice.clone()).is_err() {
-                self.metrics.event(destination, false);
+            let sent = queue.try_send(notice.clone()).is_ok();
+            if sent {
+                // The next outage is logged again when the queue has been empty.
+                if queue.capacity() == CAPACITY - 1 {
+                    self.full.store(false, Ordering::Relaxed);
+                }
+                continue;
+            }
+            self.metrics.event(destination, false);
+            if !self.full.swap(true, Ordering::Relaxed) {
+                let (cluster, kind) = (&self.cluster, destination.as_str());
+                tracing::warn!(%cluster, "more than {CAPACITY} {kind} events of cluster {cluster} wait to be delivered; further events are dropped until some are delivered");
             }
         }
     }
@@ -169,7 +190,7 @@ impl Delivery {
                 Ok(()) => {}
                 // An outage is one line when it begins and one when it ends.
                 Err(problem) if !std::mem::replace(&mut failing, true) => {
-                    tracing::warn!(%cluster, "cannot deliver {kind} events of cluster {cluster}; they are dropped until that works: {problem}");
+                    tracing::warn!(%cluster, "cannot deliver {kind} events of cluster {cluster}: {problem}; events are dropped until a delivery succeeds");
                 }
                 Err(problem) => {
                     tracing::debug!(%cluster, "cannot deliver a {kind} event of cluster {cluster}: {problem}");
@@ -209,7 +230,7 @@ fn undelivered(error: &Error) -> Undelivered {
             "the API server refuses: {text}; grant create on events, or set kubernetesEvents to false"
         ),
         Error::Rejected(text) => format!(
-            "the API server rejects the Event: {text}; if an admission policy or webhook says so, let Events of helmreboot pass"
+            "the API server rejects the Event: {text}; if an admission policy or webhook says so, allow helmreboot to create Events"
         ),
         other => other.to_string(),
     };

@@ -26,7 +26,7 @@ const SETTINGS: [Setting; 5] = [
     settings::MODE,
 ];
 
-/// Kinds that may stand before a name, as kubectl takes them.
+/// Kinds that people write before a name, as kubectl accepts them.
 const KINDS: [&str; 5] = [
     "hr",
     "helmrelease",
@@ -43,10 +43,20 @@ pub(super) struct Target {
     pub(super) connection: Connection,
     /// None for all namespaces.
     pub(super) namespace: Option<String>,
+    /// The flags with which flux and kubectl reach the same cluster; begins with a space where there are any.
+    pub(super) flags: String,
     pub(super) config: Arc<Config>,
 }
 
 impl Target {
+    /// That a release does not exist, for people.
+    pub(super) fn missing(&self, name: &str) -> String {
+        let cluster = &self.cluster.name;
+        format!(
+            "there is no HelmRelease {name} in cluster {cluster}; helmreboot status --all -A lists them"
+        )
+    }
+
     /// An error of this cluster, for people.
     pub(super) fn problem(&self, what: &str, error: Error) -> anyhow::Error {
         let name = &self.cluster.name;
@@ -113,22 +123,32 @@ pub(super) async fn targets(matches: &ArgMatches, flags: &Flags) -> anyhow::Resu
         Some(wanted) => vec![choose(&config.clusters, Some(&wanted))?.clone()],
         None => config.clusters.clone(),
     };
+    if contexts.len() > 1
+        && (flags.contains_key("config") || variable("HELMREBOOT_CONFIG").is_some())
+    {
+        // Policies and modes belong to the names of clusters in the file.
+        let problem = "several contexts are not possible with a configuration file; list the clusters in the file";
+        return Err(usage("--context", problem).into());
+    }
     if !contexts.is_empty() {
         let only = choose(&clusters, None)?.clone();
         let named = |context: &&String| {
             let mut cluster = only.clone();
-            cluster.name = context.as_str().into();
+            if contexts.len() > 1 {
+                cluster.name = context.as_str().into();
+            }
             cluster.access.context = Some((*context).clone());
             cluster.access_place = "--context".into();
             cluster
         };
         clusters = contexts.iter().map(named).collect();
+        clusters.dedup_by(|a, b| a.access.context == b.access.context);
     }
     let namespace = text("namespace");
     if let Some(namespace) = namespace.as_deref().filter(|name| !is_dns_name(name, 63)) {
         return Err(usage(
             "--namespace",
-            format!("{namespace} is no name of a namespace"),
+            format!("invalid value \"{namespace}\"; expected the name of a namespace"),
         )
         .into());
     }
@@ -140,48 +160,101 @@ pub(super) async fn targets(matches: &ArgMatches, flags: &Flags) -> anyhow::Resu
                 format!("cluster {}: {problem}", cluster.name),
             )
         })?;
-        let namespace = if matches.get_flag("all-namespaces") {
-            None
-        } else {
-            Some(
-                namespace
-                    .clone()
-                    .unwrap_or_else(|| client.default_namespace().to_owned()),
-            )
+        let scopes: Vec<Option<String>> = match &namespace {
+            Some(namespace) => vec![Some(namespace.clone())],
+            None if !cluster.namespaces.is_empty() => cluster
+                .namespaces
+                .iter()
+                .map(|it| Some(it.to_string()))
+                .collect(),
+            None if matches.get_flag("all-namespaces") => vec![None],
+            None => vec![Some(client.default_namespace().to_owned())],
         };
         let connection = Connection::to(client);
-        targets.push(Target {
-            cluster: Cluster::new(
-                Arc::clone(&cluster.name),
-                connection.clone(),
-                AnswerMemory::default(),
-                Metrics::default(),
-            ),
-            entry: cluster,
-            connection,
-            namespace,
-            config: Arc::clone(&config),
-        });
+        let flags = flags_of(&cluster);
+        for namespace in scopes {
+            targets.push(Target {
+                cluster: Cluster::new(
+                    Arc::clone(&cluster.name),
+                    connection.clone(),
+                    AnswerMemory::default(),
+                    Metrics::default(),
+                ),
+                entry: cluster.clone(),
+                connection: connection.clone(),
+                namespace,
+                flags: flags.clone(),
+                config: Arc::clone(&config),
+            });
+        }
     }
     targets.first().context("no cluster is configured")?;
     Ok(targets)
+}
+
+/// The flags with which flux and kubectl reach a cluster.
+fn flags_of(cluster: &ClusterConfig) -> String {
+    let access = &cluster.access;
+    let kubeconfig = access
+        .kubeconfig
+        .as_ref()
+        .map(|file| format!(" --kubeconfig {}", file.display()));
+    let context = access
+        .context
+        .as_ref()
+        .map(|context| format!(" --context {context}"));
+    kubeconfig.unwrap_or_default() + &context.unwrap_or_default()
+}
+
+/// For the help of the commands that read clusters.
+pub(super) const EXIT_CODES: &str = "Exit codes: 0; 1 if a cluster or a HelmRelease cannot be read; 64 for invalid flags or configuration.\nReleases that are not ready do not change the exit code.";
+
+/// The releases that were named; a kind as a word of its own before them is skipped, as in `hr web`.
+///
+/// # Errors
+/// One of them is no name of a release.
+pub(super) fn release_names(
+    matches: &ArgMatches,
+) -> Result<Vec<(Option<String>, String)>, Misconfigured> {
+    let mut names: Vec<_> = matches
+        .get_many::<String>("release")
+        .into_iter()
+        .flatten()
+        .collect();
+    if names.len() > 1 && KINDS.contains(&names[0].to_ascii_lowercase().as_str()) {
+        names.remove(0);
+    }
+    let names: Result<Vec<_>, _> = names.into_iter().map(|name| release_name(name)).collect();
+    let names = names?;
+    let wanted = matches.get_one::<String>("namespace");
+    let other = |(namespace, _): &&(Option<String>, String)| {
+        wanted.is_some() && namespace.is_some() && namespace.as_ref() != wanted
+    };
+    match names.iter().find(other) {
+        Some((_, name)) => Err(usage(
+            "--namespace",
+            format!("contradicts the namespace of {name}; keep one"),
+        )),
+        None => Ok(names),
+    }
 }
 
 /// A release as people write it: `NAME`, `NAMESPACE/NAME`, or `hr/NAME`.
 ///
 /// # Errors
 /// It is none of these.
-pub(super) fn release_name(text: &str) -> Result<(Option<String>, String), Misconfigured> {
+fn release_name(text: &str) -> Result<(Option<String>, String), Misconfigured> {
     let (namespace, name) = match text.split_once('/') {
         Some((kind, name)) if KINDS.contains(&kind.to_ascii_lowercase().as_str()) => (None, name),
         Some((namespace, name)) => (Some(namespace), name),
         None => (None, text),
     };
-    if namespace.is_none_or(|it| is_dns_name(it, 63)) && is_dns_name(name, 253) {
+    if namespace.is_none_or(|it| is_dns_name(it, 63) && !it.contains('.')) && is_dns_name(name, 253)
+    {
         return Ok((namespace.map(str::to_owned), name.to_owned()));
     }
     Err(usage(
         text,
-        "is no release; write NAMESPACE/NAME, NAME -n NAMESPACE, or hr/NAME -n NAMESPACE",
+        "is no HelmRelease; write NAME, NAMESPACE/NAME, or hr/NAME",
     ))
 }

@@ -63,16 +63,24 @@ pub fn completion(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
 /// # Errors
 /// Standard output cannot be written.
 pub fn man() -> anyhow::Result<ExitCode> {
+    let mut command = super::command();
+    command.build();
     let mut page = Vec::new();
-    clap_mangen::Man::new(super::command())
-        .render(&mut page)
-        .context("cannot write the man page")?;
+    let subcommands = command
+        .get_subcommands()
+        .filter(|command| !command.is_hide_set());
+    let commands = std::iter::once(&command).chain(subcommands);
+    for command in commands {
+        clap_mangen::Man::new(command.clone())
+            .render(&mut page)
+            .context("cannot write the man page")?;
+    }
     print(String::from_utf8_lossy(&page).trim_end())?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Prints what may stand for the last of some words: one candidate in each line, with its help after a tab, and a last
-/// line that tells cobra to offer no files (`spf13/cobra:completions.go`, `ShellCompDirectiveNoFileComp`).
+/// Prints the candidates for the last of some words: one in each line, with its help after a tab, and a last line by which
+/// cobra offers no files (`spf13/cobra:completions.go`, `ShellCompDirectiveNoFileComp`).
 ///
 /// # Errors
 /// Standard output cannot be written.

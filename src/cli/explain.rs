@@ -69,9 +69,7 @@ pub async fn explain(matches: &ArgMatches, flags: &Flags) -> anyhow::Result<Exit
     if let Some(file) = matches.get_one::<String>("file") {
         return explain_file(matches, flags, file);
     }
-    let names = matches.get_many::<String>("release").into_iter().flatten();
-    let names: Result<Vec<_>, _> = names.map(|name| access::release_name(name)).collect();
-    let names = names?;
+    let names = access::release_names(matches)?;
     if !names.is_empty() && matches.get_flag("all-namespaces") {
         return Err(usage(
             "--all-namespaces",
@@ -79,21 +77,34 @@ pub async fn explain(matches: &ArgMatches, flags: &Flags) -> anyhow::Result<Exit
         )
         .into());
     }
-    let mut printed = Printed::default();
+    let (mut printed, mut failed) = (Printed::default(), false);
+    let mut report = |error: anyhow::Error| {
+        eprintln!("✗ {error:#}");
+        failed = true;
+    };
     for target in access::targets(matches, flags).await? {
         let explainer = Explainer::new(matches, Arc::clone(&target.config), &target.cluster.name);
         for (namespace, name) in &names {
             let namespace = namespace.clone().or_else(|| target.namespace.clone());
-            let (release, at) = observe(&target, &namespace.unwrap_or_default(), name).await?;
-            let text = explainer.explain(&release, at.unwrap_or_else(Timestamp::now))?;
-            printed.print(&text, explainer.format)?;
+            match observe(&target, &namespace.unwrap_or_default(), name).await {
+                Ok((release, at)) => {
+                    let text = explainer.explain(&release, at.unwrap_or_else(Timestamp::now))?;
+                    printed.print(&text, explainer.format)?;
+                }
+                Err(error) => report(error),
+            }
         }
-        if names.is_empty() {
-            explain_unready(&target, &explainer, &mut printed).await?;
+        if names.is_empty()
+            && let Err(error) = explain_unready(&target, &explainer, &mut printed).await
+        {
+            report(error);
         }
     }
+    if failed {
+        return Ok(ExitCode::FAILURE);
+    }
     if !printed.any {
-        eprintln!("✔ no HelmRelease is stuck");
+        eprintln!("no HelmRelease that is not ready was found");
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -189,7 +200,7 @@ impl Explainer {
         };
         let evaluation = evaluator.evaluate(Some(release), &Record::of(release), &trigger, now);
         if self.format.is_for_machines() {
-            return print::machine(self.format, release, &evaluation);
+            return print::machine(self.format, &self.cluster, release, &evaluation);
         }
         Ok(print::text(
             &self.cluster,
@@ -214,9 +225,7 @@ async fn observe(
     };
     match target.cluster.observe(&release).await {
         Ok(observed) => Ok((observed.release, observed.at)),
-        Err(Error::Gone) => bail!(
-            "there is no HelmRelease {namespace}/{name} in cluster {cluster}; helmreboot status --all -A lists them"
-        ),
+        Err(Error::Gone) => bail!(target.missing(&format!("{namespace}/{name}"))),
         Err(error) => Err(target.problem(&format!("cannot get {namespace}/{name}"), error)),
     }
 }

@@ -14,13 +14,15 @@ use tokio::{
 use super::{
     access::{self, Target},
     output::{self, Format, Table},
+    serve::{Misconfigured, receiver},
+    usage,
 };
 use crate::{
     app::{App, ClusterHandle, Options},
     clock::Clock,
     config::{Flags, SweepMode},
     controller::{Intervals, Reconciler, watcher::Watcher},
-    domain::{journal::Entry, signature::Keys},
+    domain::{classify::Verdict, journal::Entry, signature::Keys},
     notify::{Delivery, Destinations},
 };
 
@@ -30,18 +32,18 @@ const LONGEST: Duration = Duration::from_mins(5);
 /// The time between two checks of whether it is done.
 const TICK: Duration = Duration::from_millis(50);
 
-/// How long the Events of the restarts may take at the end.
-const DELIVERY: Duration = Duration::from_secs(10);
+/// How long the events may take at the end.
+const DELIVERY: Duration = Duration::from_secs(60);
 
 /// The subcommand.
 pub(super) fn command() -> Command {
     Command::new("run")
-        .about("Evaluate all failing HelmReleases once, restart those that are due, print what was done, and end")
+        .about("Evaluate the failing HelmReleases of a namespace (-A: all) once, restart those that are due, and end")
         .after_help("With --mode observe, nothing is written. The exit code is 1 if a cluster or a HelmRelease could not be\nread or written. To run all the time, use helmreboot serve.")
         .arg(
             Arg::new("once")
                 .long("once")
-                .help("Required: evaluate once")
+                .help("Required; to run all the time, use helmreboot serve")
                 .action(ArgAction::SetTrue)
                 .required(true),
         )
@@ -57,10 +59,13 @@ struct Done {
     namespace: String,
     name: String,
     /// `restart`, `observe`, `wait`, `leave` or `error`.
+    #[serde(rename = "done")]
     what: &'static str,
     reason: &'static str,
     rule: &'static str,
     attempts: u32,
+    /// The same in words; with an error, what to do.
+    text: String,
 }
 
 /// Runs once.
@@ -69,12 +74,31 @@ struct Done {
 /// [`super::serve::Misconfigured`] for bad usage; a cluster that cannot be listed; it takes too long.
 pub async fn run(matches: &ArgMatches, flags: &Flags) -> anyhow::Result<ExitCode> {
     let targets = access::targets(matches, flags).await?;
+    let mut unreadable = false;
     for target in &targets {
+        check_scope(target)?;
         let problem = |error| target.problem("cannot list the HelmReleases", error);
         let mut pages = target.cluster.list(target.namespace.as_deref());
-        pages.next().await.map_err(problem)?;
+        while let Some(page) = pages.next().await.map_err(problem)? {
+            for bad in page.into_iter().filter_map(Result::err) {
+                unreadable = true;
+                eprintln!(
+                    "✗ cannot read the HelmRelease {}/{}: {}",
+                    bad.namespace, bad.name, bad.problem
+                );
+            }
+        }
     }
     let mut app = app(&targets);
+    if let Some(file) = &targets[0].config.pause_file
+        && !matches!(file.try_exists(), Ok(false))
+    {
+        eprintln!(
+            "⚠️ paused, nothing is written: {} exists, or cannot be checked",
+            file.display()
+        );
+        app.pause().set(true);
+    }
     let (journal, registry) = (app.journal(), app.registry());
     let mut deliveries: JoinSet<()> = app
         .take_deliveries()
@@ -88,6 +112,7 @@ pub async fn run(matches: &ArgMatches, flags: &Flags) -> anyhow::Result<ExitCode
         .collect();
     let mut watchers: JoinSet<()> = app.take_watchers().into_iter().map(Watcher::run).collect();
     let begun = Instant::now();
+    let mut late = false;
     let (mut next, mut entries) = (0, Vec::new());
     let mut read = || {
         let (some, after) = journal.since(next);
@@ -107,9 +132,8 @@ pub async fn run(matches: &ArgMatches, flags: &Flags) -> anyhow::Result<ExitCode
             break;
         }
         if begun.elapsed() > LONGEST {
-            bail!(
-                "not every HelmRelease was evaluated within 5 min; check that the API server answers"
-            );
+            late = true;
+            break;
         }
         sleep(TICK).await;
     }
@@ -120,11 +144,18 @@ pub async fn run(matches: &ArgMatches, flags: &Flags) -> anyhow::Result<ExitCode
     drop(app);
     let delivered = async { while deliveries.join_next().await.is_some() {} };
     if timeout(DELIVERY, delivered).await.is_err() {
-        eprintln!("⚠️ not all Kubernetes Events could be created in time");
+        eprintln!(
+            "⚠️ not all Kubernetes Events could be created within 60 s; the restarts were written"
+        );
     }
     let done = last_of_each(&entries);
     print(&done, Format::of(matches))?;
-    let failed = done.iter().any(|done| done.what == "error");
+    if late {
+        bail!(
+            "not every HelmRelease was evaluated within 5 min; what is printed above was done; check that the API servers answer, and run it again"
+        );
+    }
+    let failed = unreadable || done.iter().any(|done| done.what == "error");
     Ok(if failed {
         ExitCode::FAILURE
     } else {
@@ -144,28 +175,40 @@ fn app(targets: &[Target]) -> App {
         },
         ..Options::of(config)
     };
-    let handle = |target: &Target| {
-        let mut entry = target.entry.clone();
-        entry.namespaces = target
-            .namespace
+    // The targets of one cluster follow each other, one for each namespace.
+    let clusters = targets.chunk_by(|a, b| a.cluster.name == b.cluster.name);
+    let handle = |targets: &[Target]| {
+        let mut entry = targets[0].entry.clone();
+        let namespaces = targets
             .iter()
-            .map(|namespace| namespace.as_str().into())
-            .collect();
+            .filter_map(|target| target.namespace.as_deref());
+        entry.namespaces = namespaces.map(Into::into).collect();
+        let flux = entry.events_addr.clone().and_then(receiver);
         ClusterHandle {
             config: entry,
             keys: Keys::default(),
-            connection: target.connection.clone(),
+            connection: targets[0].connection.clone(),
             destinations: Destinations {
                 kubernetes: config.kubernetes_events,
-                flux: None,
+                flux,
             },
         }
     };
-    App::new(
-        options,
-        targets.iter().map(handle).collect(),
-        Clock::system(),
-    )
+    App::new(options, clusters.map(handle).collect(), Clock::system())
+}
+
+/// A cluster of the file is only acted on in the namespaces that the file names.
+fn check_scope(target: &Target) -> Result<(), Misconfigured> {
+    let allowed = &target.entry.namespaces;
+    let namespace = target.namespace.as_deref().unwrap_or_default();
+    if allowed.is_empty() || allowed.iter().any(|allowed| **allowed == *namespace) {
+        return Ok(());
+    }
+    let problem = format!(
+        "{namespace} is not in sweepNamespaces of cluster {}; use one of these",
+        target.entry.name
+    );
+    Err(usage("--namespace", problem))
 }
 
 /// The last thing that happened to each release, by name.
@@ -190,6 +233,7 @@ fn last_of_each(entries: &[Entry]) -> Vec<Done> {
             reason: entry.reason,
             rule: entry.rule,
             attempts: entry.attempt,
+            text: entry.line.clone(),
         })
         .collect()
 }
@@ -201,15 +245,18 @@ fn print(done: &[Done], format: Format) -> anyhow::Result<()> {
     }
     let count = |what: &str| done.iter().filter(|done| done.what == what).count();
     if !done.is_empty() {
-        let header = ["CLUSTER", "NAMESPACE", "NAME", "DONE", "CAUSE"];
+        let header = ["CLUSTER", "NAMESPACE", "NAME", "DONE", "RULE"];
         let mut rows = vec![header.map(str::to_owned).to_vec()];
         rows.extend(done.iter().map(Done::cells));
         let table = Table::of(&rows);
         let lines: Vec<_> = rows.iter().map(|row| table.line(row)).collect();
         output::print(&lines.join("\n"))?;
     }
+    for done in done.iter().filter(|done| done.what == "error") {
+        eprintln!("✗ {}", done.text);
+    }
     eprintln!(
-        "► {} evaluated: {} restarted, {} would be restarted, {} left alone, {} wait, {} failed",
+        "► {} evaluated: {} restarted, {} would be restarted, {} not restarted, {} wait, {} failed",
         done.len(),
         count("restart"),
         count("observe"),
@@ -225,7 +272,7 @@ impl Done {
         let what = match self.what {
             "restart" => format!("restarted ({}, attempt {})", self.reason, self.attempts),
             "observe" => format!("would restart ({})", self.reason),
-            "leave" => format!("left alone ({})", self.reason),
+            "leave" => format!("not restarted ({})", self.reason),
             "wait" => format!("waits ({})", self.reason),
             "error" => format!("failed ({})", self.reason),
             other => format!("{other} ({})", self.reason),
@@ -235,7 +282,12 @@ impl Done {
             self.namespace.clone(),
             self.name.clone(),
             what,
-            self.rule.to_owned(),
+            if self.rule == Verdict::NO_RULE {
+                "-"
+            } else {
+                self.rule
+            }
+            .to_owned(),
         ]
     }
 }

@@ -27,12 +27,10 @@ impl std::error::Error for Misconfigured {}
 
 impl fmt::Display for Misconfigured {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(
-            f,
-            "the configuration has {} fault{}:",
-            self.0.len(),
-            if self.0.len() == 1 { "" } else { "s" }
-        )?;
+        if let [only] = self.0.as_slice() {
+            return write!(f, "{only}");
+        }
+        writeln!(f, "the configuration has {} faults:", self.0.len())?;
         self.0.iter().try_for_each(|fault| writeln!(f, "  {fault}"))
     }
 }
@@ -134,7 +132,7 @@ fn host() -> String {
 }
 
 /// The notification-controller at an address.
-fn receiver(address: Uri) -> Option<FluxReceiver> {
+pub(super) fn receiver(address: Uri) -> Option<FluxReceiver> {
     let opened = FluxReceiver::at(address.clone());
     opened
         .map_err(|problem| tracing::warn!("Flux events are not sent to {address}: {problem}"))

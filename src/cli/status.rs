@@ -1,7 +1,7 @@
 //! `helmreboot status`: what is stuck in a cluster, why, and what to do about it. It needs no installation, and only the
 //! right to list HelmReleases.
 
-use std::process::ExitCode;
+use std::{collections::BTreeSet, process::ExitCode, sync::Arc};
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use jiff::Timestamp;
@@ -10,7 +10,11 @@ use super::{
     access::{self, Target},
     output::{self, Format},
 };
-use crate::{config::Flags, kubernetes::Item};
+use crate::{
+    config::Flags,
+    domain::alert::ReleaseRef,
+    kubernetes::{Error, Item},
+};
 
 mod print;
 mod row;
@@ -23,6 +27,7 @@ use row::Row;
 pub(super) fn command() -> Command {
     Command::new("status")
         .about("List the HelmReleases that are not ready, with the cause and the next step; needs no installation")
+        .after_help(access::EXIT_CODES)
         .arg(
             Arg::new("release")
                 .value_name("[NAMESPACE/]NAME")
@@ -57,9 +62,9 @@ struct Selection {
 #[derive(Default)]
 struct Listed {
     rows: Vec<Row>,
-    /// HelmReleases that were read.
+    /// HelmReleases that were read, or selected by name.
     total: usize,
-    /// What cannot be read, and why.
+    /// What cannot be read, or does not exist.
     unreadable: Vec<String>,
     /// From where a watch continues.
     version: String,
@@ -71,67 +76,97 @@ struct Listed {
 /// [`super::serve::Misconfigured`] for bad usage; a cluster that cannot be listed.
 pub async fn status(matches: &ArgMatches, flags: &Flags) -> anyhow::Result<ExitCode> {
     let mut targets = access::targets(matches, flags).await?;
-    let names = matches.get_many::<String>("release").into_iter().flatten();
-    let names: Result<Vec<_>, _> = names.map(|name| access::release_name(name)).collect();
     let selection = Selection {
-        names: names?,
+        names: access::release_names(matches)?,
         all: matches.get_flag("all"),
     };
-    // A namespace that is part of a name stands for itself.
-    if selection
-        .names
-        .iter()
-        .any(|(namespace, _)| namespace.is_some())
+    let watches = matches.get_flag("watch");
+    // A watch is of one namespace, or of all.
+    if watches
+        && selection
+            .names
+            .iter()
+            .any(|(namespace, _)| namespace.is_some())
     {
         targets
             .iter_mut()
             .for_each(|target| target.namespace = None);
     }
-    let format = Format::of(matches);
-    let mut printer = Printer::new(
-        format,
-        targets.len() > 1,
-        targets.iter().any(|it| it.namespace.is_none()),
-    );
-    let mut failed = false;
+    let clusters: BTreeSet<_> = targets.iter().map(|target| &target.cluster.name).collect();
+    let namespaces: BTreeSet<_> = targets.iter().map(|target| &target.namespace).collect();
+    let names = selection
+        .names
+        .iter()
+        .any(|(namespace, _)| namespace.is_some());
+    let many = namespaces.len() > 1 || namespaces.contains(&None) || names;
+    let mut printer = Printer::new(Format::of(matches), clusters.len() > 1, many);
+    let (mut failed, mut problems) = (false, false);
     let mut found = Vec::new();
     for target in &targets {
-        match list(target, &selection).await {
-            Ok(listed) => {
-                listed.unreadable.iter().for_each(|problem| {
-                    eprintln!("✗ {problem}");
-                    failed = true;
-                });
-                found.push(listed);
-            }
-            Err(error) => {
-                eprintln!("✗ {error:#}");
-                failed = true;
-                found.push(Listed::default());
-            }
+        let mut listed = Listed::default();
+        let all = selection.names.is_empty() || matches.get_flag("all-namespaces") || watches;
+        let read = if all {
+            list(target, &selection, &mut listed).await
+        } else {
+            get(target, &selection, &mut listed).await
+        };
+        if let Err(error) = read {
+            eprintln!("✗ {error:#}");
+            failed = true;
         }
+        for problem in &listed.unreadable {
+            eprintln!("✗ {problem}");
+            problems = true;
+        }
+        found.push(listed);
     }
-    printer.rows(&found)?;
-    if matches.get_flag("watch") && !failed {
-        let versions = found.into_iter().map(|listed| listed.version);
-        watch::follow(targets.into_iter().zip(versions), &selection, &mut printer).await?;
+    if !failed || found.iter().any(|listed| listed.total > 0) {
+        printer.rows(&found)?;
     }
-    Ok(if failed {
+    if watches && !failed {
+        watch::follow(&targets, found, &selection, &mut printer).await?;
+    }
+    Ok(if failed || problems {
         ExitCode::FAILURE
     } else {
         ExitCode::SUCCESS
     })
 }
 
-async fn list(target: &Target, selection: &Selection) -> anyhow::Result<Listed> {
-    let mut listed = Listed::default();
+/// Gets the releases that were named.
+async fn get(target: &Target, selection: &Selection, listed: &mut Listed) -> anyhow::Result<()> {
+    for (namespace, name) in &selection.names {
+        let namespace = namespace.as_ref().or(target.namespace.as_ref());
+        let namespace = namespace.map_or("default", String::as_str);
+        let release = ReleaseRef {
+            cluster: Arc::clone(&target.cluster.name),
+            namespace: namespace.into(),
+            name: name.as_str().into(),
+        };
+        match target.cluster.observe(&release).await {
+            Ok(observed) => {
+                let now = observed.at.unwrap_or_else(Timestamp::now);
+                listed.total += 1;
+                listed.rows.push(Row::of(target, &observed.release, now));
+            }
+            Err(Error::Gone) => listed
+                .unreadable
+                .push(target.missing(&format!("{namespace}/{name}"))),
+            Err(error) => {
+                let problem = target.problem(&format!("cannot get {namespace}/{name}"), error);
+                listed.unreadable.push(format!("{problem:#}"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Lists the releases. After an error, those that were read before it stay.
+async fn list(target: &Target, selection: &Selection, listed: &mut Listed) -> anyhow::Result<()> {
     let now = Timestamp::now();
     let mut pages = target.cluster.list(target.namespace.as_deref());
-    while let Some(page) = pages
-        .next()
-        .await
-        .map_err(|error| target.problem("cannot list the HelmReleases", error))?
-    {
+    let problem = |error| target.problem("cannot list the HelmReleases", error);
+    while let Some(page) = pages.next().await.map_err(problem)? {
         for item in page {
             listed.total += 1;
             match row(target, selection, item, now) {
@@ -141,10 +176,23 @@ async fn list(target: &Target, selection: &Selection) -> anyhow::Result<Listed> 
         }
     }
     listed.version = pages.version();
+    for (namespace, name) in &selection.names {
+        let found = |row: &Row| {
+            row.name == *name && namespace.as_ref().is_none_or(|it| *it == row.namespace)
+        };
+        if !listed.rows.iter().any(found) {
+            let namespace = namespace.as_ref().or(target.namespace.as_ref());
+            let name = namespace.map_or(name.clone(), |namespace| format!("{namespace}/{name}"));
+            listed.unreadable.push(target.missing(&name));
+        }
+    }
+    if !selection.names.is_empty() {
+        listed.total = listed.rows.len();
+    }
     listed
         .rows
         .sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
-    Ok(listed)
+    Ok(())
 }
 
 /// The row of a release, if it is listed.
@@ -170,7 +218,7 @@ fn row(
     if !selection.names.is_empty() && !selection.names.iter().any(named) {
         return Ok(None);
     }
-    let row = Row::of(&target.cluster.name, &target.config, &release, now);
+    let row = Row::of(target, &release, now);
     let shown = selection.all || !selection.names.is_empty() || !row.is_fine();
     Ok(shown.then_some(row))
 }

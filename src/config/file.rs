@@ -181,7 +181,7 @@ fn problem(error: &Error) -> String {
             "expected true or false".into()
         }
         Error::InvalidScalar { ty, .. } if ty.starts_with('u') => {
-            "expected a whole number of at most 9 digits, without a sign".into()
+            "expected a whole number of at most 9 digits, without a sign; there is no value for endless".into()
         }
         Error::InvalidScalar { .. } => "expected a number".into(),
         Error::Unexpected { expected, .. } => match *expected {

@@ -42,9 +42,12 @@ pub(super) fn http_address(text: &str) -> Result<Uri, String> {
     let address = text.parse::<Uri>().ok().filter(|address| {
         matches!(address.scheme_str(), Some("http" | "https"))
             && address.host().is_some_and(|host| !host.is_empty())
+            && address
+                .authority()
+                .is_some_and(|it| !it.as_str().contains('@'))
     });
     address.ok_or_else(|| {
-        "expected an address such as http://notification-controller.flux-system.svc.cluster.local./".into()
+        "expected a URL without a user, such as http://notification-controller.flux-system.svc.cluster.local./".into()
     })
 }
 

@@ -3,6 +3,7 @@
 use std::{fmt::Debug, path::Path};
 
 use super::Fault;
+use crate::domain::mask::mask;
 
 /// Where the part is, and the errors found so far.
 pub(super) struct Section<'a> {
@@ -106,7 +107,8 @@ const SHOWN: usize = 80;
 
 /// The text about a value that is not valid.
 pub(super) fn invalid(value: &impl Debug, expected: &str) -> String {
-    let mut value = format!("{value:?}");
+    // A URL may contain a password.
+    let mut value = mask(&format!("{value:?}"), 4 * SHOWN);
     if let Some((end, _)) = value.char_indices().nth(SHOWN) {
         value.truncate(end);
         value.push_str(" ...");

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::Reconciler;
 use crate::{
     domain::{
-        decide::Decision,
+        evaluate::Evaluation,
         fingerprint::Fingerprint,
         ledger::{self, Record, RestartOutcome},
         release::Release,
@@ -97,12 +97,12 @@ impl Reconciler {
         restart.started_here || self.shared.leadership.is_sole()
     }
 
-    /// Reports the outcome. `seen` is the release, and the decision that follows.
+    /// Reports the outcome. `seen` is the release, and its evaluation after that.
     pub(super) fn report_end(
         &self,
         item: &WorkItem,
         ended: &EndedRestart,
-        seen: Option<(&Release, &Decision)>,
+        seen: Option<(&Release, &Evaluation)>,
     ) {
         if self.counts(&ended.restart) {
             let outcome = (ended.attempts, ended.outcome);

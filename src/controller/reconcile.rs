@@ -74,7 +74,7 @@ impl Reconciler {
         let ended = self.follow_up(item, release, record);
         let mut evaluation = self.evaluate(item, Some(release), record, now);
         if let Some(ended) = ended {
-            self.report_end(item, &ended, Some((release, &evaluation.decision)));
+            self.report_end(item, &ended, Some((release, &evaluation)));
         }
         self.adopt(item, release, record, &evaluation.cause, now);
         let paused = self.shared.pause.is_on();

@@ -56,14 +56,14 @@ struct Reported {
     order: VecDeque<(ReleaseRef, &'static str, String)>,
 }
 
-/// Who hears of a fact.
+/// Where a fact is reported.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Audience {
     /// The log and the journal.
     Operators,
-    /// And the people around the release, by a Kubernetes Event.
+    /// Also by a Kubernetes Event.
     Release,
-    /// And by a Flux event.
+    /// Also by a Flux event.
     Everyone,
 }
 
@@ -106,7 +106,8 @@ impl Reports {
         }
         let key = release.map(|release| {
             let cause = cause.unwrap_or_default();
-            format!("{} {cause}", failure_key(release))
+            let limit = evaluation.policy.limit;
+            format!("{} {cause} {limit}", failure_key(release))
         });
         let key = key.unwrap_or_default();
         let fact = match decision {
@@ -115,6 +116,7 @@ impl Reports {
                 class: verdict.class,
                 retry_at: *retry_at,
                 now: self.shared.clock.now(),
+                limit: evaluation.policy.limit,
                 action_minutes: release
                     .map_or(0, |release| release.action_limit().as_mins().unsigned_abs()),
             },
@@ -122,8 +124,8 @@ impl Reports {
         };
         let report = self.report(item, rule, *attempts, fact);
         let leaves = matches!(decision, Decision::Leave { .. });
-        let told = leaves || reason == Reason::BreakerOpen;
-        let first = told && self.first_report(item, reason.as_str(), key);
+        let once = leaves || reason == Reason::BreakerOpen;
+        let first = once && self.first_report(item, reason.as_str(), key.clone());
         // The watcher enqueues a release at each change of it. That says nothing new about one that is left.
         let again = item.source == Source::Watch && item.reconciles == 1;
         if first || !leaves || !again {
@@ -142,8 +144,10 @@ impl Reports {
         };
         let news = first && !reported && reason != Reason::Settling;
         self.log(&report, news);
-        if first && evaluation.policy.mode == Mode::Act {
-            let audience = if reported {
+        // What was reported while nothing could be written is sent later.
+        let acts = evaluation.policy.mode == Mode::Act && !self.shared.pause.is_on();
+        if once && acts && self.first_report(item, reason.as_str(), format!("notice {key}")) {
+            let audience = if reported && reason != Reason::Overdue {
                 Audience::Release
             } else {
                 Audience::Everyone
@@ -212,7 +216,8 @@ impl Reports {
         } in &evaluation.invalid
         {
             let value = release.annotation(annotation).unwrap_or_default();
-            let key: String = value.chars().take(64).collect();
+            let value: String = value.chars().take(64).collect();
+            let key = format!("{} {value}", release.metadata.uid);
             if self.first_report(item, annotation, key) {
                 let fact = Fact::InvalidAnnotation {
                     annotation,
@@ -230,23 +235,30 @@ impl Reports {
         item: &WorkItem,
         restart: &RunningRestart,
         (attempts, outcome): (u32, RestartOutcome),
-        seen: Option<(&Release, &Decision)>,
+        seen: Option<(&Release, &Evaluation)>,
     ) {
         self.tally.ended(outcome);
         let release = seen.map(|(release, _)| release);
-        if let (RestartOutcome::Recovered, Some(release)) = (outcome, release) {
+        let acts = seen.is_some_and(|(_, evaluation)| evaluation.policy.mode == Mode::Act);
+        if let (RestartOutcome::Recovered, Some((release, evaluation))) = (outcome, seen) {
             // The decision that follows has the same meaning.
-            let key = format!("{} ", failure_key(release));
+            let limit = evaluation.policy.limit;
+            let key = format!("{}  {limit}", failure_key(release));
             self.first_report(item, Reason::Recovered.as_str(), key);
         }
         let fact = Fact::Ended {
             outcome,
             token: restart.token.clone(),
-            next: seen.map(|(_, decision)| decision.clone()),
+            next: seen.map(|(_, evaluation)| evaluation.decision.clone()),
             now: self.shared.clock.now(),
         };
         let report = self.report(item, restart.rule, attempts, fact);
-        self.publish(&report, release, Audience::Everyone);
+        let audience = if acts {
+            Audience::Everyone
+        } else {
+            Audience::Operators
+        };
+        self.publish(&report, release, audience);
     }
 
     pub(super) fn long_wait(&self, item: &WorkItem) {
@@ -324,7 +336,7 @@ impl Reports {
         }
     }
 
-    /// Tells the people around the release. While helmreboot is paused, nothing is written.
+    /// Sends a fact as a notice. While helmreboot is paused, nothing is written.
     fn notify(&self, report: &Report, release: Option<&Release>, audience: Audience) {
         let Some(release) = release.filter(|_| audience != Audience::Operators) else {
             return;

@@ -45,7 +45,7 @@ pub(super) fn text(spokes: &[Spoke]) -> String {
     let namespace = field(&events[0]["involvedObject"], "namespace");
     let _ = writeln!(
         text,
-        "\nIn cluster {}, this is what its team reads:\n\n$ kubectl events --namespace {namespace} --for helmrelease/{name}\nTYPE      REASON        MESSAGE",
+        "\nIn cluster {}, this is what its team reads:\n\n$ kubectl events --namespace {namespace} --for helmrelease/{name}, without the columns LAST SEEN and OBJECT\nTYPE      REASON        MESSAGE",
         spoke.name
     );
     for event in &events {
@@ -64,7 +64,7 @@ pub(super) fn text(spokes: &[Spoke]) -> String {
     if let Some(message) = message {
         let _ = write!(
             text,
-            "\nIn Slack, by an Alert that does not name helmreboot:\n\n[{}] {}\n{}\n",
+            "\nIn Slack, by an Alert that existed before helmreboot:\n\n[{}] {}\n{}\n",
             message.severity, message.title, message.text
         );
         for (field, value) in &message.fields {

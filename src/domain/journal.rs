@@ -21,6 +21,8 @@ pub struct Entry {
     pub rule: &'static str,
     /// Restarts charged so far.
     pub attempt: u32,
+    /// The line of the log.
+    pub line: String,
 }
 
 /// The last [`Journal::CAPACITY`] entries, numbered without gaps.
@@ -83,6 +85,7 @@ mod tests {
                 reason: "working",
                 rule: "none",
                 attempt,
+                line: String::new(),
             });
         }
         let (kept, next) = journal.since(0);

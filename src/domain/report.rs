@@ -75,6 +75,8 @@ pub enum Fact {
         retry_at: Option<Timestamp>,
         /// The time of the decision.
         now: Timestamp,
+        /// The limit of restarts.
+        limit: u32,
         /// The longest time that the timeouts of the release allow for an action, in minutes.
         action_minutes: u64,
     },
@@ -127,12 +129,13 @@ pub enum Level {
     Debug,
 }
 
-/// The same until the configuration of a release changes, it succeeds, or a person renews its budget: what was reported
-/// before is then no longer news.
+/// A hash that differs between objects, and changes when the configuration of a release changes, when it succeeds, and when a person renews its
+/// budget. After that, facts about the release are reported again.
 pub fn failure_key(release: &Release) -> String {
     let renewed = release.annotation(RENEW).unwrap_or_default();
     let (configuration, success) = (release.config_key(), release.last_success());
-    short_hash(&format!("{configuration} {success} {renewed}"))
+    let uid = &release.metadata.uid;
+    short_hash(&format!("{uid} {configuration} {success} {renewed}"))
 }
 
 impl Report {
@@ -162,6 +165,7 @@ impl Report {
             reason,
             rule: self.rule,
             attempt: self.attempts,
+            line: self.line(),
         }
     }
 

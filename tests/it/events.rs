@@ -331,3 +331,41 @@ async fn a_release_that_is_renewed_and_given_up_again_is_told_again() {
         2
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn in_observe_mode_no_end_of_an_earlier_restart_is_told() {
+    let app = TestApp::with(alerts_only(), &["a"]);
+    let release = app.holds(Live::stalled("web"));
+    app.alert(&release).await;
+    pass(10).await;
+    app.writes();
+    let observe = json!({"metadata": {"annotations": {"helmreboot.io/mode": "observe"}}});
+    app.cluster("a").apply(&release, &observe);
+    live::recovers(app.cluster("a"), &release);
+    pass(60).await;
+    assert_eq!(reasons(&app), ["Restarted"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_seen_while_paused_and_a_new_object_of_the_same_name_are_told() {
+    let app = TestApp::with(alerts_only(), &["a"]);
+    let broken = || {
+        Live::named("web")
+            .condition("Stalled", "True", "RetriesExceeded", "m")
+            .failed(IMMUTABLE)
+    };
+    app.pause.set(true);
+    let release = app.holds(broken());
+    app.alert(&release).await;
+    pass(60).await;
+    assert_eq!(reasons(&app), [""; 0]);
+    app.pause.set(false);
+    app.alert(&release).await;
+    pass(60).await;
+    assert_eq!(reasons(&app), ["NotRestarted"]);
+    app.cluster("a").delete(&release);
+    broken().put(app.cluster("a"));
+    app.alert(&release).await;
+    pass(60).await;
+    assert_eq!(reasons(&app), ["NotRestarted", "NotRestarted"]);
+}

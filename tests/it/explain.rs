@@ -190,14 +190,14 @@ fn what_cannot_be_explained_says_what_to_do() {
             &["a/b/c"][..],
             "",
             64,
-            "is no release; write NAMESPACE/NAME",
+            "is no HelmRelease; write NAME, NAMESPACE/NAME",
         ),
         (&["apps/web", "-f", "x"], "", 64, "cannot be used with"),
         (
             &["apps/%2e%2e"],
             "",
             64,
-            "is no release; write NAMESPACE/NAME",
+            "is no HelmRelease; write NAME, NAMESPACE/NAME",
         ),
         (
             &["-f", "-"],
@@ -241,7 +241,7 @@ fn what_cannot_be_explained_says_what_to_do() {
             &["-n", "Apps", "web"],
             "",
             64,
-            "Apps is no name of a namespace",
+            "invalid value \"Apps\"; expected the name of a namespace",
         ),
         (
             &["-f", "-"],

@@ -46,6 +46,7 @@ mod requests;
 mod restart;
 mod rights;
 mod rules;
+mod run_once;
 mod running;
 mod simulation;
 mod status;

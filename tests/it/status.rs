@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// A cluster with a release that is stuck, one with a permanent cause, and one that is ready.
-fn cluster() -> FakeCluster {
+pub(crate) fn cluster() -> FakeCluster {
     let cluster = FakeCluster::new(Clock::system());
     Live::stalled("stuck").put(&cluster);
     let permanent = Live::named("broken").condition("Stalled", "True", "RetriesExceeded", "m");
@@ -26,7 +26,7 @@ fn cluster() -> FakeCluster {
     cluster
 }
 
-async fn kubeconfig_of(name: &str, cluster: &FakeCluster) -> PathBuf {
+pub(crate) async fn kubeconfig_of(name: &str, cluster: &FakeCluster) -> PathBuf {
     let address = listen(cluster.router()).await;
     let server = json!({"server": format!("http://{address}")});
     kubeconfig(name, &server, &json!({}))
@@ -36,7 +36,7 @@ async fn status(file: &std::path::Path, arguments: &[&str]) -> Output {
     command("status", file, arguments).await
 }
 
-async fn command(name: &str, file: &std::path::Path, arguments: &[&str]) -> Output {
+pub(crate) async fn command(name: &str, file: &std::path::Path, arguments: &[&str]) -> Output {
     let mut all = vec![name, "--kubeconfig", file.to_str().expect("text")];
     all.extend(arguments);
     let all: Vec<_> = all.into_iter().map(str::to_owned).collect();
@@ -60,7 +60,7 @@ async fn it_lists_what_is_not_ready_with_the_cause_and_what_to_type() {
     let columns = [
         "NAMESPACE",
         "NAME",
-        "CAUSE",
+        "RULE",
         "CLASS",
         "SINCE",
         "DECISION",
@@ -89,7 +89,7 @@ async fn it_lists_what_is_not_ready_with_the_cause_and_what_to_type() {
         assert!(parts.iter().all(|part| line.contains(part)), "{line}");
     }
     let stderr = text(&output.stderr);
-    assert!(stderr.contains("3 HelmReleases read, 2 not ready: helmreboot restarts 1, 1 need a person, 0 go on by themselves"), "{stderr}");
+    assert!(stderr.contains("3 HelmReleases read, 2 not ready: 1 can be restarted, 1 waiting for a person, 0 that continue by themselves"), "{stderr}");
     assert!(
         cluster
             .calls()
@@ -111,10 +111,6 @@ async fn for_machines_it_is_one_document() {
         ("ready", json!(false)),
         ("decision", json!("restart")),
         ("rule", json!("wait-timeout")),
-        (
-            "nextStep",
-            json!("flux reconcile helmrelease stuck -n apps --reset"),
-        ),
     ] {
         assert_eq!(stuck[field], value, "{stuck:#}");
     }
@@ -146,17 +142,20 @@ async fn flags_and_names_mean_what_kubectl_users_expect() {
         &["fine", "-n", "apps"],
         &["hr/fine", "-n", "apps"],
         &["helmrelease/fine", "-A"],
+        &["hr", "fine", "-n", "apps"],
     ] {
         assert_eq!(names(arguments).await, ["fine"], "{arguments:?}");
     }
     // The namespace of the context is `default`.
     assert_eq!(names(&[]).await, [""; 0]);
-    let two = status(&file, &["-A", "--context", "c,c"]).await;
+    let missing = status(&file, &["apps/fone"]).await;
+    assert_eq!(missing.status.code(), Some(1));
     assert!(
-        text(&two.stdout).starts_with("CLUSTER   NAMESPACE"),
-        "{two:?}"
+        text(&missing.stderr).contains("there is no HelmRelease apps/fone in cluster default"),
+        "{missing:?}"
     );
-    assert_eq!(text(&two.stdout).lines().count(), 5);
+    let twice = status(&file, &["-A", "--context", "c,c"]).await;
+    assert_eq!(text(&twice.stdout).lines().count(), 3, "{twice:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -175,61 +174,6 @@ async fn a_cluster_that_cannot_be_listed_is_an_error_that_says_why() {
         "{stderr}"
     );
     assert!(stderr.contains("forbidden"), "{stderr}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn run_once_restarts_what_is_due_and_ends() {
-    let cluster = cluster();
-    let file = kubeconfig_of("run-once", &cluster).await;
-    let patches = || {
-        cluster
-            .calls()
-            .iter()
-            .filter(|call| call.verb == "patch")
-            .count()
-    };
-    let observed = command("run", &file, &["--once", "-A", "--mode", "observe"]).await;
-    assert!(observed.status.success(), "{observed:?}");
-    assert!(
-        text(&observed.stdout).contains("would restart (reset)"),
-        "{observed:?}"
-    );
-    assert_eq!((patches(), cluster.events().len()), (0, 0));
-    let output = command("run", &file, &["--once", "-A", "-o", "json"]).await;
-    let done: Value = serde_json::from_slice(&output.stdout).expect("JSON");
-    let of = |name: &str| {
-        let mut all = done.as_array().expect("a list").iter();
-        let one = all.find(|done| done["name"] == name).expect("the release");
-        (one["what"].clone(), one["reason"].clone())
-    };
-    assert_eq!(of("stuck"), (json!("restart"), json!("reset")));
-    assert_eq!(of("broken"), (json!("leave"), json!("permanent")));
-    assert!(output.status.success(), "{output:?}");
-    assert_eq!((patches(), cluster.events().len()), (1, 2));
-    // The next run waits for Flux.
-    let again = command("run", &file, &["--once", "-A"]).await;
-    assert!(
-        text(&again.stdout).contains("waits (token-pending)"),
-        "{again:?}"
-    );
-    assert_eq!(patches(), 1);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn run_once_without_rights_is_exit_code_1() {
-    let cluster = cluster();
-    let verbs = ["get", "list"].map(str::to_owned).to_vec();
-    cluster.grant(Rights {
-        verbs,
-        namespaces: None,
-    });
-    let file = kubeconfig_of("run-forbidden", &cluster).await;
-    let output = command("run", &file, &["--once", "-A"]).await;
-    assert_eq!(output.status.code(), Some(1), "{output:?}");
-    assert!(
-        text(&output.stdout).contains("failed (forbidden)"),
-        "{output:?}"
-    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -263,6 +207,68 @@ async fn watching_prints_what_changes() {
         panic!("the program ended");
     };
     line.await;
+    // A release of the first table recovers.
+    recovers(
+        &cluster,
+        &helmreboot::demo::fake_cluster::Key::new("apps", "stuck"),
+    );
+    loop {
+        let line = printed.recv().await.expect("a line");
+        if line.contains("stuck") && line.contains("leave (recovered)") {
+            break;
+        }
+    }
+    // The watch expires, and the release that fails in the meantime is found by a list.
+    cluster.compact();
+    cluster.cut_watches();
+    Live::stalled("later").put(&cluster);
+    loop {
+        let line = printed.recv().await.expect("a line");
+        if line.contains("later") && line.contains("restart (stalled)") {
+            break;
+        }
+    }
     child.kill().expect("it runs");
     child.wait().expect("it ends");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_keeps_a_release_from_a_restart_is_the_next_step() {
+    let cluster = FakeCluster::new(Clock::system());
+    Live::stalled("off")
+        .annotated("helmreboot.io/enabled", "false")
+        .put(&cluster);
+    Live::stalled("odd")
+        .annotated("helmreboot.io/limit", "many")
+        .put(&cluster);
+    let file = kubeconfig_of("status-steps", &cluster).await;
+    let output = status(&file, &["-A"]).await;
+    let lines: Vec<_> = text(&output.stdout).lines().skip(1).collect();
+    assert!(
+        lines[0].contains("odd")
+            && lines[0].contains("correct the annotation helmreboot.io/limit: expected a number"),
+        "{lines:#?}"
+    );
+    assert!(
+        lines[1].contains("leave (opted-out)")
+            && lines[1].contains("flux reconcile helmrelease off -n apps --reset"),
+        "{lines:#?}"
+    );
+    assert!(
+        text(&output.stderr).contains("2 waiting for a person"),
+        "{output:?}"
+    );
+}
+
+/// Whatever the flags for the cluster are, the modes and the namespaces of the file hold.
+#[tokio::test(flavor = "multi_thread")]
+async fn commands_lead_to_the_cluster_that_was_read() {
+    let file = kubeconfig_of("status-context", &cluster()).await;
+    let output = status(&file, &["-A", "--context", "c"]).await;
+    let flags = format!("--reset --kubeconfig {} --context c", file.display());
+    assert_eq!(
+        text(&output.stdout).matches(&flags).count(),
+        2,
+        "{output:?}"
+    );
 }

@@ -18,7 +18,7 @@ use serde_saphyr::Options;
 mod pasted;
 use pasted::Start;
 
-use crate::domain::{alert::HELM_GROUP, release::Release};
+use crate::domain::{alert::HELM_GROUP, mask::mask, release::Release};
 
 /// What is done with each release. False to read no further.
 pub(super) type Take = Box<dyn FnMut(Release) -> anyhow::Result<bool>>;
@@ -130,7 +130,8 @@ impl Reading {
         }
         self.found += 1;
         let name = pasted::name(&map);
-        if map.get("status").is_none_or(Value::is_null) {
+        // A few such lines are enough.
+        if self.found <= 3 && map.get("status").is_none_or(Value::is_null) {
             eprintln!(
                 "⚠️ {name} has no status: is this the live object? A manifest from Git has none; {GET}"
             );
@@ -139,9 +140,18 @@ impl Reading {
             Ok(release) => release,
             Err(error) => {
                 self.bad += 1;
-                let path = error.path();
+                let path = error.path().to_string();
+                let quotes = ["metadata.annotations", "metadata.labels"]
+                    .iter()
+                    .any(|field| path.starts_with(field));
+                let advice = if quotes {
+                    "; put quotes around booleans and numbers in annotations and labels"
+                } else {
+                    ""
+                };
+                let path = mask(&path, 253);
                 eprintln!(
-                    "✗ {name} cannot be read: {path} has another type than Flux gives it; put quotes around booleans and numbers in annotations and labels"
+                    "✗ {name} cannot be read: {path} has another type than Flux gives it{advice}"
                 );
                 return true;
             }

@@ -19,6 +19,7 @@ use crate::domain::{
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Line<'a> {
+    cluster: &'a str,
     decision: &'static str,
     reason: &'static str,
     action: Option<&'static str>,
@@ -36,6 +37,7 @@ struct Line<'a> {
 /// One JSON object in one line, or one YAML document.
 pub(super) fn machine(
     format: Format,
+    cluster: &str,
     release: &Release,
     evaluation: &Evaluation,
 ) -> anyhow::Result<String> {
@@ -47,6 +49,7 @@ pub(super) fn machine(
         ..
     } = evaluation;
     let line = Line {
+        cluster,
         decision: decision.as_str(),
         reason: decision.reason().as_str(),
         action: action(decision),
@@ -132,7 +135,7 @@ pub(super) fn text(
         format!("{}, mode {}", policy.name, policy.mode.as_str()),
     );
     for odd in invalid {
-        fact("ignored", format!("{}: {}", odd.annotation, odd.problem));
+        fact("invalid", format!("{}: {}", odd.annotation, odd.problem));
     }
     fact(
         "unknown",
@@ -143,14 +146,14 @@ pub(super) fn text(
 
 /// Names out of a file may hold what a terminal obeys.
 fn clean(name: &str) -> String {
-    name.chars().filter(|c| !c.is_control()).take(253).collect()
+    mask(name, 253)
 }
 
 fn cause(release: &Release, verdict: Verdict, classifier: &Classifier) -> String {
     match classifier.cause(release) {
         None => "no condition reports a failure".into(),
         Some((_, message)) if verdict.class == Class::Unknown => {
-            format!("unknown, no rule fires on: {}", mask(message, 160))
+            format!("unknown, no rule matches: {}", mask(message, 160))
         }
         Some((_, message)) => {
             let blames = if verdict.infrastructure {

@@ -45,7 +45,12 @@ impl Printer {
             return Ok(());
         }
         if rows.is_empty() && total == 0 {
-            eprintln!("no HelmRelease was found; -A lists all namespaces");
+            let all = if self.namespaces {
+                ""
+            } else {
+                "; -A lists all namespaces"
+            };
+            eprintln!("no HelmRelease was found{all}");
             return Ok(());
         }
         if !rows.is_empty() {
@@ -74,9 +79,9 @@ impl Printer {
         let mut header = Vec::new();
         header.extend(self.clusters.then_some("CLUSTER"));
         header.extend(self.namespaces.then_some("NAMESPACE"));
-        header.extend(["NAME", "CAUSE", "CLASS", "SINCE", "DECISION"]);
+        header.extend(["NAME", "RULE", "CLASS", "SINCE", "DECISION"]);
         if self.format == Format::Wide {
-            header.extend(["RESTARTS", "RETRY AT", "MEANING", "MESSAGE"]);
+            header.extend(["RESTARTS", "NOT BEFORE", "CAUSE", "MESSAGE"]);
         }
         header.push("NEXT STEP");
         header.into_iter().map(str::to_owned).collect()
@@ -98,7 +103,7 @@ impl Printer {
             cells.extend([
                 format!("{}/{}", row.restarts, row.limit),
                 or_dash(row.retry_at.as_deref().unwrap_or_default()),
-                or_dash(row.meaning.unwrap_or_default()),
+                or_dash(row.cause.unwrap_or_default()),
                 or_dash(row.message.as_deref().unwrap_or_default()),
             ]);
         }
@@ -114,16 +119,19 @@ fn totals(rows: &[&Row], total: usize) -> String {
     };
     let open = rows.iter().filter(|row| !row.is_fine()).count();
     if open == 0 {
-        return format!("✔ {} read, none is stuck", releases(total));
+        return format!("✔ {} read, all are ready or suspended", releases(total));
     }
-    let restarts = rows.iter().filter(|row| row.decision == "restart").count();
     let persons = rows
         .iter()
         .filter(|row| row.needs_person && !row.is_fine())
         .count();
+    let restarts = rows
+        .iter()
+        .filter(|row| row.decision == "restart" && !row.needs_person)
+        .count();
     let others = open - restarts - persons;
     format!(
-        "► {} read, {open} not ready: helmreboot restarts {restarts}, {persons} need a person, {others} go on by themselves",
+        "► {} read, {open} not ready: {restarts} can be restarted, {persons} waiting for a person, {others} that continue by themselves",
         releases(total)
     )
 }

@@ -4,8 +4,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::{
-    cli::explain::settled,
-    config::Config,
+    cli::{access::Target, explain::settled},
     domain::{
         classify::{Class, Rule},
         decide::{Decision, Reason, Trigger},
@@ -37,7 +36,7 @@ pub(super) struct Row {
     pub(super) class: &'static str,
     pub(super) rule: &'static str,
     /// What the rule means.
-    pub(super) meaning: Option<&'static str>,
+    pub(super) cause: Option<&'static str>,
     pub(super) restarts: u32,
     pub(super) limit: u32,
     /// Since when the Ready condition has its value.
@@ -60,7 +59,8 @@ pub(super) struct Row {
 
 impl Row {
     /// Evaluates a release as the service does.
-    pub(super) fn of(cluster: &str, config: &Config, release: &Release, now: Timestamp) -> Self {
+    pub(super) fn of(target: &Target, release: &Release, now: Timestamp) -> Self {
+        let (cluster, config) = (&target.cluster.name, &target.config);
         let evaluator = Evaluator {
             classifier: &config.classifier,
             policies: &config.policies,
@@ -100,6 +100,8 @@ impl Row {
         let (namespace, name) = (&metadata.namespace, &metadata.name);
         let known = record.get(ledger::STATE).is_some();
         let step = step(&evaluation, known, namespace, name);
+        let short_step = short(&evaluation, &step, namespace, name);
+        let reach = |step: String| with_flags(step, &target.flags);
         Self {
             ready: release.recovered(),
             suspended: release.spec.suspend,
@@ -107,7 +109,7 @@ impl Row {
             reason: reason.as_str(),
             class: if fails { verdict.class.as_str() } else { "" },
             rule: if fails { verdict.rule } else { "" },
-            meaning: found.map(|rule| rule.description),
+            cause: found.map(|rule| rule.description),
             restarts: *attempts,
             limit: policy.limit,
             since,
@@ -115,10 +117,11 @@ impl Row {
             retry_at: decision.next().map(|at| format!("{at:.0}")),
             message: cause.map(|(_, message)| mask(message, MESSAGE_LIMIT)),
             fine: release.recovered() || release.spec.suspend && !release.failing(),
-            needs_person: step.is_some() && !matches!(decision, Decision::Restart { .. }),
-            short_step: short(&evaluation, &step, namespace, name),
-            next_step: step,
-            cluster: cluster.to_owned(),
+            needs_person: step.is_some() && !matches!(decision, Decision::Restart { .. })
+                || !evaluation.invalid.is_empty(),
+            short_step: reach(short_step),
+            next_step: step.map(reach),
+            cluster: cluster.to_string(),
             namespace: namespace.clone(),
             name: name.clone(),
         }
@@ -130,15 +133,33 @@ impl Row {
     }
 }
 
+/// A step that ends with a command of flux or kubectl, with the flags that lead to the cluster.
+fn with_flags(step: String, flags: &str) -> String {
+    let commands = ["flux reconcile ", "flux resume ", "kubectl annotate "];
+    if commands.iter().any(|command| step.contains(command)) {
+        step + flags
+    } else {
+        step
+    }
+}
+
 /// What a person can do. `known` is whether helmreboot has restarted the release before.
 fn step(evaluation: &Evaluation, known: bool, namespace: &str, name: &str) -> Option<String> {
     let (reason, class) = (evaluation.decision.reason(), evaluation.verdict.class);
     match &evaluation.decision {
+        _ if !evaluation.invalid.is_empty() => {
+            let invalid = &evaluation.invalid[0];
+            Some(format!(
+                "correct the annotation {}: {}",
+                invalid.annotation, invalid.problem
+            ))
+        }
         Decision::Restart { request, .. } => Some(match request.action {
             Action::Request => format!("flux reconcile helmrelease {name} -n {namespace}"),
             Action::Reset | Action::Force => reset_command(namespace, name),
         }),
         _ if reason == Reason::BudgetSpent && !known => Some(reset_command(namespace, name)),
+        _ if reason == Reason::OptedOut => Some(reset_command(namespace, name)),
         _ if reason == Reason::Suspended => {
             Some(format!("flux resume helmrelease {name} -n {namespace}"))
         }
@@ -150,11 +171,12 @@ fn step(evaluation: &Evaluation, known: bool, namespace: &str, name: &str) -> Op
 fn short(evaluation: &Evaluation, step: &Option<String>, namespace: &str, name: &str) -> String {
     let (reason, class) = (evaluation.decision.reason(), evaluation.verdict.class);
     let text = match (reason, step) {
-        (_, None) => match evaluation.decision {
-            Decision::Wait { .. } | Decision::Leave { .. } => "none: it goes on by itself",
-            Decision::Restart { .. } => "",
-        },
-        (Reason::FluxRetries, _) if class == Class::Permanent => "correct the cause; Flux retries",
+        (Reason::Recovered, _) => "",
+        (_, None) => "none: Flux continues by itself",
+        (_, Some(step)) if !evaluation.invalid.is_empty() => step,
+        (Reason::FluxRetries, _) if class == Class::Permanent => {
+            "correct the cause: Flux retries by itself"
+        }
         (Reason::Permanent, _) => {
             return format!(
                 "correct the cause, then: {}",
@@ -168,7 +190,10 @@ fn short(evaluation: &Evaluation, step: &Option<String>, namespace: &str, name: 
             );
         }
         (Reason::UnknownCause, _) => {
-            return format!("read the message, then: {}", reset_command(namespace, name));
+            return format!(
+                "read the failure message, then: {}",
+                reset_command(namespace, name)
+            );
         }
         (Reason::Overdue, _) => "check helm-controller",
         (Reason::Contested, _) => "remove reconcile.fluxcd.io/requestedAt from Git",

@@ -1,66 +1,83 @@
 //! `status --watch`: prints the releases that change.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
-use futures::future::select_all;
+use futures::future::join_all;
 use jiff::Timestamp;
 use tokio::{sync::mpsc, time::sleep};
 
-use super::{Selection, print::Printer, row};
+use super::{Listed, Selection, print::Printer, row, row::Row};
 use crate::{
     cli::access::Target,
-    kubernetes::{Change, Item, Watch},
+    kubernetes::{Change, Error, Item, Watch},
 };
 
 /// The time between two watches of a cluster.
 const PAUSE: Duration = Duration::from_secs(2);
 
-/// Prints changes until the output is closed.
+/// What was printed last about each release that is not ready, by cluster, namespace and name.
+type Shown = BTreeMap<[String; 3], String>;
+
+/// Prints changes until the output is closed, or no cluster may be watched.
 pub(super) async fn follow(
-    targets: impl Iterator<Item = (Target, String)>,
+    targets: &[Target],
+    listed: Vec<Listed>,
     selection: &Selection,
     printer: &mut Printer,
 ) -> anyhow::Result<()> {
     let (sender, mut changes) = mpsc::channel(64);
-    let (targets, versions): (Vec<_>, Vec<_>) = targets.unzip();
-    let follows = targets.iter().zip(versions).enumerate();
-    let follows = follows.map(|(index, (target, version))| {
-        Box::pin(follow_one(index, target, version, sender.clone()))
-    });
+    let mut shown: Shown = listed
+        .iter()
+        .flat_map(|listed| &listed.rows)
+        .filter(|row| !row.is_fine())
+        .map(|row| (key(row), content(row)))
+        .collect();
+    let follows = targets.iter().zip(listed).enumerate();
+    let follows = follows
+        .map(|(index, (target, listed))| follow_one(index, target, listed.version, sender.clone()));
     let print = async {
-        let mut shown = std::collections::BTreeSet::new();
+        let every = Selection {
+            names: selection.names.clone(),
+            all: true,
+        };
         while let Some((index, item)) = changes.recv().await {
-            let target: &Target = &targets[index];
-            let all = Selection {
-                names: selection.names.clone(),
-                all: true,
-            };
-            match row(target, &all, item, Timestamp::now()) {
+            match row(&targets[index], &every, item, Timestamp::now()) {
                 Err(problem) => eprintln!("✗ {problem}"),
-                Ok(None) => {}
-                Ok(Some(row)) => {
-                    let key = (row.cluster.clone(), row.namespace.clone(), row.name.clone());
-                    // That a release is ready again is worth a line; that another one is still ready is not.
-                    let known = if row.is_fine() {
-                        shown.remove(&key)
-                    } else {
-                        shown.insert(key);
-                        true
-                    };
-                    if (known || selection.all || !selection.names.is_empty())
-                        && !printer.change(&row)?
-                    {
+                Ok(Some(row)) if is_news(&row, selection, &mut shown) => {
+                    if !printer.change(&row)? {
                         return Ok(());
                     }
                 }
+                Ok(_) => {}
             }
         }
         Ok(())
     };
     tokio::select! {
         printed = print => printed,
-        _ = select_all(follows) => Ok(()),
+        _ = join_all(follows) => Ok(()),
     }
+}
+
+fn key(row: &Row) -> [String; 3] {
+    [row.cluster.clone(), row.namespace.clone(), row.name.clone()]
+}
+
+fn content(row: &Row) -> String {
+    format!(
+        "{} {} {} {}",
+        row.decision, row.reason, row.rule, row.restarts
+    )
+}
+
+/// Whether a release is to be printed: it is not ready and has changed, or it is ready again.
+fn is_news(row: &Row, selection: &Selection, shown: &mut Shown) -> bool {
+    if row.is_fine() {
+        let known = shown.remove(&key(row)).is_some();
+        return known || selection.all;
+    }
+    let content = content(row);
+    shown.insert(key(row), content.clone()) != Some(content)
 }
 
 async fn follow_one(
@@ -70,39 +87,60 @@ async fn follow_one(
     changes: mpsc::Sender<(usize, Item)>,
 ) {
     let namespace = target.namespace.as_deref();
+    let problem = |error| {
+        eprintln!(
+            "✗ {:#}",
+            target.problem("cannot watch the HelmReleases", error)
+        )
+    };
     loop {
-        let watch = target.cluster.watch(namespace, &version).await;
-        let mut running = match watch {
-            Ok(Watch::Running(running)) => running,
-            Ok(Watch::Expired) => {
-                // Only the version is needed: what changed in the meantime is in the next list of a person.
-                let mut pages = target.cluster.list(namespace);
-                while matches!(pages.next().await, Ok(Some(_))) {}
-                version = pages.version();
-                continue;
-            }
+        let expired = match target.cluster.watch(namespace, &version).await {
+            Ok(Watch::Expired) => true,
+            Ok(Watch::Running(mut running)) => loop {
+                match running.next().await {
+                    Ok(Some(Change::Changed(item))) => {
+                        if let Ok(release) = &item {
+                            version.clone_from(&release.metadata.resource_version);
+                        }
+                        if changes.send((index, item)).await.is_err() {
+                            return;
+                        }
+                    }
+                    Ok(Some(Change::Reached(reached))) => version = reached,
+                    Ok(Some(Change::Deleted(_))) => {}
+                    Ok(Some(Change::Expired)) => break true,
+                    Ok(None) | Err(_) => break false,
+                }
+            },
             Err(error) => {
-                eprintln!(
-                    "✗ {:#}",
-                    target.problem("cannot watch the HelmReleases", error)
-                );
-                sleep(PAUSE).await;
-                continue;
+                let denied = matches!(error, Error::Forbidden(_));
+                problem(error);
+                if denied {
+                    return;
+                }
+                false
             }
         };
-        loop {
-            match running.next().await {
-                Ok(Some(Change::Changed(item))) => {
-                    if let Ok(release) = &item {
-                        version.clone_from(&release.metadata.resource_version);
+        if expired {
+            let mut pages = target.cluster.list(namespace);
+            loop {
+                match pages.next().await {
+                    Ok(Some(page)) => {
+                        for item in page {
+                            if changes.send((index, item)).await.is_err() {
+                                return;
+                            }
+                        }
                     }
-                    if changes.send((index, item)).await.is_err() {
-                        return;
+                    Ok(None) => {
+                        version = pages.version();
+                        break;
+                    }
+                    Err(error) => {
+                        problem(error);
+                        break;
                     }
                 }
-                Ok(Some(Change::Reached(reached))) => version = reached,
-                Ok(Some(Change::Deleted(_))) => {}
-                Ok(Some(Change::Expired) | None) | Err(_) => break,
             }
         }
         sleep(PAUSE).await;

@@ -18,11 +18,11 @@ fn an_error_of_a_name_or_a_type_says_where_it_is_and_what_to_write() {
     for (yaml, expected) in [
         (
             "policy: {limit: many}",
-            "file: policy.limit (line 1): expected a whole number of at most 9 digits, without a sign",
+            "file: policy.limit (line 1): expected a whole number of at most 9 digits, without a sign; there is no value for endless",
         ),
         (
             "policy: {limit: -1}",
-            "file: policy.limit (line 1): expected a whole number of at most 9 digits, without a sign",
+            "file: policy.limit (line 1): expected a whole number of at most 9 digits, without a sign; there is no value for endless",
         ),
         (
             "policy:\n  backoff: {factor: x}",

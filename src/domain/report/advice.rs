@@ -12,7 +12,9 @@ use crate::domain::{
 pub(super) fn next_attempt(decision: &Decision, now: Timestamp) -> String {
     let reason = decision.reason().as_str();
     let otherwise = match decision {
-        Decision::Restart { .. } => "it is restarted as soon as the limits allow it",
+        Decision::Restart { .. } => {
+            "it is restarted as soon as the rate limit and the circuit breakers allow it"
+        }
         Decision::Wait { .. } => "it is reconciled again",
         Decision::Leave { .. } => "there is no further attempt",
     };
@@ -29,11 +31,12 @@ pub(super) fn next_attempt(decision: &Decision, now: Timestamp) -> String {
 pub(super) fn next_sentence(decision: &Decision) -> String {
     match (decision.next(), decision) {
         (Some(at), Decision::Leave { .. }) => format!(
-            " helmreboot tries again after {at:.0}, or earlier if other releases with this cause recover."
+            " It makes one more attempt after {at:.0}, or earlier if other releases with this cause recover."
         ),
         (Some(at), _) => format!(" The next attempt is not before {at:.0}."),
         (None, Decision::Restart { .. }) => {
-            " It is restarted as soon as the limits of the cluster allow it.".to_owned()
+            " helmreboot restarts it again as soon as its rate limit and circuit breakers allow it."
+                .to_owned()
         }
         (None, Decision::Wait { .. }) => String::new(),
         (None, Decision::Leave { .. }) => {
@@ -60,29 +63,29 @@ pub fn next_step(reason: Reason, class: Class, namespace: &str, name: &str) -> O
     let reset = reset_command(namespace, name);
     Some(match reason {
         Reason::Permanent => format!(
-            "Correct the cause in the chart, the values or the cluster. Flux itself tries a changed configuration; if nothing in the HelmRelease changes, run: {reset}"
+            "Correct the cause in the chart, the values or the cluster. If the correction changes the HelmRelease, its chart or its values, Flux retries by itself; otherwise run: {reset}"
         ),
         Reason::UnknownCause => format!(
-            "No rule knows this failure: read the Ready condition. With a rule of your own, helmreboot restarts such releases. If the cause has passed, run: {reset}"
+            "Read the message of the Ready condition. A rule of your own lets helmreboot restart releases with this message. To retry now, run: {reset}"
         ),
         Reason::FluxRetries if class == Class::Permanent => {
             "Every attempt fails for the same cause until a person corrects it.".into()
         }
         Reason::RolledBack => format!(
-            "Flux rolled back, and the earlier version runs. Correct the new version; to try it again as it is, run: {reset}"
+            "Flux rolled the release back, and the previous version runs. Correct the new version. To retry the same version, run: {reset}"
         ),
         Reason::Uninstalled => format!(
-            "Flux uninstalled the failed release. Correct it; to try it again as it is, run: {reset}"
+            "Flux uninstalled the failed release. Correct the new version. To retry the same version, run: {reset}"
         ),
         Reason::BudgetSpent => format!(
-            "Correct the release. For new attempts by helmreboot, run: {}",
+            "Correct the cause. To have helmreboot try again now, with a new budget, run: {}",
             renew_command(namespace, name)
         ),
         Reason::Contested => "Another client restores an earlier value of reconcile.fluxcd.io/requestedAt: remove that annotation from Git.".into(),
         Reason::ReadyOutdated => format!(
             "The newest Helm revision is deployed, so the Ready condition may be out of date. Compare it with: helm history {name} -n {namespace}"
         ),
-        Reason::Overdue => "helm-controller may hang, or may have been killed: check its pods and its log, and restart it.".into(),
+        Reason::Overdue => "helm-controller may hang, or may have been killed: check the pods and the log of helm-controller, and restart helm-controller.".into(),
         _ => return None,
     })
 }

@@ -46,7 +46,7 @@ impl Report {
                     "Flux handled the restart of {full} without an attempt: a dependency or source was not ready"
                 ),
             },
-            Fact::Waits { reason, .. } => format!("{full}: wait, {}", reason.as_str()),
+            Fact::Waits { reason, .. } => format!("{full} waits: {}", reason.as_str()),
             Fact::Left { .. } => self.left(),
             Fact::WouldRestart { action, paused } => {
                 let because = if *paused {
@@ -85,6 +85,7 @@ impl Report {
             retry_at,
             now,
             action_minutes,
+            ..
         } = &self.fact
         else {
             return String::new();

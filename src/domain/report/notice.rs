@@ -1,4 +1,4 @@
-//! The text of a fact for the people around a release: a Kubernetes Event on the HelmRelease, and a Flux event.
+//! A notice: the text of a fact for a Kubernetes Event on the HelmRelease, and for a Flux event.
 //!
 //! The Flux Web UI shows neither reason nor controller of an Event (`fluxcd/flux-operator:internal/web/events.go`), so
 //! the message names helmreboot, and reads alone.
@@ -66,7 +66,7 @@ pub struct Object {
     pub resource_version: String,
 }
 
-/// A fact for the people around a release.
+/// The text of a fact, for a Kubernetes Event and a Flux event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notice {
     /// When.
@@ -88,7 +88,7 @@ pub struct Notice {
 }
 
 impl Report {
-    /// As a notice; `None` if it is no news for the people around the release. `release` is the live object.
+    /// As a notice; `None` for a fact that only the log and the journal report. `release` is the live object.
     pub fn notice(&self, release: &Release, at: Timestamp) -> Option<Notice> {
         let (kind, severity, reason, step) = self.kind(release)?;
         let metadata = &release.metadata;
@@ -138,11 +138,11 @@ impl Report {
                 reason: Reason::BreakerOpen,
                 ..
             } => (Normal, None, "HeldBack", configuration()),
-            Fact::Left { reason, .. } if self.needs_person() => {
+            Fact::Left { reason, limit, .. } if self.needs_person() => {
                 let error = Some(Severity::Error);
                 let step = format!("{} {}", reason.as_str(), configuration());
                 match reason {
-                    Reason::BudgetSpent => (Warning, error, "GaveUp", step),
+                    Reason::BudgetSpent => (Warning, error, "GaveUp", format!("{step} {limit}")),
                     Reason::Overdue => (Warning, error, "Overdue", step),
                     _ => (
                         Warning,
@@ -221,7 +221,7 @@ impl Report {
                             reason: *reason,
                         };
                         let next = next_sentence(&decision);
-                        format!("helmreboot gave up after {restarts} without success. {cause}{next}")
+                        format!("helmreboot gave up after {restarts} without success, which is the limit. {cause}{next}")
                     }
                     Reason::Overdue => format!(
                         "Flux has been running an action on this release for more than {action_minutes} min, which is longer than its timeouts allow. helmreboot writes nothing."
@@ -230,7 +230,7 @@ impl Report {
                         "helmreboot does not restart this release, because another attempt fails in the same way. {cause}"
                     ),
                     Reason::UnknownCause => {
-                        "helmreboot does not restart this release, because it does not know the cause.".to_owned()
+                        "helmreboot does not restart this release, because no rule matches the failure message.".to_owned()
                     }
                     Reason::FluxRetries => format!("helmreboot does not restart this release, because Flux keeps retrying it. {cause}"),
                     _ => format!("helmreboot does not restart this release: {}. {cause}", reason.as_str()),

@@ -39,6 +39,7 @@ fn left(reason: Reason, class: Class) -> Report {
         class,
         retry_at: None,
         now: at(),
+        limit: 5,
         action_minutes: 5,
     })
 }

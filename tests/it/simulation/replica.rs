@@ -226,7 +226,9 @@ impl Replica {
     /// The process gets a signal, finishes what runs, and releases the Lease.
     pub(super) async fn hand_over(&mut self, fate: &Fate) {
         fate.note(|| format!("{} hands over", self.name));
-        self.leadership.finish().await;
+        let finish = self.leadership.finish();
+        let _ = tokio::time::timeout(std::time::Duration::from_secs(3), finish).await;
+        self.leadership.set(false);
         self.resign.send_replace(true);
         tokio::time::sleep(std::time::Duration::from_secs(1)).await;
     }

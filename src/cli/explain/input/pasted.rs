@@ -4,6 +4,11 @@ use std::io::{self, BufRead};
 
 use serde_json::{Map, Value};
 
+use crate::domain::mask::mask;
+
+/// The most characters of a name.
+const NAME_LIMIT: usize = 253;
+
 /// How an input begins.
 pub(super) enum Start {
     /// JSON or YAML, as far as can be seen.
@@ -21,10 +26,13 @@ pub(super) fn start(input: &mut impl BufRead) -> io::Result<Start> {
         ([0xff, 0xfe], u16::from_le_bytes as fn([u8; 2]) -> u16),
         ([0xfe, 0xff], u16::from_be_bytes),
     ] {
-        if start.starts_with(&mark) {
+        // Without a mark, every other byte of ASCII text is 0.
+        let bare = mark[0] == 0xff && start.get(1) == Some(&0)
+            || mark[0] == 0xfe && start.first() == Some(&0);
+        if start.starts_with(&mark) || bare {
             let mut bytes = Vec::new();
             input.read_to_end(&mut bytes)?;
-            let units = bytes[2..]
+            let units = bytes[if bare { 0 } else { 2 }..]
                 .chunks_exact(2)
                 .map(|pair| read([pair[0], pair[1]]));
             let text =
@@ -56,11 +64,20 @@ pub(super) fn start(input: &mut impl BufRead) -> io::Result<Start> {
 
 fn skip_blank(input: &mut impl BufRead) -> io::Result<()> {
     loop {
+        // Whole lines: the indentation of the first line belongs to it.
         let start = input.fill_buf()?;
-        let blank = start.iter().take_while(|byte| byte.is_ascii_whitespace());
-        let (blank, all) = (blank.count(), start.len());
-        input.consume(blank);
-        if blank < all || all == 0 {
+        let blank = start
+            .iter()
+            .take_while(|byte| byte.is_ascii_whitespace())
+            .count();
+        let all = start.len();
+        let lines = start[..blank]
+            .iter()
+            .rposition(|byte| *byte == b'\n')
+            .map_or(0, |at| at + 1);
+        let skipped = if blank == all { all } else { lines };
+        input.consume(skipped);
+        if skipped < all || all == 0 {
             return Ok(());
         }
     }
@@ -70,11 +87,14 @@ fn skip_blank(input: &mut impl BufRead) -> io::Result<()> {
 pub(super) fn kind(map: &Map<String, Value>) -> String {
     let text = |field: &str| map.get(field).and_then(Value::as_str).unwrap_or_default();
     match (text("kind"), text("apiVersion")) {
-        ("HelmRelease", version) => format!(
-            "HelmRelease of {version}, which is not of Flux 2: helmreboot reads helm.toolkit.fluxcd.io"
+        ("HelmRelease", version) => mask(
+            &format!(
+                "HelmRelease of {version}, which is not of Flux 2: helmreboot reads helm.toolkit.fluxcd.io"
+            ),
+            2 * NAME_LIMIT,
         ),
         ("", _) => "an object without a kind".to_owned(),
-        (kind, _) => kind.to_owned(),
+        (kind, _) => mask(kind, NAME_LIMIT),
     }
 }
 
@@ -83,7 +103,7 @@ pub(super) fn name(map: &Map<String, Value>) -> String {
     let text = |field: &str| {
         map.get("metadata")
             .and_then(|metadata| metadata[field].as_str())
-            .map(str::to_owned)
+            .map(|text| mask(text, NAME_LIMIT))
     };
     let name = text("name").unwrap_or_else(|| "a HelmRelease without a name".into());
     text("namespace").map_or(name.clone(), |namespace| format!("{namespace}/{name}"))
@@ -95,9 +115,9 @@ pub(super) fn yaml_problem(error: &serde_saphyr::Error) -> String {
         format!("line {}: ", location.line())
     });
     if let serde_saphyr::Error::DuplicateMappingKey { key, .. } = error {
-        let key = key.as_deref().unwrap_or("a key");
+        let key = mask(key.as_deref().unwrap_or("a key"), NAME_LIMIT);
         return format!("{place}{key} is set twice; keep one");
     }
     let text = error.to_string();
-    text.lines().next().unwrap_or_default().to_owned()
+    mask(text.lines().next().unwrap_or_default(), 2 * NAME_LIMIT)
 }

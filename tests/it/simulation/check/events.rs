@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::Check;
+use helmreboot::demo::fake_cluster::Key;
+
+use super::{Check, only_observed};
 use crate::simulation::{
     replica::{Counted, Replica},
     scene::Land,
@@ -67,6 +69,15 @@ impl Check {
             }
         }
         for ((cluster, release, reason), (delivered, all)) in std::mem::take(&mut self.facts) {
+            // Nothing is sent about a release that is only observed.
+            let object = Key::new("apps", &release);
+            let observed = lands
+                .iter()
+                .filter(|land| land.name == cluster)
+                .any(|land| land.cluster.versions_of(&object).iter().any(only_observed));
+            if observed && reason != "Restarted" {
+                continue;
+            }
             let key = (cluster.clone(), release.clone(), reason.to_owned());
             for (kind, told) in [("Events", &kubernetes), ("Flux events", &flux)] {
                 let told = told.get(&key).copied().unwrap_or_default();
