@@ -205,7 +205,12 @@ fn what_cannot_be_explained_says_what_to_do() {
             1,
             "web cannot be read: metadata.annotations.a has another type than Flux gives it; put quotes around booleans",
         ),
-        (&["-f", "-"], "{", 1, "is neither JSON nor YAML: line 1"),
+        (
+            &["-f", "-"],
+            "{",
+            1,
+            "cannot be read as JSON or YAML: line 1",
+        ),
         (
             &["-f", "-"],
             "kind: Pod\n",

@@ -64,7 +64,8 @@ fn read_text(mut input: impl BufRead, file: &str, take: Take) -> anyhow::Result<
         (Some(End::Enough), _) => return Ok(()),
         (Some(End::Failed(error)), _) => return Err(error.context(file.to_owned())),
         (None, Some(place)) => {
-            return Err(anyhow!(place)).with_context(|| format!("{file} is neither JSON nor YAML"));
+            return Err(anyhow!(place))
+                .with_context(|| format!("{file} cannot be read as JSON or YAML"));
         }
         (None, None) => {}
     }

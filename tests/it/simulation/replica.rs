@@ -173,6 +173,10 @@ impl Replica {
         let now = self.time.now();
         for member in self.registry.entries() {
             let limits = member.limits().lock();
+            // The limits of the one that acts are then those of the installation.
+            if self.leadership.waits() && limits.running().next().is_some() {
+                broken.push("a replica that does not act counts running restarts".to_owned());
+            }
             if let Some(release) = limits.waiting_with_free_slot(now) {
                 broken.push(format!("{release} waits for a slot while one is free"));
             }
