@@ -6,7 +6,7 @@ use helmreboot::{
     app::Options,
     clock::Clock,
     config::SweepMode,
-    demo::fake_cluster::{FakeCluster, Key},
+    demo::fake_cluster::{FakeCluster, FaultKind, Key},
     domain::limits::{LimitConfig, Rate},
     kubernetes::{Connection, lease::Lease},
 };
@@ -15,7 +15,7 @@ use serde_json::json;
 
 use crate::{
     live::{self, Live},
-    support::{NOW, TestApp, pass},
+    support::{NOW, TestApp, fault, pass},
 };
 
 const OUTCOMES: &str = "helmreboot_restart_outcomes_total{cluster=\"a\"";
@@ -159,6 +159,22 @@ async fn a_standby_leads_30_s_after_the_death_of_the_leader_and_works_off_what_i
     );
     pass(30).await;
     assert_eq!(installation.restarted(), [told.name, untold.name]);
+    look(&[&second]);
+}
+
+/// While lists fail, the alerts that a standby accepted are all that a new leader has.
+#[tokio::test(start_paused = true)]
+async fn what_a_standby_accepted_is_restarted_although_lists_fail() {
+    let installation = Installation::new(Options::default());
+    let (first, second) = installation.two().await;
+    first.kill();
+    let lists_fail = fault("list", u32::MAX, FaultKind::Refuse(503));
+    installation.cluster.fault(lists_fail);
+    let told = installation.holds("told");
+    installation.holds("untold");
+    second.alert(&told).await;
+    pass(60).await;
+    assert_eq!(installation.restarted(), [told.name]);
     look(&[&second]);
 }
 
