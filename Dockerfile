@@ -17,7 +17,7 @@ FROM gcr.io/distroless/static-debian13:nonroot@sha256:e2e927ec666bae08560abb3c55
 ARG VERSION=0.1.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="helmreboot" \
-      org.opencontainers.image.description="Heals Flux HelmReleases that failed for a passing reason" \
+      org.opencontainers.image.description="Restarts Flux HelmReleases that failed for a transient cause" \
       org.opencontainers.image.source="https://github.com/helmreboot/helmreboot" \
       org.opencontainers.image.url="https://github.com/helmreboot/helmreboot" \
       org.opencontainers.image.licenses="Apache-2.0" \

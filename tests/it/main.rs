@@ -37,6 +37,7 @@ mod other_clients;
 mod packaging;
 mod pager;
 mod pages;
+mod plugins;
 mod policies;
 mod program;
 mod proxies;
