@@ -7,14 +7,10 @@ use axum::body::Body;
 use clap::ArgMatches;
 use http::{Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Limited};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
-    rt::TokioExecutor,
-};
+use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use jiff::Timestamp;
 use rustls::{
-    ClientConfig, RootCertStore,
+    RootCertStore,
     pki_types::{CertificateDer, pem::PemObject},
 };
 use serde_json::{Value, json};
@@ -24,7 +20,7 @@ use super::{choose, serve::Misconfigured, usage, variable};
 use crate::{
     config::{Config, Flags},
     domain::signature::{Key, SIGNATURE_HEADER},
-    kubernetes::tls,
+    http_client::{self, Connector},
     webhook,
 };
 
@@ -118,21 +114,12 @@ fn advice(error: &str) -> &'static str {
     }
 }
 
-type Connector = HttpsConnector<HttpConnector>;
-
 fn connector(address: &Uri, authority: Option<&Path>) -> anyhow::Result<Connector> {
-    let trusted = match authority {
-        Some(file) => Arc::new(roots(file).map_err(|problem| usage("--ca-file", problem))?),
-        // Nothing is trusted where nothing is asked; a machine may well have no authorities.
-        None if address.scheme_str() == Some("http") => Arc::new(RootCertStore::empty()),
-        None => tls::machine_roots(),
-    };
-    let client = ClientConfig::builder_with_provider(tls::provider())
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(trusted)
-        .with_no_client_auth();
-    let builder = HttpsConnectorBuilder::new().with_tls_config(client);
-    Ok(builder.https_or_http().enable_http1().build())
+    let trusted = authority.map(|file| roots(file).map_err(|problem| usage("--ca-file", problem)));
+    Ok(http_client::connector(
+        address,
+        trusted.transpose()?.map(Arc::new),
+    )?)
 }
 
 /// Posts once, and again for a while if the connection is refused: a Service refuses for a second or two after its pod
