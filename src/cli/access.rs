@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::{Arg, ArgAction, ArgMatches};
+use jiff::{SignedDuration, Timestamp};
 
 use super::{choose, cluster_arg, flag, serve::Misconfigured, usage, variable};
 use crate::{
@@ -12,7 +13,13 @@ use crate::{
         clusters::ClusterConfig,
         settings::{self, Setting},
     },
-    domain::alert::is_dns_name,
+    domain::{
+        alert::{ReleaseRef, is_dns_name},
+        decide::Trigger,
+        evaluate::{Evaluation, Evaluator},
+        ledger::Record,
+        release::Release,
+    },
     kubernetes::{AnswerMemory, Cluster, Connection, Error, connect::connect},
     metrics::Metrics,
 };
@@ -49,6 +56,27 @@ pub(super) struct Target {
 }
 
 impl Target {
+    /// A release, and the time by the clock of the API server where it is known.
+    ///
+    /// # Errors
+    /// It does not exist, or cannot be read.
+    pub(super) async fn observe(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> anyhow::Result<(Release, Timestamp)> {
+        let release = ReleaseRef {
+            cluster: Arc::clone(&self.cluster.name),
+            namespace: namespace.into(),
+            name: name.into(),
+        };
+        match self.cluster.observe(&release).await {
+            Ok(observed) => Ok((observed.release, observed.at.unwrap_or_else(Timestamp::now))),
+            Err(Error::Gone) => bail!(self.missing(&format!("{namespace}/{name}"))),
+            Err(error) => Err(self.problem(&format!("cannot get {namespace}/{name}"), error)),
+        }
+    }
+
     /// That a release does not exist, for people.
     pub(super) fn missing(&self, name: &str) -> String {
         let cluster = &self.cluster.name;
@@ -62,6 +90,36 @@ impl Target {
         let name = &self.cluster.name;
         anyhow::Error::new(error).context(format!("{what} of cluster {name}"))
     }
+}
+
+/// The time in which a status settles: after it, Ready=False with Reconciling=True means that Flux
+/// backs off by itself.
+const SETTLE: SignedDuration = SignedDuration::from_secs(7);
+
+/// Evaluates a release as the service does, without the memory of the service.
+pub(super) fn evaluate(
+    config: &Config,
+    cluster: &str,
+    release: &Release,
+    now: Timestamp,
+) -> Evaluation {
+    let evaluator = Evaluator {
+        classifier: &config.classifier,
+        policies: &config.policies,
+        cluster,
+    };
+    let trigger = Trigger {
+        settled: settled(release, now),
+        ..Trigger::default()
+    };
+    evaluator.evaluate(Some(release), &Record::of(release), &trigger, now)
+}
+
+/// Whether the status is old enough to be final.
+fn settled(release: &Release, now: Timestamp) -> bool {
+    let ready = release.condition("Ready");
+    let since = ready.and_then(|ready| ready.last_transition_time.as_deref()?.parse().ok());
+    since.is_none_or(|since| now.duration_since(since) >= SETTLE)
 }
 
 /// The flags.

@@ -8,9 +8,9 @@ use std::{
     sync::Arc,
 };
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use clap::{Arg, ArgMatches, Command};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::{
     access::{self, Target},
@@ -20,19 +20,12 @@ use super::{
 };
 use crate::{
     config::{Config, Flags},
-    domain::{
-        alert::ReleaseRef, decide::Trigger, evaluate::Evaluator, ledger::Record, release::Release,
-    },
-    kubernetes::Error,
+    domain::release::Release,
     telemetry::coloured,
 };
 
 mod input;
 mod print;
-
-/// The time in which a status settles: after it, Ready=False with Reconciling=True means that Flux
-/// backs off by itself.
-const SETTLE: SignedDuration = SignedDuration::from_secs(7);
 
 /// The subcommand.
 pub(super) fn command() -> Command {
@@ -86,9 +79,9 @@ pub async fn explain(matches: &ArgMatches, flags: &Flags) -> anyhow::Result<Exit
         let explainer = Explainer::new(matches, Arc::clone(&target.config), &target.cluster.name);
         for (namespace, name) in &names {
             let namespace = namespace.clone().or_else(|| target.namespace.clone());
-            match observe(&target, &namespace.unwrap_or_default(), name).await {
-                Ok((release, at)) => {
-                    let text = explainer.explain(&release, at.unwrap_or_else(Timestamp::now))?;
+            match target.observe(&namespace.unwrap_or_default(), name).await {
+                Ok((release, now)) => {
+                    let text = explainer.explain(&release, now)?;
                     printed.print(&text, explainer.format)?;
                 }
                 Err(error) => report(error),
@@ -125,10 +118,7 @@ async fn explain_unready(
                     let text = explainer.explain(&release, Timestamp::now())?;
                     printed.print(&text, explainer.format)?;
                 }
-                Err(unreadable) => eprintln!(
-                    "✗ cannot read the HelmRelease {}/{}: {}",
-                    unreadable.namespace, unreadable.name, unreadable.problem
-                ),
+                Err(unreadable) => eprintln!("✗ {unreadable}"),
             }
         }
     }
@@ -150,7 +140,7 @@ fn explain_file(matches: &ArgMatches, flags: &Flags, file: &str) -> anyhow::Resu
     Ok(ExitCode::SUCCESS)
 }
 
-/// What was printed so far.
+/// Prints explanations, with a separator between two of them.
 #[derive(Default)]
 struct Printed {
     any: bool,
@@ -188,17 +178,7 @@ impl Explainer {
     }
 
     fn explain(&self, release: &Release, now: Timestamp) -> anyhow::Result<String> {
-        let classifier = &self.config.classifier;
-        let evaluator = Evaluator {
-            classifier,
-            policies: &self.config.policies,
-            cluster: &self.cluster,
-        };
-        let trigger = Trigger {
-            settled: settled(release, now),
-            ..Trigger::default()
-        };
-        let evaluation = evaluator.evaluate(Some(release), &Record::of(release), &trigger, now);
+        let evaluation = access::evaluate(&self.config, &self.cluster, release, now);
         if self.format.is_for_machines() {
             return print::machine(self.format, &self.cluster, release, &evaluation);
         }
@@ -206,27 +186,9 @@ impl Explainer {
             &self.cluster,
             release,
             &evaluation,
-            classifier,
+            &self.config.classifier,
             self.colours,
         ))
-    }
-}
-
-async fn observe(
-    target: &Target,
-    namespace: &str,
-    name: &str,
-) -> anyhow::Result<(Release, Option<Timestamp>)> {
-    let cluster = &target.cluster.name;
-    let release = ReleaseRef {
-        cluster: Arc::clone(cluster),
-        namespace: namespace.into(),
-        name: name.into(),
-    };
-    match target.cluster.observe(&release).await {
-        Ok(observed) => Ok((observed.release, observed.at)),
-        Err(Error::Gone) => bail!(target.missing(&format!("{namespace}/{name}"))),
-        Err(error) => Err(target.problem(&format!("cannot get {namespace}/{name}"), error)),
     }
 }
 
@@ -238,11 +200,4 @@ fn open(file: &str) -> anyhow::Result<Box<dyn BufRead>> {
         format!("cannot read {file}; write the path of a YAML or JSON file, or -")
     })?;
     Ok(Box::new(BufReader::new(opened)))
-}
-
-/// Whether the status is old enough to be final.
-pub(super) fn settled(release: &Release, now: Timestamp) -> bool {
-    let ready = release.condition("Ready");
-    let since = ready.and_then(|ready| ready.last_transition_time.as_deref()?.parse().ok());
-    since.is_none_or(|since| now.duration_since(since) >= SETTLE)
 }

@@ -51,7 +51,7 @@ pub(super) fn command() -> Command {
         .args(access::arguments())
 }
 
-/// What was done with one release. Its fields are those of `-o json`.
+/// The result of one release. Its fields are those of `-o json`.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Done {
@@ -82,10 +82,7 @@ pub async fn run(matches: &ArgMatches, flags: &Flags) -> anyhow::Result<ExitCode
         while let Some(page) = pages.next().await.map_err(problem)? {
             for bad in page.into_iter().filter_map(Result::err) {
                 unreadable = true;
-                eprintln!(
-                    "✗ cannot read the HelmRelease {}/{}: {}",
-                    bad.namespace, bad.name, bad.problem
-                );
+                eprintln!("✗ {bad}");
             }
         }
     }

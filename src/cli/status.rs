@@ -1,7 +1,7 @@
 //! `helmreboot status`: what is stuck in a cluster, why, and what to do about it. It needs no installation, and only the
 //! right to list HelmReleases.
 
-use std::{collections::BTreeSet, process::ExitCode, sync::Arc};
+use std::{collections::BTreeSet, process::ExitCode};
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use jiff::Timestamp;
@@ -10,11 +10,7 @@ use super::{
     access::{self, Target},
     output::{self, Format},
 };
-use crate::{
-    config::Flags,
-    domain::alert::ReleaseRef,
-    kubernetes::{Error, Item},
-};
+use crate::{config::Flags, kubernetes::Item};
 
 mod print;
 mod row;
@@ -138,24 +134,12 @@ async fn get(target: &Target, selection: &Selection, listed: &mut Listed) -> any
     for (namespace, name) in &selection.names {
         let namespace = namespace.as_ref().or(target.namespace.as_ref());
         let namespace = namespace.map_or("default", String::as_str);
-        let release = ReleaseRef {
-            cluster: Arc::clone(&target.cluster.name),
-            namespace: namespace.into(),
-            name: name.as_str().into(),
-        };
-        match target.cluster.observe(&release).await {
-            Ok(observed) => {
-                let now = observed.at.unwrap_or_else(Timestamp::now);
+        match target.observe(namespace, name).await {
+            Ok((release, now)) => {
                 listed.total += 1;
-                listed.rows.push(Row::of(target, &observed.release, now));
+                listed.rows.push(Row::of(target, &release, now));
             }
-            Err(Error::Gone) => listed
-                .unreadable
-                .push(target.missing(&format!("{namespace}/{name}"))),
-            Err(error) => {
-                let problem = target.problem(&format!("cannot get {namespace}/{name}"), error);
-                listed.unreadable.push(format!("{problem:#}"));
-            }
+            Err(error) => listed.unreadable.push(format!("{error:#}")),
         }
     }
     Ok(())
@@ -202,12 +186,7 @@ fn row(
     item: Item,
     now: Timestamp,
 ) -> Result<Option<Row>, String> {
-    let release = item.map_err(|unreadable| {
-        format!(
-            "cannot read the HelmRelease {}/{}: {}",
-            unreadable.namespace, unreadable.name, unreadable.problem
-        )
-    })?;
+    let release = item.map_err(|unreadable| unreadable.to_string())?;
     let metadata = &release.metadata;
     let named = |(namespace, name): &(Option<String>, String)| {
         *name == metadata.name

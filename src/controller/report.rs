@@ -144,7 +144,7 @@ impl Reports {
         };
         let news = first && !reported && reason != Reason::Settling;
         self.log(&report, news);
-        // What was reported while nothing could be written is sent later.
+        // A fact that was only logged during a pause is sent at the next reconcile after it.
         let acts = evaluation.policy.mode == Mode::Act && !self.shared.pause.is_on();
         if once && acts && self.first_report(item, reason.as_str(), format!("notice {key}")) {
             let audience = if reported && reason != Reason::Overdue {

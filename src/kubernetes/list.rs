@@ -1,7 +1,7 @@
 //! All releases of a cluster, page by page. A page that is too large or too slow is requested again with
 //! fewer releases; a release that cannot be read by itself is named and skipped.
 
-use std::sync::atomic::Ordering;
+use std::{fmt, sync::atomic::Ordering};
 
 use http::{HeaderValue, header};
 use kube::core::{params::ListParams, request::Request};
@@ -32,6 +32,20 @@ pub struct Unreadable {
     pub name: String,
     /// What is wrong with it. Never repeats a value.
     pub problem: String,
+}
+
+impl fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            namespace,
+            name,
+            problem,
+        } = self;
+        write!(
+            f,
+            "cannot read the HelmRelease {namespace}/{name}: {problem}"
+        )
+    }
 }
 
 /// A list that is being read.

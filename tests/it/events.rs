@@ -1,6 +1,6 @@
 //! What the people around a release hear of: Kubernetes Events on it, and Flux events.
 
-use helmreboot::{demo::fake_cluster::FaultKind, domain::policy::Policy};
+use helmreboot::{app::Options, demo::fake_cluster::FaultKind, domain::policy::Policy};
 use serde_json::{Value, json};
 
 use crate::{
@@ -9,6 +9,26 @@ use crate::{
     log::Log,
     support::{TestApp, alerts_only, fault, pass},
 };
+
+/// The service with this limit of restarts.
+fn limited(limit: u32) -> TestApp {
+    let policy = Policy {
+        limit,
+        ..Policy::default()
+    };
+    let options = Options {
+        policies: policy.into(),
+        ..alerts_only()
+    };
+    TestApp::with(options, &["a"])
+}
+
+/// A release with a permanent cause.
+fn broken() -> Live {
+    Live::named("web")
+        .condition("Stalled", "True", "RetriesExceeded", "m")
+        .failed(IMMUTABLE)
+}
 
 /// Reason, type and message of each Event of cluster `a`.
 fn told(app: &TestApp) -> Vec<(String, String, String)> {
@@ -66,11 +86,7 @@ async fn a_release_that_recovers_has_an_event_for_the_restart_and_one_for_its_en
 #[tokio::test(start_paused = true)]
 async fn a_permanent_cause_has_one_event_that_says_what_to_do() {
     let app = TestApp::with(alerts_only(), &["a"]);
-    let release = app.holds(
-        Live::named("web")
-            .condition("Stalled", "True", "RetriesExceeded", "m")
-            .failed(IMMUTABLE),
-    );
+    let release = app.holds(broken());
     for _ in 0..3 {
         app.alert(&release).await;
         pass(60).await;
@@ -90,13 +106,7 @@ async fn a_permanent_cause_has_one_event_that_says_what_to_do() {
 
 #[tokio::test(start_paused = true)]
 async fn a_release_that_is_given_up_has_one_event_with_the_command_for_new_attempts() {
-    let mut options = alerts_only();
-    options.policies = Policy {
-        limit: 1,
-        ..Policy::default()
-    }
-    .into();
-    let app = TestApp::with(options, &["a"]);
+    let app = limited(1);
     let release = app.holds(Live::stalled("web"));
     app.alert(&release).await;
     pass(10).await;
@@ -178,13 +188,7 @@ fn line(severity: &str, reason: &str) -> (String, String) {
 
 #[tokio::test(start_paused = true)]
 async fn the_alerts_of_the_users_carry_each_fact_once() {
-    let mut options = alerts_only();
-    options.policies = Policy {
-        limit: 2,
-        ..Policy::default()
-    }
-    .into();
-    let app = TestApp::with(options, &["a"]);
+    let app = limited(2);
     // Answers that are lost or late are no reason to tell it twice.
     app.chat().fail(3);
     let release = app.holds(Live::stalled("web").annotated("event.toolkit.fluxcd.io/team", "shop"));
@@ -305,13 +309,7 @@ async fn events_on_releases_in_the_name_of_helmreboot_are_open_and_no_others() {
 /// The command of the Event leads to new attempts. That these fail too is another fact.
 #[tokio::test(start_paused = true)]
 async fn a_release_that_is_renewed_and_given_up_again_is_told_again() {
-    let mut options = alerts_only();
-    options.policies = Policy {
-        limit: 1,
-        ..Policy::default()
-    }
-    .into();
-    let app = TestApp::with(options, &["a"]);
+    let app = limited(1);
     let release = app.holds(Live::stalled("web"));
     for renewal in ["1", "2"] {
         let renew = json!({"metadata": {"annotations": {"helmreboot.io/renew": renewal}}});
@@ -349,11 +347,6 @@ async fn in_observe_mode_no_end_of_an_earlier_restart_is_told() {
 #[tokio::test(start_paused = true)]
 async fn what_was_seen_while_paused_and_a_new_object_of_the_same_name_are_told() {
     let app = TestApp::with(alerts_only(), &["a"]);
-    let broken = || {
-        Live::named("web")
-            .condition("Stalled", "True", "RetriesExceeded", "m")
-            .failed(IMMUTABLE)
-    };
     app.pause.set(true);
     let release = app.holds(broken());
     app.alert(&release).await;

@@ -1,6 +1,6 @@
 //! `helmreboot run --once`: what is due is restarted, and the program ends.
 
-use helmreboot::demo::fake_cluster::Rights;
+use helmreboot::demo::fake_cluster::{FakeCluster, Rights};
 use serde_json::{Value, json};
 
 use crate::{
@@ -9,17 +9,16 @@ use crate::{
     status::{cluster, command, kubeconfig_of},
 };
 
+fn patches(cluster: &FakeCluster) -> usize {
+    let calls = cluster.calls();
+    calls.iter().filter(|call| call.verb == "patch").count()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn run_once_restarts_what_is_due_and_ends() {
     let cluster = cluster();
     let file = kubeconfig_of("run-once", &cluster).await;
-    let patches = || {
-        cluster
-            .calls()
-            .iter()
-            .filter(|call| call.verb == "patch")
-            .count()
-    };
+    let patches = || patches(&cluster);
     let observed = command("run", &file, &["--once", "-A", "--mode", "observe"]).await;
     assert!(observed.status.success(), "{observed:?}");
     assert!(
@@ -74,13 +73,7 @@ async fn run_once_without_rights_is_exit_code_1() {
 async fn run_once_keeps_to_the_file() {
     let cluster = cluster();
     let file = kubeconfig_of("run-file", &cluster).await;
-    let patches = || {
-        cluster
-            .calls()
-            .iter()
-            .filter(|call| call.verb == "patch")
-            .count()
-    };
+    let patches = || patches(&cluster);
     let pause = config_file("run-pause", "clusterName: prod\n");
     let with = |yaml: &str| config_file("run-file", yaml);
     let path = file.display();

@@ -4,12 +4,12 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::{
-    cli::{access::Target, explain::settled},
+    cli::access::{self, Target},
     domain::{
         classify::{Class, Rule},
-        decide::{Decision, Reason, Trigger},
-        evaluate::{Evaluation, Evaluator},
-        ledger::{self, Action, Record},
+        decide::{Decision, Reason},
+        evaluate::Evaluation,
+        ledger::{self, Action},
         mask::mask,
         release::Release,
         report::{next_step, reset_command},
@@ -61,17 +61,7 @@ impl Row {
     /// Evaluates a release as the service does.
     pub(super) fn of(target: &Target, release: &Release, now: Timestamp) -> Self {
         let (cluster, config) = (&target.cluster.name, &target.config);
-        let evaluator = Evaluator {
-            classifier: &config.classifier,
-            policies: &config.policies,
-            cluster,
-        };
-        let trigger = Trigger {
-            settled: settled(release, now),
-            ..Trigger::default()
-        };
-        let record = Record::of(release);
-        let evaluation = evaluator.evaluate(Some(release), &record, &trigger, now);
+        let evaluation = access::evaluate(config, cluster, release, now);
         let Evaluation {
             policy,
             verdict,
@@ -98,7 +88,7 @@ impl Row {
         let fails = release.failing() || reason == Reason::Overdue;
         let metadata = &release.metadata;
         let (namespace, name) = (&metadata.namespace, &metadata.name);
-        let known = record.get(ledger::STATE).is_some();
+        let known = release.annotation(ledger::STATE).is_some();
         let step = step(&evaluation, known, namespace, name);
         let short_step = short(&evaluation, &step, namespace, name);
         let reach = |step: String| with_flags(step, &target.flags);

@@ -15,7 +15,7 @@ use crate::{
 /// The time between two watches of a cluster.
 const PAUSE: Duration = Duration::from_secs(2);
 
-/// What was printed last about each release that is not ready, by cluster, namespace and name.
+/// The last printed state of each release that is not ready, by cluster, namespace and name.
 type Shown = BTreeMap<[String; 3], String>;
 
 /// Prints changes until the output is closed, or no cluster may be watched.
