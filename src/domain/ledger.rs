@@ -184,7 +184,7 @@ pub fn attempt_state_with_limit(
     };
     // Neither a success nor a renewal has reset the count, and this configuration has none.
     let is_new = attempts.total > 0 && attempts.attempts == 0;
-    if is_new && state.shares_budget(limit, now) {
+    if is_new && state.shares_budget(limit, now) && !state.succeeded_with_any(release) {
         attempts.attempts = state.since_first();
         attempts.shared_until = state.shares_budget_until(limit);
         attempts.gave_up = record.get(GAVE_UP).is_some();
@@ -235,7 +235,7 @@ pub fn restart(
     }
     state.token.clone_from(&token);
     state.sends = request.sends;
-    state.before = ProgressBefore::from(&release.progress());
+    state.before = ProgressBefore::from(release);
     let replaced = release
         .annotation(REQUESTED_AT)
         .filter(|value| !value.is_empty());
@@ -344,7 +344,7 @@ fn outcome(state: &State, release: &Release) -> Option<RestartOutcome> {
     if working || !release.failing() {
         return None;
     }
-    let moved = state.before != ProgressBefore::from(&release.progress());
+    let moved = state.before.differs(release);
     Some(if moved {
         RestartOutcome::FailedAgain
     } else {

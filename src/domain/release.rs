@@ -3,7 +3,7 @@
 //! Unknown fields, a missing status and null are all normal: v2beta1 knows no history, a fresh object
 //! has no status at all.
 
-use std::{collections::BTreeMap, fmt};
+use std::{cmp::Reverse, collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 
@@ -291,6 +291,29 @@ impl Release {
         good.map(|snapshot| snapshot.version)
             .max()
             .unwrap_or_default()
+    }
+
+    /// Hashes of the configurations that a rollback may deploy: those Helm deployed, at most the five newest. Flux
+    /// lists no more.
+    pub fn deployed(&self) -> Vec<String> {
+        let mut history: Vec<_> = self.status.history.iter().collect();
+        history.retain(|snapshot| snapshot.is_deployed());
+        history.sort_by_key(|snapshot| Reverse(snapshot.version));
+        let mut hashes: Vec<_> = history.iter().map(|it| it.config_hash()).collect();
+        hashes.dedup();
+        hashes.truncate(5);
+        hashes
+    }
+
+    /// Whether a configuration that is not in `before` was deployed well as a revision newer than `revision`. If
+    /// `before` was [`Self::deployed`] at that revision, this proves a success since then: Flux rolls back to a
+    /// revision that was deployed, so a good one that is not in `before` is a success, or a rollback to one.
+    pub fn deployed_other_than(&self, before: &[String], revision: i64) -> bool {
+        let failed = self.is("TestSuccess", Truth::False);
+        let newest = self.newest().map(|newest| newest.version);
+        let history = self.status.history.iter();
+        let mut good = history.filter(|it| it.is_good() && !(failed && Some(it.version) == newest));
+        good.any(|it| it.version > revision && !before.contains(&it.config_hash()))
     }
 
     /// Whether a configuration, by its hash, was deployed well as a revision newer than `revision`.

@@ -100,3 +100,30 @@ async fn a_configuration_that_comes_back_finds_its_count_and_the_wait_of_the_las
     assert_eq!(restarts(&app).len(), 1, "no restart inside the wait");
     assert_eq!(app.why(&release), "backoff");
 }
+
+#[tokio::test(start_paused = true)]
+async fn after_a_success_of_any_configuration_a_new_one_has_a_budget_of_its_own() {
+    let revision = |version: i64, digest: &str, status: &str| json!({"version": version, "status": status, "chartVersion": "1.0.0", "configDigest": digest});
+    // Flux lists the newest revision, and those before it down to the last that was deployed.
+    let success = revision(4, "sha256:success", "deployed");
+    let rollback = revision(4, "sha256:0", "deployed");
+    for (deployed, expected) in [(success, 2), (rollback, 1)] {
+        let mut options = Options::default();
+        options.policies.base.limit = 1;
+        options.policies.base.slow_lane = None;
+        let app = TestApp::with(options, &["a"]);
+        let cluster = app.cluster("a");
+        let release = app.holds(Live::stalled("web"));
+        let mut status = cluster.get(&release).expect("the release")["status"].clone();
+        let failed = revision(2, "sha256:1", "failed");
+        status["lastAttemptedConfigDigest"] = json!("sha256:1");
+        status["history"] = json!([failed, revision(1, "sha256:0", "superseded")]);
+        cluster.write_status(&release, &status);
+        pass(600).await;
+        assert_eq!(restarts(&app).len(), 1);
+        status["history"] = json!([revision(5, "sha256:new", "failed"), deployed]);
+        cluster.write_status(&release, &status);
+        flip(&app, &release, (2, 600), |_| "sha256:new".into()).await;
+        assert_eq!(restarts(&app).len(), expected, "{deployed}");
+    }
+}

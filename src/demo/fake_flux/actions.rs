@@ -208,6 +208,13 @@ impl FakeFlux {
         })
     }
 
+    pub(super) fn truncate_history(&self, key: &Key, object: &mut Object) {
+        if let Some(helm) = self.world().storage.get_mut(key) {
+            helm.truncate_history();
+        }
+        object.put("history", self.history(key));
+    }
+
     fn history(&self, key: &Key) -> Value {
         self.world()
             .storage

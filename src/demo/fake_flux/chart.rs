@@ -21,6 +21,8 @@ pub enum Era {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Helm {
     pub(super) revisions: Vec<Revision>,
+    /// The oldest revision that the status still lists.
+    listed_from: i64,
 }
 
 #[derive(Clone, Debug)]
@@ -66,6 +68,7 @@ impl Helm {
     ) {
         if self.latest().is_none() {
             self.revisions.clear();
+            self.listed_from = 0;
         }
         if status == "deployed" {
             for earlier in self
@@ -87,6 +90,14 @@ impl Helm {
         });
     }
 
+    /// Flux does this once a release is in sync: of the revisions before the newest, the status lists only those
+    /// since the last good one (`api/v2/snapshot_types.go`, `Truncate`).
+    pub(super) fn truncate_history(&mut self) {
+        let good = |it: &&Revision| matches!(it.status, "deployed" | "superseded");
+        let previous = self.revisions.iter().rev().skip(1).find(good);
+        self.listed_from = previous.map_or(self.listed_from, |previous| previous.version);
+    }
+
     /// `status.history`: the newest five, newest first.
     pub(super) fn history(&self) -> Value {
         let snapshot = |revision: &Revision| {
@@ -94,7 +105,9 @@ impl Helm {
                 "chartVersion": revision.chart_version, "configDigest": revision.digest,
                 "lastDeployed": format!("{:.0}", revision.at)})
         };
-        self.revisions.iter().rev().take(5).map(snapshot).collect()
+        let newest = self.revisions.iter().rev();
+        let listed = newest.take_while(|it| it.version >= self.listed_from);
+        listed.take(5).map(snapshot).collect()
     }
 }
 

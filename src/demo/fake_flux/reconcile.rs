@@ -144,6 +144,7 @@ impl FakeFlux {
             match self.next_step(key, object, forced && !tried) {
                 Step::InSync => {
                     object.remove("Reconciling");
+                    self.truncate_history(key, object);
                     self.finish(key, object, true).await;
                     return Requeue::Never;
                 }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{LAST_RESTART, Record, STATE};
 use crate::domain::{
-    release::{ConfigKey, Progress, Release},
+    release::{ConfigKey, Release},
     short_hash::short_hash,
 };
 
@@ -63,14 +63,26 @@ pub(super) struct ProgressBefore {
     pub(super) revision: i64,
     /// A hash of all of it.
     pub(super) hash: String,
+    /// [`Release::deployed`]; `None` in a state of an earlier helmreboot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    deployed: Option<Vec<String>>,
 }
 
-impl From<&Progress> for ProgressBefore {
-    fn from(progress: &Progress) -> Self {
+impl From<&Release> for ProgressBefore {
+    fn from(release: &Release) -> Self {
+        let progress = release.progress();
         Self {
             revision: progress.revision(),
             hash: short_hash(&progress.to_string()),
+            deployed: Some(release.deployed()),
         }
+    }
+}
+
+impl ProgressBefore {
+    /// Whether Flux progressed since.
+    pub(super) fn differs(&self, release: &Release) -> bool {
+        self.hash != short_hash(&release.progress().to_string())
     }
 }
 
@@ -110,7 +122,7 @@ impl State {
             sends: 0,
             total: 0,
             keys: Vec::new(),
-            before: ProgressBefore::from(&release.progress()),
+            before: ProgressBefore::from(release),
             was: None,
             renewed,
         }
@@ -214,6 +226,13 @@ impl State {
         };
         let same = self.is_for(&release.config_key());
         release.deployed_after(self.before.revision, config, same)
+    }
+
+    /// Whether any configuration was deployed well since the last restart. Flux keeps few revisions: the one that
+    /// the restart deployed may be gone when a later configuration fails.
+    pub(super) fn succeeded_with_any(&self, release: &Release) -> bool {
+        let before = self.before.deployed.as_deref();
+        before.is_some_and(|before| release.deployed_other_than(before, self.before.revision))
     }
 
     /// The text of the annotation.

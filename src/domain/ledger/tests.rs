@@ -2,6 +2,8 @@ use jiff::SignedDuration;
 
 use super::*;
 
+mod success;
+
 fn release(annotations: serde_json::Value) -> Release {
     serde_json::from_value(serde_json::json!({
         "metadata": {"generation": 2, "annotations": annotations},
@@ -219,37 +221,6 @@ fn a_day_after_the_others_a_new_configuration_has_a_budget_of_its_own() {
             assert_eq!(attempts(later(25)), 0, "limit {limit}");
         }
     }
-}
-
-#[test]
-fn a_success_starts_afresh_also_where_another_configuration_followed_it() {
-    let spent = restarted(&restarted(&release(serde_json::json!({}))));
-    let snapshot = |digest: &str, status: &str| crate::domain::release::Snapshot {
-        version: 4,
-        status: status.into(),
-        chart_version: "1.0.0".into(),
-        config_digest: format!("sha256:{digest}"),
-        ..crate::domain::release::Snapshot::default()
-    };
-    let with = |release: &Release, snapshot| {
-        let mut release = release.clone();
-        release.status.history = vec![snapshot];
-        release
-    };
-    assert_eq!(
-        attempt_state(&with(&spent, snapshot("abc", "deployed"))).total,
-        0
-    );
-    assert_eq!(
-        attempt_state(&with(&spent, snapshot("abc", "failed"))).total,
-        2
-    );
-    assert_eq!(
-        attempt_state(&with(&spent, snapshot("old", "deployed"))).total,
-        2
-    );
-    let followed = with_digest(with(&spent, snapshot("abc", "superseded")), "other");
-    assert_eq!(attempt_state(&followed), AttemptState::default());
 }
 
 #[test]

@@ -46,11 +46,15 @@ pub struct TestHook {
 }
 
 impl Snapshot {
+    /// Whether Helm deployed it; a test of it may have failed.
+    pub(super) fn is_deployed(&self) -> bool {
+        matches!(self.status.as_str(), "deployed" | "superseded")
+    }
+
     /// Whether it was deployed, and no test of it failed.
     pub(super) fn is_good(&self) -> bool {
         let mut hooks = self.test_hooks.values();
-        matches!(self.status.as_str(), "deployed" | "superseded")
-            && hooks.all(|hook| hook.phase != "Failed")
+        self.is_deployed() && hooks.all(|hook| hook.phase != "Failed")
     }
 
     /// As [`super::ConfigKey::config_hash`].
