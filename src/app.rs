@@ -21,6 +21,7 @@ use crate::{
     metrics::Metrics,
     notify::{self, Delivery, Destinations},
     queue::Queue,
+    reporter::Reporter,
     server::{self, admin::Readiness, connections::Connections, tls::Tls},
     webhook::{ROOM, Webhook},
 };
@@ -136,6 +137,11 @@ impl App {
                 connection.clone(),
                 memory.clone(),
                 metrics.clone(),
+                Reporter::new(
+                    Arc::clone(&config.name),
+                    Arc::clone(&shared.journal),
+                    clock.clone(),
+                ),
             );
             let restart_limits = Limits::new(limits);
             let scopes = scopes(&config);
@@ -247,7 +253,7 @@ impl App {
             .into_iter()
             .map(Reconciler::run)
             .collect();
-        let mut deliveries: JoinSet<()> = self
+        let mut deliveries: JoinSet<Option<String>> = self
             .take_deliveries()
             .into_iter()
             .map(Delivery::run)
@@ -257,6 +263,11 @@ impl App {
             self.take_watchers().into_iter().map(Watcher::run).collect();
         for (config, connection) in std::mem::take(&mut self.clusters) {
             let keeper = Keeper {
+                reporter: Reporter::new(
+                    Arc::clone(&config.name),
+                    self.journal(),
+                    self.shared.clock.clone(),
+                ),
                 config,
                 registry: Arc::clone(&self.registry),
                 metrics: self.shared.metrics.clone(),

@@ -48,7 +48,7 @@ use ledger_cache::LedgerCache;
 use reconcile::Requeue;
 use report::Reports;
 use summary::Summary;
-pub use summary::{log_breakers, releases};
+pub use summary::{releases, report_breakers};
 
 /// Reconciles at the same time. Each waits for the API server most of the time. More of them would open more
 /// connections to it.
@@ -315,7 +315,7 @@ impl Reconciler {
 
     fn wake(&self, wakes: Vec<Wake>) {
         wake_releases(&self.queue, &self.limits, &self.shared.clock, wakes);
-        log_breakers(&self.cluster.name, &self.limits);
+        report_breakers(self.cluster.reporter(), &self.limits);
     }
 }
 

@@ -247,9 +247,11 @@ pub(crate) fn last_word(
 ) -> Option<&'static str> {
     let (entries, _) = journal.since(0);
     let mut ours = entries.iter().filter(|entry| {
-        &*entry.release.cluster == cluster
-            && &*entry.release.namespace == namespace
-            && &*entry.release.name == name
+        entry.about.release().is_some_and(|release| {
+            &*release.cluster == cluster
+                && &*release.namespace == namespace
+                && &*release.name == name
+        })
     });
     ours.rfind(|entry| entry.what == "leave")
         .map(|entry| entry.reason)

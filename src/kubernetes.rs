@@ -23,9 +23,10 @@ use crate::{
         alert::{HELM_GROUP, ReleaseRef},
         ledger::Changes,
         release::Release,
-        spoken::spoken,
+        report::ClusterFact,
     },
     metrics::{CallResult, Metrics, Outage, Verb},
+    reporter::Reporter,
 };
 
 mod answer;
@@ -70,15 +71,17 @@ pub struct Cluster {
     page_size: Arc<AtomicU32>,
     memory: AnswerMemory,
     metrics: Metrics,
+    reporter: Reporter,
 }
 
 impl Cluster {
-    /// A cluster, the way to it, and the memory that it shares with others for answers.
+    /// A cluster, the way to it, and the memory that it shares with others for answers. Outages are reported.
     pub fn new(
         name: Arc<str>,
         connection: Connection,
         memory: AnswerMemory,
         metrics: Metrics,
+        reporter: Reporter,
     ) -> Self {
         Self {
             name,
@@ -87,6 +90,7 @@ impl Cluster {
             page_size: Arc::new(AtomicU32::new(list::PAGE)),
             memory,
             metrics,
+            reporter,
         }
     }
 
@@ -221,7 +225,7 @@ impl Cluster {
             return;
         }
         let health = self.connection.health();
-        let (cluster, kind) = (&self.name, result.as_str());
+        let kind = result.as_str();
         // An object that cannot be read says nothing about the API server.
         if result == CallResult::Unreadable && matches!(verb, Verb::Get | Verb::Patch) {
             return;
@@ -232,17 +236,22 @@ impl Cluster {
                     Some(Failed::Error(error)) => error.to_string(),
                     _ => kind.to_owned(),
                 };
-                tracing::warn!(%cluster, kind, "cluster {cluster} is not available; its releases are not restarted meanwhile, and it is tried again until it answers: {problem}");
+                self.reporter
+                    .publish(&ClusterFact::Unavailable { kind, problem });
             }
             Some(Outage::Ended(after)) => {
-                let seconds = after.as_secs();
-                tracing::info!(%cluster, seconds, "cluster {cluster} is available again, after {}", spoken(after));
+                self.reporter.publish(&ClusterFact::Available { after });
             }
             None => {}
         }
         if result == CallResult::Unauthorized {
             self.connection.refused();
         }
+    }
+
+    /// Reports facts about the cluster as a whole.
+    pub fn reporter(&self) -> &Reporter {
+        &self.reporter
     }
 
     /// Whether the API server answers.

@@ -37,6 +37,7 @@ pub mod leadership;
 pub mod metrics;
 pub mod notify;
 pub mod queue;
+pub mod reporter;
 pub mod server;
 pub mod telemetry;
 pub mod webhook;

@@ -5,7 +5,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -73,6 +73,8 @@ pub struct Delivery {
     to: To,
     instance: Arc<str>,
     metrics: Metrics,
+    /// What went wrong with the last event that was dropped.
+    problem: Arc<std::sync::Mutex<Option<String>>>,
 }
 
 enum To {
@@ -86,6 +88,8 @@ struct Undelivered {
     problem: String,
     /// Whether a further try may succeed.
     transient: bool,
+    /// Its namespace is gone, or is being deleted: this is no outage.
+    gone: bool,
 }
 
 /// The outbox of a cluster, and its deliveries. `instance` is the name of this replica, as people see it.
@@ -104,6 +108,7 @@ pub fn outbox(
             to,
             instance: Arc::clone(instance),
             metrics: metrics.clone(),
+            problem: Arc::default(),
         });
         sender
     };
@@ -151,8 +156,9 @@ impl Outbox {
 }
 
 impl Delivery {
-    /// Delivers until the outbox is dropped and its queue is empty.
-    pub async fn run(self) {
+    /// Delivers until the outbox is dropped and its queue is empty. Returns what went wrong with the last event that
+    /// was dropped.
+    pub async fn run(self) -> Option<String> {
         let destination = self.destination().as_str();
         let name = format!("the delivery of {destination} events of {}", self.cluster);
         isolation::supervised(
@@ -163,6 +169,8 @@ impl Delivery {
             || self.deliver_all(),
         )
         .await;
+        let mut problem = self.problem.lock().unwrap_or_else(PoisonError::into_inner);
+        problem.take()
     }
 
     fn destination(&self) -> Destination {
@@ -188,26 +196,34 @@ impl Delivery {
                     tracing::info!(%cluster, "{kind} events of cluster {cluster} are delivered again");
                 }
                 Ok(()) => {}
-                // An outage is one line when it begins and one when it ends.
-                Err(problem) if !std::mem::replace(&mut failing, true) => {
-                    tracing::warn!(%cluster, "cannot deliver {kind} events of cluster {cluster}: {problem}; events are dropped until a delivery succeeds");
+                Err(undelivered) if undelivered.gone => {
+                    let problem = undelivered.problem;
+                    tracing::debug!(%cluster, "a {kind} event of cluster {cluster} is dropped: {problem}");
                 }
-                Err(problem) => {
-                    tracing::debug!(%cluster, "cannot deliver a {kind} event of cluster {cluster}: {problem}");
+                // An outage is one line when it begins and one when it ends.
+                Err(Undelivered { problem, .. }) => {
+                    let text =
+                        format!("cannot deliver {kind} events of cluster {cluster}: {problem}");
+                    if std::mem::replace(&mut failing, true) {
+                        tracing::debug!(%cluster, "{text}");
+                    } else {
+                        tracing::warn!(%cluster, "{text}; events are dropped until a delivery succeeds");
+                    }
+                    *self.problem.lock().unwrap_or_else(PoisonError::into_inner) = Some(text);
                 }
             }
             sleep(SPACING).await;
         }
     }
 
-    async fn deliver(&self, notice: &Notice) -> Result<(), String> {
+    async fn deliver(&self, notice: &Notice) -> Result<(), Undelivered> {
         for wait in RETRIES.into_iter().map(Some).chain([None]) {
             let Err(undelivered) = self.try_once(notice).await else {
                 return Ok(());
             };
             match wait.filter(|_| undelivered.transient) {
                 Some(wait) => sleep(wait).await,
-                None => return Err(undelivered.problem),
+                None => return Err(undelivered),
             }
         }
         Ok(())
@@ -225,7 +241,12 @@ impl Delivery {
 }
 
 fn undelivered(error: &Error) -> Undelivered {
+    let text = error.to_string();
+    // `kubernetes/plugin/pkg/admission/namespace/lifecycle/admission.go`
+    let gone = text.contains("because it is being terminated")
+        || text.contains("namespaces \"") && text.contains("not found");
     let problem = match error {
+        Error::Forbidden(text) | Error::Unavailable(text) if gone => text.clone(),
         Error::Forbidden(text) => format!(
             "the API server refuses: {text}; grant create on events, or set kubernetesEvents to false"
         ),
@@ -236,6 +257,30 @@ fn undelivered(error: &Error) -> Undelivered {
     };
     Undelivered {
         problem,
-        transient: error.is_transient(),
+        transient: error.is_transient() && !gone,
+        gone,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As an API server says it.
+    #[test]
+    fn a_namespace_that_is_gone_is_no_outage_and_needs_no_right() {
+        let terminated = "events \"web.1\" is forbidden: unable to create new content in namespace apps because it is being terminated";
+        let missing = "namespaces \"apps\" not found";
+        for error in [
+            Error::Forbidden(terminated.into()),
+            Error::Unavailable(missing.into()),
+        ] {
+            let undelivered = undelivered(&error);
+            assert!(undelivered.gone && !undelivered.transient);
+            assert!(!undelivered.problem.contains("grant"));
+        }
+        let forbidden = undelivered(&Error::Forbidden("events is forbidden".into()));
+        assert!(!forbidden.gone && forbidden.problem.contains("grant create on events"));
+        assert!(undelivered(&Error::Unavailable("etcd".into())).transient);
     }
 }

@@ -16,7 +16,7 @@ use crate::{
     clusters::{ClusterEntry, Registry},
     config::{clusters::ClusterConfig, keys::shared},
     controller::Pause,
-    domain::{election::Role, signature::Keys},
+    domain::{election::Role, report::ClusterFact, signature::Keys},
     isolation::{self, Part},
     kubernetes::{
         Connection,
@@ -24,6 +24,7 @@ use crate::{
     },
     leadership::Leadership,
     metrics::Metrics,
+    reporter::Reporter,
     server::tls::Tls,
 };
 
@@ -192,6 +193,7 @@ pub(super) async fn run_election(
 pub(super) struct Keeper {
     pub(super) config: ClusterConfig,
     pub(super) registry: Arc<Registry>,
+    pub(super) reporter: Reporter,
     pub(super) metrics: Metrics,
 }
 
@@ -225,12 +227,14 @@ impl Keeper {
             .replace(problem.is_none());
         match (problem, before) {
             (Some(problem), _) => {
-                let place = &self.config.access_place;
-                tracing::warn!(cluster = %name, "cluster {name} is not available: {problem} (configured by {place}; retrying when that changes, and periodically)");
+                self.reporter.publish(&ClusterFact::NoAccess {
+                    problem: problem.to_owned(),
+                    place: self.config.access_place.to_string(),
+                });
             }
             (None, None) => {}
             (None, Some(false)) => {
-                tracing::info!(cluster = %name, "cluster {name} is available");
+                self.reporter.publish(&ClusterFact::Access);
             }
             (None, Some(true)) => {
                 tracing::info!(cluster = %name, "the changed credentials of cluster {name} are now used");

@@ -8,6 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{choose, cluster_arg, flag, serve::Misconfigured, usage, variable};
 use crate::{
+    clock::Clock,
     config::{
         Config, Flags,
         clusters::ClusterConfig,
@@ -22,6 +23,7 @@ use crate::{
     },
     kubernetes::{AnswerMemory, Cluster, Connection, Error, connect::connect},
     metrics::Metrics,
+    reporter::Reporter,
 };
 
 /// The settings that matter for reading a cluster.
@@ -237,6 +239,7 @@ pub(super) async fn targets(matches: &ArgMatches, flags: &Flags) -> anyhow::Resu
                     connection.clone(),
                     AnswerMemory::default(),
                     Metrics::default(),
+                    Reporter::new(Arc::clone(&cluster.name), Arc::default(), Clock::system()),
                 ),
                 entry: cluster.clone(),
                 connection: connection.clone(),

@@ -97,7 +97,7 @@ pub async fn run(matches: &ArgMatches, flags: &Flags) -> anyhow::Result<ExitCode
         app.pause().set(true);
     }
     let (journal, registry) = (app.journal(), app.registry());
-    let mut deliveries: JoinSet<()> = app
+    let mut deliveries: JoinSet<Option<String>> = app
         .take_deliveries()
         .into_iter()
         .map(Delivery::run)
@@ -139,7 +139,13 @@ pub async fn run(matches: &ArgMatches, flags: &Flags) -> anyhow::Result<ExitCode
     reconcilers.shutdown().await;
     read();
     drop(app);
-    let delivered = async { while deliveries.join_next().await.is_some() {} };
+    let delivered = async {
+        while let Some(delivered) = deliveries.join_next().await {
+            if let Ok(Some(problem)) = delivered {
+                eprintln!("⚠️ {problem}; the restarts were written");
+            }
+        }
+    };
     if timeout(DELIVERY, delivered).await.is_err() {
         eprintln!(
             "⚠️ not all Kubernetes Events could be created within 60 s; the restarts were written"
@@ -212,20 +218,20 @@ fn check_scope(target: &Target) -> Result<(), Misconfigured> {
 fn last_of_each(entries: &[Entry]) -> Vec<Done> {
     let mut last = std::collections::BTreeMap::new();
     for entry in entries {
+        let Some(release) = entry.about.release() else {
+            continue;
+        };
         // A restart is followed by a wait for Flux.
         let restarted = |before: &&Entry| before.what == "restart" && entry.what == "wait";
-        if last
-            .get(&entry.release)
-            .is_none_or(|before| !restarted(before))
-        {
-            last.insert(entry.release.clone(), entry);
+        if last.get(release).is_none_or(|before| !restarted(before)) {
+            last.insert(release, entry);
         }
     }
-    last.into_values()
-        .map(|entry| Done {
-            cluster: entry.release.cluster.to_string(),
-            namespace: entry.release.namespace.to_string(),
-            name: entry.release.name.to_string(),
+    last.into_iter()
+        .map(|(release, entry)| Done {
+            cluster: release.cluster.to_string(),
+            namespace: release.namespace.to_string(),
+            name: release.name.to_string(),
             what: entry.what,
             reason: entry.reason,
             rule: entry.rule,

@@ -1,4 +1,4 @@
-//! Log lines about the cluster as a whole: breakers, limits that are reached, and a summary if restarts were
+//! What is logged about the cluster as a whole: breakers, limits that are reached, and a summary if restarts were
 //! delayed or lines about single releases were omitted.
 
 use std::sync::{
@@ -9,12 +9,16 @@ use std::sync::{
 use jiff::Timestamp;
 
 use super::Reconciler;
-use crate::domain::{
-    failing::Failing,
-    fingerprint::Fingerprint,
-    ledger::RestartOutcome,
-    limits::{Admission, BreakerChange, HeldBack, Limits},
-    spoken::spoken,
+use crate::{
+    domain::{
+        failing::Failing,
+        fingerprint::Fingerprint,
+        ledger::RestartOutcome,
+        limits::{Admission, BreakerChange, HeldBack, Limits},
+        report::ClusterFact,
+        spoken::spoken,
+    },
+    reporter::Reporter,
 };
 
 /// Ticks between two summaries.
@@ -66,32 +70,29 @@ impl Tally {
     }
 }
 
-/// Logs the breakers that opened or closed.
-pub fn log_breakers(cluster: &str, limits: &Limits) {
+/// Reports the breakers that opened or closed.
+pub fn report_breakers(reporter: &Reporter, limits: &Limits) {
     let (changes, config) = {
         let mut limits = limits.lock();
         (limits.take_changes(), limits.config())
     };
     for change in changes {
-        match change {
-            BreakerChange::Opened { cause, releases } => {
-                let (window, cause) = (config.window.as_mins(), cause_text(&cause));
-                tracing::warn!(%cluster, cause, releases, "the breaker for {cause} of cluster {cluster} is open: {releases} releases failed for this cause within {window} min; one release is restarted at a time until a restarted release recovers");
-            }
+        reporter.publish(&match change {
+            BreakerChange::Opened { cause, releases } => ClusterFact::BreakerOpened {
+                cause: cause_text(&cause),
+                releases,
+                window_minutes: config.window.as_mins().unsigned_abs(),
+            },
             BreakerChange::Closed {
                 cause,
                 after,
                 helped,
-            } => {
-                let (after, cause) = (spoken(after.unsigned_abs()), cause_text(&cause));
-                let reason = if helped {
-                    "restarted releases recovered, and no release waits for it any more"
-                } else {
-                    "no release waits for it any more, and no restarted release recovered"
-                };
-                tracing::info!(%cluster, cause, helped, "the breaker for {cause} of cluster {cluster} is closed after {after}: {reason}");
-            }
-        }
+            } => ClusterFact::BreakerClosed {
+                cause: cause_text(&cause),
+                after: after.unsigned_abs(),
+                helped,
+            },
+        });
     }
 }
 
@@ -105,7 +106,7 @@ impl Reconciler {
             (limits.held_back(now), limits.config(), limits.in_flight())
         };
         let cluster = &*self.cluster.name;
-        log_breakers(cluster, &self.limits);
+        report_breakers(self.cluster.reporter(), &self.limits);
         let mut state = self
             .summary
             .0

@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep};
 use crate::{
     clusters::ClusterStatus,
     config::SweepMode,
-    controller::{Shared, log_breakers, releases},
+    controller::{Shared, releases, report_breakers},
     domain::{
         alert::{Failure, ReleaseRef},
         decide::{self, Reason},
@@ -269,7 +269,7 @@ impl Watcher {
             let now = self.shared.clock.now();
             let wakes = self.limits.lock().failed(name, &evaluation.cause, now);
             wake_releases(&self.queue, &self.limits, &self.shared.clock, wakes);
-            log_breakers(&self.cluster.name, &self.limits);
+            report_breakers(self.cluster.reporter(), &self.limits);
         }
         let counts = !matches!(
             reason,

@@ -62,13 +62,11 @@ pub(super) async fn play(
         let (entries, next) = journal.since(printed);
         printed = next;
         for entry in entries {
-            let release = format!("{}/{}", entry.release.namespace, entry.release.name);
-            narrator.event(
-                Who::Helmreboot,
-                &entry.release.cluster,
-                &release,
-                &words(&entry),
-            );
+            let Some(release) = entry.about.release() else {
+                continue;
+            };
+            let name = format!("{}/{}", release.namespace, release.name);
+            narrator.event(Who::Helmreboot, &release.cluster, &name, &words(&entry));
         }
         for (role, progress) in ROLES.iter().zip(&mut progress) {
             turn(role, progress, spoke(role), narrator);

@@ -1,21 +1,51 @@
 //! A bounded record of what happened.
 
-use std::{collections::VecDeque, sync::Mutex};
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex},
+};
 
 use jiff::Timestamp;
 
 use super::alert::ReleaseRef;
 
-/// One thing that happened to one release.
+/// What a fact is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// One release.
+    Release(ReleaseRef),
+    /// A cluster as a whole, by its name.
+    Cluster(Arc<str>),
+}
+
+impl Subject {
+    /// The name of the cluster.
+    pub fn cluster(&self) -> &str {
+        match self {
+            Self::Release(release) => &release.cluster,
+            Self::Cluster(cluster) => cluster,
+        }
+    }
+
+    /// The release, unless it is about the cluster as a whole.
+    pub fn release(&self) -> Option<&ReleaseRef> {
+        match self {
+            Self::Release(release) => Some(release),
+            Self::Cluster(_) => None,
+        }
+    }
+}
+
+/// One thing that happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// When.
     pub at: Timestamp,
-    /// To which release.
-    pub release: ReleaseRef,
-    /// `restart`, `wait`, `leave`, `ended` or `error`.
+    /// To what.
+    pub about: Subject,
+    /// [`super::report::Report::words`] or [`super::report::ClusterFact::words`].
     pub what: &'static str,
-    /// The word of the decision table, of the episode's end, or of the error.
+    /// The second of these words.
     pub reason: &'static str,
     /// The rule that named the cause.
     pub rule: &'static str,
@@ -80,7 +110,7 @@ mod tests {
             let at = Timestamp::UNIX_EPOCH;
             journal.push(Entry {
                 at,
-                release: release.clone(),
+                about: Subject::Release(release.clone()),
                 what: "wait",
                 reason: "working",
                 rule: "none",

@@ -1,4 +1,4 @@
-//! What is reported about a release, once for each fact.
+//! What is reported about a release and about a cluster, once for each fact.
 //!
 //! The log, the journal, Kubernetes Events and Flux events take their words from here, so that they agree.
 
@@ -8,16 +8,18 @@ use super::{
     alert::ReleaseRef,
     classify::Class,
     decide::{Decision, Reason},
-    journal::Entry,
+    journal::{Entry, Subject},
     ledger::{Action, RENEW, RestartOutcome},
     release::Release,
     short_hash::short_hash,
 };
 
 mod advice;
+mod cluster;
 mod line;
 mod notice;
 pub use advice::{next_step, renew_command, reset_command};
+pub use cluster::ClusterFact;
 pub use notice::{EventType, Notice, Object, Severity};
 
 /// One fact about one release.
@@ -160,7 +162,7 @@ impl Report {
         let (what, reason) = self.words();
         Entry {
             at,
-            release: self.release.clone(),
+            about: Subject::Release(self.release.clone()),
             what,
             reason,
             rule: self.rule,

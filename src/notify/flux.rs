@@ -59,7 +59,11 @@ impl FluxReceiver {
             &self.address,
             "check eventsAddr, and that a network policy lets helmreboot reach port 9090 of notification-controller",
         );
-        let undelivered = |problem: String, transient| Undelivered { problem, transient };
+        let undelivered = |problem: String, transient| Undelivered {
+            problem,
+            transient,
+            gone: false,
+        };
         let request = self
             .request(notice, instance)
             .map_err(|error| undelivered(error.to_string(), false))?;

@@ -73,7 +73,7 @@ fn the_domain_awaits_nothing_reads_no_clock_and_opens_nothing() {
 }
 
 /// The modules that each module may import. What is not listed here may import all of them.
-const IMPORTS: [(&str, &[&str]); 13] = [
+const IMPORTS: [(&str, &[&str]); 14] = [
     ("domain", &["domain"]),
     ("clock", &[]),
     ("metrics", &["domain", "metrics"]),
@@ -90,8 +90,10 @@ const IMPORTS: [(&str, &[&str]); 13] = [
             "isolation",
             "kubernetes",
             "metrics",
+            "reporter",
         ],
     ),
+    ("reporter", &["clock", "domain"]),
     ("clusters", &["clock", "domain", "metrics", "queue"]),
     (
         "config",
@@ -124,6 +126,7 @@ const IMPORTS: [(&str, &[&str]); 13] = [
             "metrics",
             "notify",
             "queue",
+            "reporter",
         ],
     ),
     ("http_client", &["kubernetes"]),

@@ -1,6 +1,10 @@
 //! What the people around a release hear of: Kubernetes Events on it, and Flux events.
 
-use helmreboot::{app::Options, demo::fake_cluster::FaultKind, domain::policy::Policy};
+use helmreboot::{
+    app::Options,
+    demo::fake_cluster::{Fault, FaultKind},
+    domain::policy::Policy,
+};
 use serde_json::{Value, json};
 
 use crate::{
@@ -21,6 +25,27 @@ fn limited(limit: u32) -> TestApp {
         ..alerts_only()
     };
     TestApp::with(options, &["a"])
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_of_a_cluster_is_in_the_journal_once_and_so_is_its_end() {
+    let app = TestApp::swept();
+    app.holds(broken());
+    pass(60).await;
+    let down = Fault {
+        verb: None,
+        times: u32::MAX,
+        kind: FaultKind::Refuse(503),
+    };
+    app.cluster("a").fault(down);
+    app.cluster("a").cut_watches();
+    pass(20 * 60).await;
+    let began = [["unavailable", "unavailable"]];
+    assert_eq!(app.cluster_facts(), began);
+    app.cluster("a").no_faults();
+    pass(20 * 60).await;
+    let ended = [["unavailable", "unavailable"], ["available", "recovered"]];
+    assert_eq!(app.cluster_facts(), ended);
 }
 
 /// A release with a permanent cause.

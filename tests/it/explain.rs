@@ -274,9 +274,16 @@ fn what_cannot_be_explained_says_what_to_do() {
         ),
         (
             &["-f", "-"],
-            "kind: HelmRelease\nkind: HelmRelease\n",
+            "kind: HelmRelease\nkind: HelmRelease\nmetadata: {name: web}",
             1,
-            "line 2: kind is set twice; keep one",
+            "web cannot be read: kind is set twice; keep one",
+        ),
+        (
+            &["-f", "-"],
+            r#"{"items": [{"kind": "HelmRelease", "metadata": {"name": "a", "labels": {"x": "1", "x": "2"}}},
+                {"kind": "HelmRelease", "metadata": {"name": "b"}}]}"#,
+            1,
+            "a cannot be read: metadata.labels.x is set twice; keep one\n⚠️ b has no status",
         ),
     ] {
         let output = explain(arguments, input);

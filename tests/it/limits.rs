@@ -57,6 +57,7 @@ async fn of_a_thousand_that_fail_on_one_cause_one_is_tried_and_when_it_helps_the
     let releases = releases(&app, &flux, 1000);
     pass(50).await;
     assert_eq!(restarted(&app).len(), 1, "one probe");
+    assert_eq!(app.cluster_facts(), [["breaker", "opened"]]);
     assert_eq!(
         app.metric("helmreboot_breakers_open{cluster=\"a\"}").await,
         1.0
@@ -85,6 +86,8 @@ async fn of_a_thousand_that_fail_on_one_cause_one_is_tried_and_when_it_helps_the
         steps.push(restarted(&app).len());
     }
     assert_eq!(healthy(), 1000, "{steps:?}");
+    // The journal no longer holds that it opened.
+    assert_eq!(app.cluster_facts(), [["breaker", "closed"]]);
     assert_eq!(
         app.metric("helmreboot_breakers_open{cluster=\"a\"}").await,
         0.0

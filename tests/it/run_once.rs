@@ -70,6 +70,22 @@ async fn run_once_without_rights_is_exit_code_1() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn run_once_says_that_events_are_not_allowed() {
+    let cluster = cluster();
+    cluster.grant_events(false);
+    let file = kubeconfig_of("run-no-events", &cluster).await;
+    let output = command("run", &file, &["--once", "-A"]).await;
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!((patches(&cluster), cluster.events().len()), (1, 0));
+    let stderr = text(&output.stderr);
+    assert!(
+        stderr.contains("cannot deliver kubernetes events of cluster default")
+            && stderr.contains("grant create on events"),
+        "{stderr}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn run_once_keeps_to_the_file() {
     let cluster = cluster();
     let file = kubeconfig_of("run-file", &cluster).await;

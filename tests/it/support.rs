@@ -181,7 +181,8 @@ impl TestApp {
         let sweeps = app.take_watchers().into_iter();
         workers.extend(sweeps.map(|sweep| tokio::spawn(sweep.run())));
         let deliveries = app.take_deliveries().into_iter();
-        workers.extend(deliveries.map(|delivery| tokio::spawn(delivery.run())));
+        workers
+            .extend(deliveries.map(|delivery| tokio::spawn(async { drop(delivery.run().await) })));
         let (resign, resigned) = tokio::sync::watch::channel(false);
         workers.extend(app.take_election(resigned).map(tokio::spawn));
         let (webhook, metrics, journal, registry) =

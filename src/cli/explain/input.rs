@@ -12,11 +12,13 @@ use serde::{
     Deserialize, Deserializer,
     de::{Error as _, MapAccess, SeqAccess, Visitor},
 };
-use serde_json::{Map, Value};
-use serde_saphyr::Options;
+use serde_json::Value;
+use serde_saphyr::{DuplicateKeyPolicy, Options};
 
 mod pasted;
+mod unique;
 use pasted::Start;
+use unique::UniqueMap;
 
 use crate::domain::{alert::HELM_GROUP, mask::mask, release::Release};
 
@@ -121,7 +123,7 @@ impl Reading {
     }
 
     /// One object. False where reading is to end.
-    fn object(&mut self, map: Map<String, Value>) -> bool {
+    fn object(&mut self, UniqueMap { map, twice }: UniqueMap) -> bool {
         let kind = map.get("kind").and_then(Value::as_str).unwrap_or_default();
         let group = map.get("apiVersion").and_then(Value::as_str);
         let ours = group.is_none_or(|version| version.starts_with(HELM_GROUP));
@@ -131,6 +133,12 @@ impl Reading {
         }
         self.found += 1;
         let name = pasted::name(&map);
+        if let Some(path) = twice {
+            self.bad += 1;
+            let path = mask(&path, 253);
+            eprintln!("✗ {name} cannot be read: {path} is set twice; keep one");
+            return true;
+        }
         // A few such lines are enough.
         if self.found <= 3 && map.get("status").is_none_or(Value::is_null) {
             eprintln!(
@@ -207,7 +215,7 @@ impl<'de> Visitor<'de> for Hand {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Found, A::Error> {
-        let (mut object, mut is_list) = (Map::new(), false);
+        let (mut object, mut is_list) = (UniqueMap::default(), false);
         while let Some(key) = fields.next_key::<String>()? {
             // The kind of a list may follow its items.
             if key == "items" {
@@ -264,6 +272,8 @@ impl<'de> Visitor<'de> for Hand {
 /// People's own files are as large as their clusters; what a file refers to more than once stays bounded.
 fn unbounded() -> Options {
     let mut options = Options::default();
+    // A field that is set twice is an error of one object, and not of the whole input.
+    options.duplicate_keys = DuplicateKeyPolicy::PassThrough;
     if let Some(budget) = &mut options.budget {
         budget.max_reader_input_bytes = None;
         budget.max_events = usize::MAX;

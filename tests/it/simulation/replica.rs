@@ -112,7 +112,7 @@ impl Replica {
         let sweeps = app.take_watchers().into_iter();
         tasks.extend(sweeps.map(|sweep| tokio::spawn(sweep.run())));
         let deliveries = app.take_deliveries().into_iter();
-        tasks.extend(deliveries.map(|delivery| tokio::spawn(delivery.run())));
+        tasks.extend(deliveries.map(|delivery| tokio::spawn(async { drop(delivery.run().await) })));
         let (resign, resigned) = watch::channel(false);
         tasks.extend(app.take_election(resigned).map(tokio::spawn));
         Self {
@@ -142,8 +142,11 @@ impl Replica {
             *self.counted.journal.entry(entry.what).or_default() += 1;
             let fact = [entry.what, entry.reason];
             let at = entry.at - self.ahead;
-            self.facts.push((at, entry.release.clone(), fact));
-            let release = &entry.release;
+            let Some(release) = entry.about.release() else {
+                fate.note(|| format!("{}: {}", self.name, entry.line));
+                continue;
+            };
+            self.facts.push((at, release.clone(), fact));
             fate.note(|| {
                 format!(
                     "{}: {}/{}/{} {} {} ({}, {})",

@@ -3,7 +3,11 @@
 use axum::body::Body;
 use helmreboot::{
     demo::fake_cluster::{Call, Key},
-    domain::{alert::ReleaseRef, ledger},
+    domain::{
+        alert::ReleaseRef,
+        journal::{Entry, Subject},
+        ledger,
+    },
 };
 use http::{Request, Response};
 use http_body_util::BodyExt;
@@ -82,8 +86,17 @@ impl TestApp {
         let (entries, _) = self.journal.since(0);
         entries
             .iter()
-            .rfind(|entry| entry.release == wanted)
+            .rfind(|entry| entry.about.release() == Some(&wanted))
             .map_or("nothing", |entry| entry.reason)
+    }
+
+    /// What the journal says about cluster `a` as a whole.
+    pub(crate) fn cluster_facts(&self) -> Vec<[&'static str; 2]> {
+        let (entries, _) = self.journal.since(0);
+        let about_it =
+            |entry: &&Entry| matches!(&entry.about, Subject::Cluster(cluster) if &**cluster == "a");
+        let facts = entries.iter().filter(about_it);
+        facts.map(|entry| [entry.what, entry.reason]).collect()
     }
 
     #[track_caller]

@@ -111,13 +111,6 @@ pub(super) fn name(map: &Map<String, Value>) -> String {
 
 /// What is wrong with a YAML text. Only the first line of the error: the rest repeats the text.
 pub(super) fn yaml_problem(error: &serde_saphyr::Error) -> String {
-    let place = error.location().map_or_else(String::new, |location| {
-        format!("line {}: ", location.line())
-    });
-    if let serde_saphyr::Error::DuplicateMappingKey { key, .. } = error {
-        let key = mask(key.as_deref().unwrap_or("a key"), NAME_LIMIT);
-        return format!("{place}{key} is set twice; keep one");
-    }
     let text = error.to_string();
     mask(text.lines().next().unwrap_or_default(), 2 * NAME_LIMIT)
 }
