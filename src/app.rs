@@ -13,8 +13,9 @@ use crate::{
     blocking::BlockingRead,
     clock::Clock,
     clusters::{ClusterEntry, ClusterStatus, Registry},
-    config::{SweepMode, clusters::ClusterConfig},
+    config::{DashboardPort, SweepMode, clusters::ClusterConfig},
     controller::{Pause, Reconciler, Shared, watcher::Watcher},
+    dashboard::Dashboard,
     domain::{journal::Journal, limits::Limits, signature::Keys, spoken::spoken},
     kubernetes::{AnswerMemory, Cluster, Connection, lease::Lease},
     leadership::Leadership,
@@ -22,7 +23,7 @@ use crate::{
     notify::{self, Delivery, Destinations},
     queue::Queue,
     reporter::Reporter,
-    server::{self, admin::Readiness, connections::Connections, tls::Tls},
+    server::{admin::Readiness, tls::Tls},
     webhook::{ROOM, Webhook},
 };
 
@@ -33,6 +34,7 @@ mod hand_over;
 mod listeners;
 mod options;
 mod parts;
+mod serving;
 pub use background::first_keys;
 use background::{Keeper, PauseFile, keep_lease_connection, refresh_certificate, run_election};
 use errors::{at_once, broken};
@@ -48,9 +50,6 @@ const DELIVERY_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Beyond the first interval: an alert that was accepted just before the end gets its first reconcile.
 const GRACE: Duration = Duration::from_millis(200);
-
-/// Connections that may be open at the port of the metrics, and at that of the probes. Few clients use them.
-const ADMIN_CONNECTIONS: usize = 64;
 
 /// What a cluster brings with it.
 pub struct ClusterHandle {
@@ -70,6 +69,8 @@ pub struct App {
     shared: Shared,
     series: Arc<Series>,
     readiness: Readiness,
+    dashboard: Dashboard,
+    dashboard_port: DashboardPort,
     webhook: Webhook,
     reconcilers: Vec<Reconciler>,
     watchers: Vec<Watcher>,
@@ -98,6 +99,8 @@ impl App {
             keep_alive,
             shutdown_delay,
             queue_capacity,
+            dashboard,
+            links,
             max_event_age,
             max_event_ahead,
             salt,
@@ -159,7 +162,7 @@ impl App {
                     cluster.clone(),
                     namespace,
                     Arc::clone(&queue),
-                    restart_limits.clone(),
+                    (restart_limits.clone(), Arc::clone(&entry.board)),
                     (Arc::clone(status), entry.statuses.clone()),
                     shared.clone(),
                     sweep,
@@ -175,7 +178,7 @@ impl App {
                 cluster,
                 queue,
                 restart_limits,
-                statuses,
+                (statuses, Arc::clone(&entry.board)),
                 outbox,
                 shared.clone(),
             ));
@@ -183,6 +186,14 @@ impl App {
             clusters.push((config, connection));
         }
         let registry = Arc::new(Registry::new(entries));
+        let page = Dashboard::new(
+            Arc::clone(&registry),
+            Arc::clone(&shared.journal),
+            clock.clone(),
+            shared.pause.clone(),
+            shared.leadership.clone(),
+            links,
+        );
         let names = registry.entries().map(|entry| &entry.name);
         let series = Arc::new(metrics.register(names));
         metrics.started(clock.now());
@@ -202,6 +213,8 @@ impl App {
             shared,
             series,
             readiness: Readiness::default(),
+            dashboard: page,
+            dashboard_port: dashboard,
             webhook,
             reconcilers,
             watchers,
@@ -226,28 +239,8 @@ impl App {
         listeners: Listeners,
         mut signals: mpsc::Receiver<&'static str>,
     ) -> anyhow::Result<()> {
-        let Listeners {
-            webhook,
-            metrics,
-            probes,
-        } = listeners;
         let (stop_webhook, stop_admin) = (Handle::new(), Handle::new());
-        let mut servers = JoinSet::new();
-        let tls = self.tls.as_ref().map(Tls::served);
-        servers.spawn(server::serve(
-            webhook,
-            self.webhook(),
-            stop_webhook.clone(),
-            tls,
-            Connections::new(self.max_connections),
-            self.keep_alive,
-        ));
-        for (listener, router) in [(metrics, self.metrics()), (probes, self.probes())] {
-            let connections = Connections::new(ADMIN_CONNECTIONS);
-            let stop = stop_admin.clone();
-            let serving = server::serve(listener, router, stop, None, connections, self.keep_alive);
-            servers.spawn(serving);
-        }
+        let mut servers = self.serve(listeners, &stop_webhook, &stop_admin);
         let mut reconcilers: JoinSet<()> = self
             .take_reconcilers()
             .into_iter()
@@ -261,6 +254,7 @@ impl App {
         // Dropped, and with it ended, when this function returns.
         let mut background: JoinSet<()> =
             self.take_watchers().into_iter().map(Watcher::run).collect();
+        background.spawn(self.dashboard.clone().watch_changes());
         for (config, connection) in std::mem::take(&mut self.clusters) {
             let keeper = Keeper {
                 reporter: Reporter::new(
@@ -311,6 +305,7 @@ impl App {
             Some(ended) = reconcilers.join_next() => return Err(broken("a worker", ended.map(|()| None))),
         };
         self.readiness.set(false);
+        self.dashboard.close();
         let elected = !election.is_empty();
         if elected {
             // The next replica acts while this one still answers the senders that have not noticed.

@@ -18,7 +18,9 @@ use crate::{
     queue::Queue,
 };
 
+mod board;
 mod status;
+pub use board::{Board, BoardRow, Healed};
 pub use status::ClusterStatus;
 
 /// All clusters, by name.
@@ -37,6 +39,8 @@ pub struct ClusterEntry {
     pub queue: Arc<Queue>,
     /// The namespaces that are watched; none for all.
     pub namespaces: Vec<Arc<str>>,
+    /// Its releases that are not ready.
+    pub board: Arc<Board>,
     /// What each of its watchers sees.
     pub statuses: Vec<Arc<ClusterStatus>>,
     limits: Limits,
@@ -105,6 +109,7 @@ impl ClusterEntry {
             name,
             queue,
             namespaces: Vec::new(),
+            board: Arc::default(),
             statuses: std::iter::repeat_with(Arc::default)
                 .take(watchers)
                 .collect(),
@@ -141,6 +146,16 @@ impl ClusterEntry {
                 .flatten(),
             up: self.health.is_up(),
         }
+    }
+
+    /// Whether alerts can be verified, and its API server answers.
+    pub fn is_up(&self) -> bool {
+        self.health.is_up()
+    }
+
+    /// When the credential of its kubeconfig expires, if that is known.
+    pub fn credential_expires(&self) -> Option<Timestamp> {
+        self.health.credential_expires()
     }
 
     /// Whether its API server cannot be reached for want of a kubeconfig that can be used.

@@ -8,6 +8,7 @@ use jiff::SignedDuration;
 use crate::domain::{
     classify::Classifier,
     limits::LimitConfig,
+    link::Link,
     policy::{Mode, Policies},
 };
 
@@ -16,6 +17,7 @@ mod file;
 pub mod keys;
 mod kinds;
 mod limits;
+mod links;
 mod parse;
 mod policies;
 mod rules;
@@ -25,7 +27,7 @@ mod sources;
 
 use clusters::ClusterConfig;
 use file::{File, TlsSection};
-pub use kinds::{LeasePlace, LogFormat, LogLevel, LogOutput, SweepMode, TlsFiles};
+pub use kinds::{DashboardPort, LeasePlace, LogFormat, LogLevel, LogOutput, SweepMode, TlsFiles};
 use sources::{Sources, switch};
 
 /// The headers of a request may take as long to arrive (`server::HEADER_TIMEOUT`).
@@ -52,6 +54,10 @@ pub struct Config {
     pub tls: Option<TlsFiles>,
     /// Where metrics are served.
     pub metrics_address: String,
+    /// Where the page is served.
+    pub dashboard: DashboardPort,
+    /// Links on the page of each release.
+    pub links: Vec<Link>,
     /// Where probes are answered.
     pub probe_address: String,
     /// The least severe level that is logged.
@@ -158,6 +164,7 @@ impl Sources<'_> {
         let mut base = policies::base(file.policy, &mut section.inner("policy"));
         let listed = policies::listed(file.policies, &base, section.inner("policies"));
         let limits = file.limits.check(section.inner("limits"));
+        let links = links::listed(file.dashboard_links, section.inner("dashboardLinks"));
         let classifier = rules::classifier(file.rules, section.inner("rules"));
         let (mut max_connections, mut queue_capacity) = (1024, 4096);
         let (mut keep_alive, mut shutdown_delay) =
@@ -226,6 +233,12 @@ impl Sources<'_> {
                 file.metrics_bind_address,
                 parse::address,
             ),
+            dashboard: self.read(
+                &s::DASHBOARD_BIND_ADDRESS,
+                file.dashboard_bind_address,
+                parse::dashboard,
+            ),
+            links,
             probe_address: self.read(
                 &s::HEALTH_PROBE_BIND_ADDRESS,
                 file.health_probe_bind_address,

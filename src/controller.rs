@@ -16,15 +16,17 @@ use tracing::error;
 
 use crate::{
     clock::Clock,
-    clusters::ClusterStatus,
+    clusters::{Board, ClusterStatus},
     domain::{
-        alert::Failure,
+        alert::{Failure, ReleaseRef},
         classify::Classifier,
-        evaluate::Evaluator,
+        evaluate::{Evaluation, Evaluator},
         journal::Journal,
         ledger::RestartOutcome,
         limits::{Limits, Wake},
         policy::Policies,
+        release::Release,
+        summary::ReleaseSummary,
     },
     isolation::{self, Panicked, Part},
     kubernetes::{Cluster, Error},
@@ -60,6 +62,9 @@ const RESTART_PAUSE: Duration = Duration::from_secs(1);
 /// The time between two checks of whether there is a line to log about the cluster as a whole.
 const SUMMARY_INTERVAL: Duration = Duration::from_mins(1);
 
+/// The most characters of a failure message in a summary.
+const MESSAGE_LIMIT: usize = 1000;
+
 /// What the reconcilers and watchers of all clusters share.
 #[derive(Clone, Debug)]
 pub struct Shared {
@@ -86,6 +91,17 @@ pub struct Shared {
 }
 
 impl Shared {
+    /// The summary of a release after its evaluation.
+    pub fn summary(
+        &self,
+        name: &ReleaseRef,
+        release: &Release,
+        evaluation: &Evaluation,
+    ) -> ReleaseSummary {
+        let limit = MESSAGE_LIMIT;
+        ReleaseSummary::of(&name.cluster, release, evaluation, &self.classifier, limit)
+    }
+
     /// Evaluates the releases of a cluster.
     pub fn evaluator<'a>(&'a self, cluster: &'a str) -> Evaluator<'a> {
         Evaluator {
@@ -106,7 +122,8 @@ impl Pause {
         self.0.swap(paused, Ordering::AcqRel) != paused
     }
 
-    fn is_on(&self) -> bool {
+    /// Whether helmreboot is paused.
+    pub fn is_on(&self) -> bool {
         self.0.load(Ordering::Acquire)
     }
 }
@@ -118,6 +135,7 @@ pub struct Reconciler {
     limits: Limits,
     shared: Shared,
     statuses: Vec<Arc<ClusterStatus>>,
+    board: Arc<Board>,
     reports: Reports,
     summary: Summary,
     ledger_cache: LedgerCache,
@@ -130,7 +148,7 @@ impl Reconciler {
         cluster: Cluster,
         queue: Arc<Queue>,
         limits: Limits,
-        statuses: Vec<Arc<ClusterStatus>>,
+        (statuses, board): (Vec<Arc<ClusterStatus>>, Arc<Board>),
         outbox: Outbox,
         shared: Shared,
     ) -> Self {
@@ -140,6 +158,7 @@ impl Reconciler {
             queue,
             limits,
             statuses,
+            board,
             shared,
             reports,
             summary: Summary::default(),
@@ -187,6 +206,7 @@ impl Reconciler {
         self.queue.clear();
         self.limits.clear();
         self.ledger_cache.clear();
+        self.board.clear();
     }
 
     /// Returns true when the queue is closed and nothing in it is due, and false when this replica no longer acts.

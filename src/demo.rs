@@ -74,6 +74,7 @@ pub async fn run(args: Args) -> anyhow::Result<bool> {
         webhook: bind("127.0.0.1:0")?,
         metrics: bind(args.serve.as_deref().unwrap_or("127.0.0.1:0"))?,
         probes: bind("127.0.0.1:0")?,
+        dashboard: None,
     };
     let base = format!("http://{}{}", address_of(&listeners.webhook), webhook::PATH);
     let metrics = format!("http://{}/metrics", address_of(&listeners.metrics));

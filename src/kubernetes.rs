@@ -40,6 +40,7 @@ pub mod lease;
 mod list;
 mod proxy;
 pub mod tls;
+mod token;
 mod watch;
 pub use answer::AnswerMemory;
 use answer::{ANSWER_LIMIT, UNCOUNTED};

@@ -28,6 +28,7 @@ pub mod clock;
 pub mod clusters;
 pub mod config;
 pub mod controller;
+pub mod dashboard;
 pub mod demo;
 pub mod domain;
 pub mod http_client;

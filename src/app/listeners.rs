@@ -4,13 +4,15 @@ use std::net::{SocketAddr, TcpListener};
 
 use anyhow::Context;
 
-/// Three ports, bound.
+/// The ports, bound.
 #[derive(Debug)]
 #[allow(missing_docs)]
 pub struct Listeners {
     pub webhook: TcpListener,
     pub metrics: TcpListener,
     pub probes: TcpListener,
+    /// The page, where it has a port of its own.
+    pub dashboard: Option<TcpListener>,
 }
 
 /// Binds `host:port`; an empty host is every interface, over IPv6 too where the machine has it.

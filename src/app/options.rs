@@ -10,9 +10,9 @@ use std::{
 use jiff::SignedDuration;
 
 use crate::{
-    config::{Config, SweepMode},
+    config::{Config, DashboardPort, SweepMode},
     controller::Intervals,
-    domain::{classify::Classifier, limits::LimitConfig, policy::Policies},
+    domain::{classify::Classifier, limits::LimitConfig, link::Link, policy::Policies},
     kubernetes::lease::Lease,
     server::tls::Tls,
 };
@@ -42,6 +42,10 @@ pub struct Options {
     pub shutdown_delay: Duration,
     /// Releases that may wait for their first reconcile, for each cluster.
     pub queue_capacity: usize,
+    /// Where the page is served.
+    pub dashboard: DashboardPort,
+    /// Links on the page of each release.
+    pub links: Vec<Link>,
     /// The oldest event that is taken.
     pub max_event_age: SignedDuration,
     /// How far an event may be in the future.
@@ -69,6 +73,8 @@ impl Options {
             keep_alive: config.keep_alive,
             shutdown_delay: config.shutdown_delay,
             queue_capacity: config.queue_capacity,
+            dashboard: config.dashboard.clone(),
+            links: config.links.clone(),
             max_event_age: config.max_event_age,
             max_event_ahead: config.max_event_ahead,
             salt: random(),
@@ -92,6 +98,8 @@ impl Default for Options {
             keep_alive: Duration::from_secs(75),
             shutdown_delay: Duration::from_secs(5),
             queue_capacity: 4096,
+            dashboard: DashboardPort::Metrics,
+            links: Vec::new(),
             max_event_age: SignedDuration::from_mins(15),
             max_event_ahead: SignedDuration::from_mins(5),
             salt: 0,

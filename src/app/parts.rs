@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use super::{App, run_election};
 use crate::{
     clusters::Registry,
+    config::DashboardPort,
     controller::{Pause, Reconciler, watcher::Watcher},
     domain::journal::Journal,
     leadership::Leadership,
@@ -22,14 +23,28 @@ impl App {
         webhook::router(self.webhook.clone())
     }
 
-    /// `/metrics`.
+    /// `/metrics`, and the page if it is on the same port.
     pub fn metrics(&self) -> Router {
-        admin::metrics(
+        let metrics = admin::metrics(
             Arc::clone(&self.series),
             self.shared.metrics.clone(),
             Arc::clone(&self.registry),
             self.shared.clock.clone(),
-        )
+        );
+        match self.dashboard_port {
+            DashboardPort::Metrics => metrics.merge(self.dashboard()),
+            DashboardPort::At(_) | DashboardPort::Off => metrics,
+        }
+    }
+
+    /// The page and its API.
+    pub fn dashboard(&self) -> Router {
+        self.dashboard.router()
+    }
+
+    /// Tells the event streams what is new, for a caller that runs the parts without ports. Does not return.
+    pub fn watch_changes(&self) -> impl Future<Output = ()> + Send + use<> {
+        self.dashboard.clone().watch_changes()
     }
 
     /// `/healthz` and `/readyz`.

@@ -11,7 +11,7 @@ use crate::{
         App, ClusterHandle, Listeners, Options, address_of, bind, descriptors, first_keys, random,
     },
     clock::Clock,
-    config::{Config, Fault, Flags, clusters::ClusterConfig, settings},
+    config::{Config, DashboardPort, Fault, Flags, clusters::ClusterConfig, settings},
     domain::signature::Keys,
     kubernetes::{Connection, lease::Lease},
     notify::{Destinations, FluxReceiver},
@@ -64,13 +64,22 @@ pub async fn serve(flags: &Flags) -> anyhow::Result<ExitCode> {
         webhook: bind(&config.webhook_address)?,
         metrics: bind(&config.metrics_address)?,
         probes: bind(&config.probe_address)?,
+        dashboard: match &config.dashboard {
+            DashboardPort::At(address) => Some(bind(address)?),
+            DashboardPort::Metrics | DashboardPort::Off => None,
+        },
     };
     let signals = telemetry::signals().context("cannot handle signals")?;
-    for (name, listener) in [
+    let dashboard = listeners.dashboard.as_ref();
+    let named = [
         ("webhook", &listeners.webhook),
         ("metrics", &listeners.metrics),
         ("probes", &listeners.probes),
-    ] {
+    ];
+    for (name, listener) in named
+        .into_iter()
+        .chain(dashboard.map(|it| ("dashboard", it)))
+    {
         let address = address_of(listener);
         tracing::info!(listener = name, %address, "{name} listens on {address}");
     }

@@ -162,7 +162,10 @@ async fn list(target: &Target, selection: &Selection, listed: &mut Listed) -> an
     listed.version = pages.version();
     for (namespace, name) in &selection.names {
         let found = |row: &Row| {
-            row.name == *name && namespace.as_ref().is_none_or(|it| *it == row.namespace)
+            row.summary.name == *name
+                && namespace
+                    .as_ref()
+                    .is_none_or(|it| *it == row.summary.namespace)
         };
         if !listed.rows.iter().any(found) {
             let namespace = namespace.as_ref().or(target.namespace.as_ref());
@@ -173,9 +176,9 @@ async fn list(target: &Target, selection: &Selection, listed: &mut Listed) -> an
     if !selection.names.is_empty() {
         listed.total = listed.rows.len();
     }
-    listed
-        .rows
-        .sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
+    listed.rows.sort_by(|a, b| {
+        (&a.summary.namespace, &a.summary.name).cmp(&(&b.summary.namespace, &b.summary.name))
+    });
     Ok(())
 }
 

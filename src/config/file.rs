@@ -16,11 +16,13 @@ use crate::{blocking, domain::policy::Mode};
 
 mod clusters;
 mod limits;
+mod links;
 mod policies;
 mod rules;
 mod text;
 pub(super) use clusters::{ClusterEntry, KeyEntry};
 pub(super) use limits::LimitsSection;
+pub(super) use links::LinkEntry;
 pub(super) use policies::{BackoffSection, PolicyEntry, PolicySection, UnknownClass};
 pub(super) use rules::RuleEntry;
 #[cfg(test)]
@@ -40,6 +42,8 @@ pub(super) struct File {
     #[serde(deserialize_with = "or_default")]
     pub(super) tls: TlsSection,
     pub(super) metrics_bind_address: Option<String>,
+    #[cfg_attr(test, schemars(schema_with = "schema::text_or_off"))]
+    pub(super) dashboard_bind_address: Option<String>,
     pub(super) health_probe_bind_address: Option<String>,
     #[cfg_attr(test, schemars(regex(pattern = super::parse::CLUSTER_NAME), length(max = 63)))]
     pub(super) cluster_name: Option<String>,
@@ -88,6 +92,9 @@ pub(super) struct File {
     /// the clusters; without a list, one cluster is served
     #[serde(deserialize_with = "or_default")]
     pub(super) clusters: Vec<ClusterEntry>,
+    /// links on the page of each release, for example to Grafana and to the Flux Web UI
+    #[serde(deserialize_with = "or_default")]
+    pub(super) dashboard_links: Vec<LinkEntry>,
     /// rules of your own, and changes of built-in rules
     #[serde(deserialize_with = "or_default")]
     pub(super) rules: Vec<RuleEntry>,

@@ -15,6 +15,17 @@ pub struct LeasePlace {
     pub kubeconfig: Option<PathBuf>,
 }
 
+/// Where the page and its API are served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DashboardPort {
+    /// On the port of `/metrics`.
+    Metrics,
+    /// On a port of its own.
+    At(String),
+    /// Nowhere.
+    Off,
+}
+
 /// How failures are found without an alert.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SweepMode {

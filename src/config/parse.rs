@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fmt::Display, ops::RangeInclusive, sync::Arc};
 use http::Uri;
 use jiff::SignedDuration;
 
-use super::SweepMode;
+use super::{DashboardPort, SweepMode};
 
 /// A pattern of names that are valid in a URL path, a header and a label of a metric.
 #[cfg(test)]
@@ -35,6 +35,17 @@ pub(super) fn address(text: &str) -> Result<String, String> {
         return Err(instead());
     }
     Ok(text.to_owned())
+}
+
+/// Where the page is served.
+pub(super) fn dashboard(text: &str) -> Result<DashboardPort, String> {
+    match text {
+        "metrics" => Ok(DashboardPort::Metrics),
+        "off" => Ok(DashboardPort::Off),
+        _ => address(text)
+            .map(DashboardPort::At)
+            .map_err(|expected| format!("{expected}; or metrics, or off")),
+    }
 }
 
 /// `http://HOST` or `https://HOST`, with a path if there is one.

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 
 use super::Reconciler;
 use crate::{
+    clusters::Healed,
     domain::{
         evaluate::Evaluation,
         fingerprint::Fingerprint,
@@ -104,6 +105,15 @@ impl Reconciler {
         ended: &EndedRestart,
         seen: Option<(&Release, &Evaluation)>,
     ) {
+        if let (RestartOutcome::Recovered, Some((release, _))) = (ended.outcome, seen) {
+            let restarts = release.annotation(ledger::RESTARTS);
+            self.board.healed(Healed {
+                at: self.shared.clock.now(),
+                release: item.failure.release.clone(),
+                rule: ended.restart.rule,
+                restarts: restarts.and_then(|it| it.parse().ok()).unwrap_or(1),
+            });
+        }
         if self.counts(&ended.restart) {
             let outcome = (ended.attempts, ended.outcome);
             self.reports.ended(item, &ended.restart, outcome, seen);

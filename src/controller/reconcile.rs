@@ -55,7 +55,10 @@ impl Reconciler {
             match result {
                 Err(Error::Conflict) if conflicts < MAX_CONFLICTS => conflicts += 1,
                 // Deleted after the GET.
-                Err(Error::Gone) => return Ok(Requeue::Never),
+                Err(Error::Gone) => {
+                    self.board.remove(&item.failure.release);
+                    return Ok(Requeue::Never);
+                }
                 other => return other,
             }
         }
@@ -87,6 +90,9 @@ impl Reconciler {
             .metrics
             .decided(&self.cluster.name, evaluation.verdict, &evaluation.decision);
         self.reports.invalid_annotations(item, release, &evaluation);
+        let name = &item.failure.release;
+        let summary = self.shared.summary(name, release, &evaluation);
+        self.board.put(name, summary, self.shared.clock.now());
         let view = View {
             release,
             record,
@@ -105,6 +111,7 @@ impl Reconciler {
             .metrics
             .decided(&self.cluster.name, evaluation.verdict, &evaluation.decision);
         self.reports.decision(item, None, &evaluation);
+        self.board.remove(&item.failure.release);
     }
 
     fn evaluate(

@@ -12,7 +12,7 @@ use std::{
 use tokio::time::{Instant, sleep};
 
 use crate::{
-    clusters::ClusterStatus,
+    clusters::{Board, ClusterStatus},
     config::SweepMode,
     controller::{Shared, releases, report_breakers},
     domain::{
@@ -46,6 +46,7 @@ const QUEUE_FULL: Duration = Duration::from_secs(1);
 
 mod follow;
 mod overdue;
+mod show;
 
 /// A release that fails, as it was seen last.
 struct Seen {
@@ -80,6 +81,7 @@ pub struct Watcher {
     namespace: Option<Arc<str>>,
     queue: Arc<Queue>,
     limits: Limits,
+    board: Arc<Board>,
     status: Arc<ClusterStatus>,
     /// Of all watchers of the cluster.
     statuses: Vec<Arc<ClusterStatus>>,
@@ -104,7 +106,7 @@ impl Watcher {
         cluster: Cluster,
         namespace: Option<Arc<str>>,
         queue: Arc<Queue>,
-        limits: Limits,
+        (limits, board): (Limits, Arc<Board>),
         (status, statuses): (Arc<ClusterStatus>, Vec<Arc<ClusterStatus>>),
         shared: Shared,
         mode: SweepMode,
@@ -114,6 +116,7 @@ impl Watcher {
             namespace,
             queue,
             limits,
+            board,
             status,
             statuses,
             shared,
@@ -173,6 +176,7 @@ impl Watcher {
         self.failing.clear();
         self.in_progress.clear();
         self.status.clear();
+        self.board.clear();
         self.when = Found::AtStart;
     }
 
@@ -181,8 +185,9 @@ impl Watcher {
         let others = self
             .failing
             .extract_if(.., |release, _| !failing.contains(release));
-        for (_, seen) in others {
+        for (name, seen) in others {
             self.status.remove(seen.cause);
+            self.board.remove(&name);
         }
         self.up_to_date();
         if self.when == Found::AtStart {
@@ -250,6 +255,9 @@ impl Watcher {
         if !release.failing() && deadline.is_none() {
             self.wake(name, None, release.at_rest());
             self.forget(name);
+            if !self.queue.contains(name) {
+                self.board.remove(name);
+            }
             return self.healthy(release);
         }
         let evaluation = self.evaluate(release);
@@ -259,6 +267,7 @@ impl Watcher {
         } else {
             self.in_progress.remove(name);
         }
+        self.show(name, release, &evaluation);
         if !release.failing() && reason != Reason::Overdue {
             self.wake(name, None, release.at_rest());
             self.remove(name);
@@ -334,6 +343,7 @@ impl Watcher {
         let name = self.name(release);
         self.wake(&name, None, true);
         self.forget(&name);
+        self.board.remove(&name);
     }
 
     /// Wakes the release if it is in the queue. False if it is not.

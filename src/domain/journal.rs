@@ -87,6 +87,12 @@ impl Journal {
         (entries, inner.first + inner.entries.len() as u64)
     }
 
+    /// The number of the next entry.
+    pub fn next(&self) -> u64 {
+        let inner = self.lock();
+        inner.first + inner.entries.len() as u64
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
         self.0
             .lock()

@@ -39,7 +39,7 @@ use tower_http::{
 use super::{
     ANSWER_LIMIT, CALL_TIMEOUT, exec,
     kubeconfig::{self, Digest, Material},
-    proxy, tls,
+    proxy, tls, token,
 };
 use crate::{blocking::BlockingRead, config::clusters::ClusterAccess};
 
@@ -54,6 +54,8 @@ pub(super) struct Connected {
     pub(super) client: Client,
     /// How long its credential holds, where that is known.
     pub(super) expires: Option<Timestamp>,
+    /// When the credential in use expires, where that is known: for people.
+    pub(super) credential_expires: Option<Timestamp>,
     /// Changes with the server and with the credential, which may be a plugin's.
     pub(super) digest: Digest,
     /// Changes with the server.
@@ -94,6 +96,7 @@ pub(super) async fn client(
             .map(|(certificate, key)| (certificate.into_bytes(), key.into_bytes()))
             .or(material.identity);
     }
+    let of_token = material.token.as_deref().and_then(token::expires);
     let material = material.sealed();
     let digests = (material.digest, material.server_digest());
     let server: Uri = material
@@ -126,6 +129,7 @@ pub(super) async fn client(
     Ok(Connected {
         client,
         expires,
+        credential_expires: expires.or(of_token),
         digest: digests.0,
         server: digests.1,
     })

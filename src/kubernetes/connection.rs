@@ -218,6 +218,8 @@ impl Connection {
             useless_runs,
             ..Known::default()
         };
+        let expires = connected.credential_expires;
+        self.0.health.set_credential_expires(expires);
         if same_client {
             return;
         }

@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use jiff::Timestamp;
 use tokio::time::Instant;
 
 /// The health of one cluster.
@@ -21,6 +22,7 @@ pub struct Health {
     failed: AtomicU32,
     /// When the first request of an outage failed, and whether its begin was logged.
     outage: Mutex<Option<(Instant, bool)>>,
+    expires: Mutex<Option<Timestamp>>,
 }
 
 /// The API server of a cluster went away, or came back.
@@ -52,6 +54,16 @@ impl Health {
         let state = if works { UP } else { DOWN };
         self.access.store(state, Ordering::Relaxed);
         self.failed.store(0, Ordering::Relaxed);
+    }
+
+    /// When the credential in use expires; `None` where that is not known.
+    pub fn set_credential_expires(&self, at: Option<Timestamp>) {
+        *self.expires.lock().unwrap_or_else(PoisonError::into_inner) = at;
+    }
+
+    /// As [`Self::set_credential_expires`].
+    pub fn credential_expires(&self) -> Option<Timestamp> {
+        *self.expires.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How a call came out. Whether an outage began or ended with it.

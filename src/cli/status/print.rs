@@ -90,21 +90,21 @@ impl Printer {
     fn cells(&self, row: &Row) -> Vec<String> {
         let or_dash = |text: &str| if text.is_empty() { "-" } else { text }.to_owned();
         let mut cells = Vec::new();
-        cells.extend(self.clusters.then(|| row.cluster.clone()));
-        cells.extend(self.namespaces.then(|| row.namespace.clone()));
+        cells.extend(self.clusters.then(|| row.summary.cluster.clone()));
+        cells.extend(self.namespaces.then(|| row.summary.namespace.clone()));
         cells.extend([
-            row.name.clone(),
-            or_dash(row.rule),
-            or_dash(row.class),
+            row.summary.name.clone(),
+            or_dash(row.summary.rule),
+            or_dash(row.summary.class),
             row.age.clone(),
-            format!("{} ({})", row.decision, row.reason),
+            format!("{} ({})", row.summary.decision, row.summary.reason),
         ]);
         if self.format == Format::Wide {
             cells.extend([
-                format!("{}/{}", row.restarts, row.limit),
-                or_dash(row.retry_at.as_deref().unwrap_or_default()),
-                or_dash(row.cause.unwrap_or_default()),
-                or_dash(row.message.as_deref().unwrap_or_default()),
+                format!("{}/{}", row.summary.restarts, row.summary.limit),
+                or_dash(row.summary.retry_at.as_deref().unwrap_or_default()),
+                or_dash(row.summary.cause.unwrap_or_default()),
+                or_dash(row.summary.message.as_deref().unwrap_or_default()),
             ]);
         }
         cells.push(or_dash(&row.short_step));
@@ -123,11 +123,11 @@ fn totals(rows: &[&Row], total: usize) -> String {
     }
     let persons = rows
         .iter()
-        .filter(|row| row.needs_person && !row.is_fine())
+        .filter(|row| row.needs_person() && !row.is_fine())
         .count();
     let restarts = rows
         .iter()
-        .filter(|row| row.decision == "restart" && !row.needs_person)
+        .filter(|row| row.summary.decision == "restart" && !row.needs_person())
         .count();
     let others = open - restarts - persons;
     format!(

@@ -60,13 +60,17 @@ pub(super) async fn follow(
 }
 
 fn key(row: &Row) -> [String; 3] {
-    [row.cluster.clone(), row.namespace.clone(), row.name.clone()]
+    [
+        row.summary.cluster.clone(),
+        row.summary.namespace.clone(),
+        row.summary.name.clone(),
+    ]
 }
 
 fn content(row: &Row) -> String {
     format!(
         "{} {} {} {}",
-        row.decision, row.reason, row.rule, row.restarts
+        row.summary.decision, row.summary.reason, row.summary.rule, row.summary.restarts
     )
 }
 

@@ -146,6 +146,7 @@ async fn a_plugin_that_gives_the_same_expired_credential_is_no_news_and_run_less
                 "default",
             ),
             expires: Some(Timestamp::UNIX_EPOCH),
+            credential_expires: None,
             digest: [1; 32],
             server: [2; 32],
         };

@@ -1,0 +1,29 @@
+//! The page of one shared cause, with its releases.
+
+use maud::{Markup, html};
+
+use super::{overview::cause_row, row};
+use crate::dashboard::{
+    query::Query,
+    view::{SharedCause, View},
+};
+
+/// Rows of one page.
+const MANY: usize = 200;
+
+pub(super) fn main(cause: &SharedCause, view: &View, query: &Query) -> Markup {
+    let rows = view.rows();
+    let shown = rows.iter().skip(query.offset).take(MANY);
+    let end = (query.offset + MANY).min(rows.len());
+    html! {
+        h1 { "Shared cause" }
+        section .band data-band="cause" aria-label="The cause" {
+            ol .rows #rows-cause { (cause_row("../", cause, view)) }
+        }
+        section .band data-band="releases" aria-labelledby="h-releases" {
+            h2 #h-releases { (rows.len()) " releases" }
+            ol .rows #rows-releases { @for one in shown { (row::row("../", one, view.now)) } }
+            @if end < rows.len() { p { a href={ "?offset=" (end) } { "Next" } } }
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! The page of one release: the decision with its table, and what happened.
+
+use jiff::Timestamp;
+use maud::{Markup, html};
+
+use super::{ago, row};
+use crate::{
+    clusters::BoardRow,
+    dashboard::{api::holds, query::cause_id},
+    domain::{alert::ReleaseRef, decide::TABLE, journal::Entry, link::Link},
+};
+
+pub(super) fn main(
+    release: &ReleaseRef,
+    row: Option<&BoardRow>,
+    timeline: &[Entry],
+    links: &[Link],
+    now: Timestamp,
+) -> Markup {
+    html! {
+        h1 { (release.namespace) "/" (release.name) " " span .where { "in cluster " (release.cluster) } }
+        @match row {
+            None => p { "helmreboot has nothing to do for this release now." },
+            Some(row) => (state(row, links, now)),
+        }
+        section aria-labelledby="h-timeline" {
+            h2 #h-timeline { "What happened" }
+            @if timeline.is_empty() {
+                p { "This process has reported nothing about it yet." }
+            } @else {
+                ol .timeline {
+                    @for entry in timeline { li { (ago(entry.at, now)) " ago: " (entry.line) } }
+                }
+            }
+        }
+        @if let Some(row) = row { (table(row.summary.row)) }
+    }
+}
+
+fn state(row: &BoardRow, links: &[Link], now: Timestamp) -> Markup {
+    let release = &*row.summary;
+    html! {
+        section #state aria-labelledby="h-state" {
+            h2 #h-state { (release.decision) ": " (release.reason) }
+            (row::facts(release, now))
+            (row::what_to_do(release))
+            @if let Some(cause) = &release.shared_cause {
+                p { "Cause: " a href={ "../../../causes/" (cause_id(cause)) } { (cause) } }
+            }
+            p .where {
+                "Policy " (release.policy) ", mode " (release.mode) ", seen " (ago(row.observed, now)) " ago."
+            }
+            @if !links.is_empty() {
+                p { @for link in links { a href=(link.to(release)) rel="noreferrer" { (link.name) } " " } }
+            }
+            @if let Some(message) = &release.message {
+                h2 { "Failure message of Flux" }
+                (row::marked(message, release.matched.as_deref()))
+            }
+            @if !release.annotations.is_empty() {
+                h2 { "Annotations" }
+                dl { @for (name, value) in &release.annotations { dt { (name) } dd { (value) } } }
+            }
+        }
+    }
+}
+
+/// The decision table, as `helmreboot explain` prints it.
+fn table(decided: usize) -> Markup {
+    html! {
+        section aria-labelledby="h-table" {
+            h2 #h-table { "Why: the first row that holds decides" }
+            div .scroll tabindex="0" role="region" aria-labelledby="h-table" {
+                table {
+                    thead { tr { th scope="col" { "Holds" } th scope="col" { "Reason" } th scope="col" { "The release" } } }
+                    tbody {
+                        @for (index, shown) in TABLE.iter().enumerate() {
+                            @let decides = index == decided;
+                            tr class=[decides.then_some("decides")] {
+                                td {
+                                    @match holds(index, decided) {
+                                        Some(true) => strong { "yes" },
+                                        Some(false) => "no",
+                                        None => span .where { "not tried" },
+                                    }
+                                }
+                                td { @for word in shown.words { code { (word.as_str()) } " " } }
+                                td { (shown.live.replace("**", "").replace('`', "")) }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

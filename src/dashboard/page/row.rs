@@ -1,0 +1,104 @@
+//! A release as one row: what is wrong, what helmreboot does, and one command.
+
+use jiff::Timestamp;
+use maud::{Markup, html};
+
+use super::{ago, until};
+use crate::{
+    clusters::BoardRow,
+    domain::{link::encoded, short_hash::short_hash, summary::ReleaseSummary},
+};
+
+/// The address of the page of a release.
+pub(super) fn address(root: &str, cluster: &str, namespace: &str, name: &str) -> String {
+    let (cluster, namespace, name) = (encoded(cluster), encoded(namespace), encoded(name));
+    format!("{root}releases/{cluster}/{namespace}/{name}")
+}
+
+/// The row. Its id is the same as long as the release is listed.
+pub(super) fn row(root: &str, row: &BoardRow, now: Timestamp) -> Markup {
+    let release = &*row.summary;
+    let ReleaseSummary {
+        cluster,
+        namespace,
+        name,
+        ..
+    } = release;
+    let id = short_hash(&format!("{cluster}/{namespace}/{name}"));
+    html! {
+        li .row id={ "r" (id) } {
+            h3 {
+                a href=(address(root, cluster, namespace, name)) { (namespace) "/" (name) }
+                " " span .where { "in cluster " (cluster) }
+            }
+            (facts(release, now))
+            (what_to_do(release))
+            (message(release))
+        }
+    }
+}
+
+/// The cause, since when, what was tried, and what comes next.
+pub(super) fn facts(release: &ReleaseSummary, now: Timestamp) -> Markup {
+    let cause = release
+        .cause
+        .unwrap_or("no rule matches the failure message");
+    html! {
+        p .facts {
+            strong { (cause) }
+            @if !release.rule.is_empty() && release.cause.is_some() { " " span .rule { (release.rule) } }
+            @if let Some(since) = release.since() { " · failing for " (ago(since, now)) }
+            " · restarted " (release.restarts) " of " (release.limit) " times"
+            @if let Some(at) = release.retry_at.as_ref().and_then(|at| at.parse().ok()) {
+                " · next attempt " (until(at, now))
+            }
+        }
+    }
+}
+
+/// What helmreboot does, and what a person does, with the command.
+pub(super) fn what_to_do(release: &ReleaseSummary) -> Markup {
+    let step = release.next_step.as_deref().unwrap_or_default();
+    let command = release.command.as_deref();
+    let words = command.map_or(step, |command| step.strip_suffix(command).unwrap_or(step));
+    html! {
+        p { (release.explanation) @if !words.is_empty() { " " (words) } }
+        @if let Some(command) = command { (copyable(command)) }
+    }
+}
+
+/// A command with a button that copies it. The script shows the button.
+pub(super) fn copyable(command: &str) -> Markup {
+    html! {
+        p .command {
+            code { (command) }
+            button type="button" data-copy hidden { "Copy" }
+        }
+    }
+}
+
+/// The failure message, with the words marked that the rule matched.
+pub(super) fn message(release: &ReleaseSummary) -> Markup {
+    let Some(message) = &release.message else {
+        return html! {};
+    };
+    html! {
+        details {
+            summary { "Failure message of Flux" }
+            (marked(message, release.matched.as_deref()))
+        }
+    }
+}
+
+/// A message with its deciding words marked.
+pub(super) fn marked(message: &str, matched: Option<&str>) -> Markup {
+    let found = matched.and_then(|words| message.split_once(words).map(|parts| (words, parts)));
+    html! {
+        pre {
+            @match found {
+                Some((words, (before, after))) => { (before) mark { (words) } (after) }
+                None => (message),
+            }
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! Server-sent events: the facts of the journal, and a message when the page shows something else than before.
+
+use std::{convert::Infallible, time::Duration};
+
+use axum::response::sse::{Event, KeepAlive, Sse};
+use futures::{Stream, StreamExt, stream};
+
+use super::{Dashboard, api, changes::CLOSED};
+
+/// How often a stream without news is kept alive. Proxies close idle connections after a minute or so.
+const KEEP_ALIVE: Duration = Duration::from_secs(20);
+
+/// After this time a browser connects again.
+const RETRY: Duration = Duration::from_secs(3);
+
+/// A stream of events. `last` is the number of the last event that the reader has seen. `None` if too many streams are
+/// open.
+pub(super) fn events(
+    page: &Dashboard,
+    last: Option<u64>,
+) -> Option<Sse<impl Stream<Item = Result<Event, Infallible>> + use<>>> {
+    let permit = page.sources.streams.clone().try_acquire_owned().ok()?;
+    let journal = page.sources.journal.clone();
+    let next = last.map_or_else(|| journal.next(), |last| last + 1);
+    let changes = page.sources.revision.subscribe();
+    // A reader that comes back gets what it missed at once.
+    let at_once = last.is_some();
+    let first = Event::default().retry(RETRY).comment("connected");
+    let later = stream::unfold(
+        (permit, journal, changes, next, at_once),
+        |(permit, journal, mut changes, next, at_once)| async move {
+            if !at_once {
+                changes.changed().await.ok()?;
+            }
+            if *changes.borrow_and_update() == CLOSED {
+                return None;
+            }
+            // The process may have started again since the reader saw its last event.
+            let from = if next > journal.next() { 0 } else { next };
+            let (entries, after) = journal.since(from);
+            let begins = after - entries.len() as u64;
+            let facts = (begins..).zip(&entries).filter_map(|(id, entry)| {
+                let event = Event::default().event("fact").id(id.to_string());
+                event.json_data(api::Event::of(id, entry)).ok()
+            });
+            let mut messages: Vec<_> = facts.map(Ok).collect();
+            let changed = Event::default().event("changed").data("");
+            messages.push(Ok(changed));
+            Some((
+                stream::iter(messages),
+                (permit, journal, changes, after, false),
+            ))
+        },
+    );
+    let events = stream::iter([Ok(first)]).chain(later.flatten());
+    let alive = KeepAlive::new().interval(KEEP_ALIVE);
+    Some(Sse::new(events).keep_alive(alive))
+}

@@ -1,0 +1,180 @@
+//! What is shown, collected from the boards of the clusters, their limits and the journal.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use jiff::Timestamp;
+
+use super::{
+    Sources,
+    query::{Query, cause_id},
+};
+use crate::{
+    clusters::{BoardRow, Healed},
+    domain::{
+        alert::ReleaseRef,
+        journal::Entry,
+        limits::{Admission, OpenBreaker},
+        spoken::spoken,
+        summary::Band,
+    },
+};
+
+/// A cause is shared if so many releases have it.
+const SHARED_BY: usize = 2;
+
+/// A cause that several releases have.
+pub(super) struct SharedCause {
+    pub(super) id: String,
+    /// The rule, and what the messages name.
+    pub(super) text: String,
+    /// What the rule means.
+    pub(super) meaning: &'static str,
+    pub(super) releases: usize,
+    pub(super) clusters: BTreeSet<String>,
+    /// The breakers that hold releases back for it, by cluster.
+    pub(super) breakers: Vec<(Arc<str>, OpenBreaker)>,
+}
+
+/// Everything that is selected.
+pub(super) struct View {
+    pub(super) now: Timestamp,
+    /// The releases that are not ready, those that fail for longest first.
+    rows: Vec<BoardRow>,
+    pub(super) causes: Vec<SharedCause>,
+    pub(super) healed: Vec<Arc<Healed>>,
+    /// Releases that are not ready, and that are not kept, because there are too many.
+    pub(super) omitted: usize,
+    pub(super) clusters: usize,
+    pub(super) unavailable: usize,
+}
+
+impl Sources {
+    /// What a query selects.
+    pub(super) fn view(&self, query: &Query) -> View {
+        let now = self.clock.now();
+        let (mut rows, mut healed) = (Vec::new(), Vec::new());
+        let (mut breakers, mut omitted) = (Vec::new(), 0);
+        let (mut clusters, mut unavailable) = (0, 0);
+        for entry in self.registry.entries() {
+            clusters += 1;
+            unavailable += usize::from(!entry.is_up());
+            if query
+                .cluster
+                .as_deref()
+                .is_some_and(|it| *it != *entry.name)
+            {
+                continue;
+            }
+            omitted += entry.board.omitted();
+            let of_board = entry.board.rows().into_iter();
+            rows.extend(of_board.filter(|row| query.selects(&row.summary)));
+            let lately = entry.board.all_healed(now).into_iter();
+            healed.extend(lately.filter(|healed| selects_healed(query, healed)));
+            let held = entry.limits().lock().held_back(now);
+            let of_cluster = held.breakers.into_iter();
+            breakers.extend(of_cluster.map(|breaker| (Arc::clone(&entry.name), breaker)));
+        }
+        let key = |row: &BoardRow| (row.summary.since.is_none(), row.summary.since.clone());
+        rows.sort_by_cached_key(key);
+        healed.sort_by_key(|healed| std::cmp::Reverse(healed.at));
+        View {
+            now,
+            causes: causes(&rows, breakers),
+            rows,
+            healed,
+            omitted,
+            clusters,
+            unavailable,
+        }
+    }
+
+    /// The row of one release.
+    pub(super) fn row(&self, release: &ReleaseRef) -> Option<BoardRow> {
+        self.registry.get(&release.cluster)?.board.row(release)
+    }
+
+    /// What the journal says about a release, the newest first.
+    pub(super) fn timeline(&self, release: &ReleaseRef) -> Vec<Entry> {
+        let (entries, _) = self.journal.since(0);
+        let about_it = |entry: &Entry| entry.about.release() == Some(release);
+        entries.into_iter().rev().filter(about_it).collect()
+    }
+}
+
+impl View {
+    /// All rows.
+    pub(super) fn rows(&self) -> &[BoardRow] {
+        &self.rows
+    }
+
+    /// The rows of one band.
+    pub(super) fn of(&self, band: Band) -> Vec<&BoardRow> {
+        let rows = self.rows.iter();
+        rows.filter(|row| row.summary.band == band).collect()
+    }
+}
+
+fn selects_healed(query: &Query, healed: &Healed) -> bool {
+    let release = &healed.release;
+    let elsewhere = query
+        .namespace
+        .as_deref()
+        .is_some_and(|it| *it != *release.namespace);
+    let name = format!("{}/{}/{}", release.cluster, release.namespace, release.name);
+    !elsewhere && query.cause.is_none() && query.finds(&[&name, healed.rule])
+}
+
+/// The causes that several releases have, the most frequent first.
+fn causes(rows: &[BoardRow], breakers: Vec<(Arc<str>, OpenBreaker)>) -> Vec<SharedCause> {
+    let mut causes = BTreeMap::<&str, SharedCause>::new();
+    for row in rows {
+        let summary = &row.summary;
+        let (Some(text), Some(meaning)) = (&summary.shared_cause, summary.cause) else {
+            continue;
+        };
+        if summary.band == Band::Excluded {
+            continue;
+        }
+        let cause = causes.entry(text).or_insert_with(|| SharedCause {
+            id: cause_id(text),
+            text: text.clone(),
+            meaning,
+            releases: 0,
+            clusters: BTreeSet::new(),
+            breakers: Vec::new(),
+        });
+        cause.releases += 1;
+        if !cause.clusters.contains(&summary.cluster) {
+            cause.clusters.insert(summary.cluster.clone());
+        }
+    }
+    for (cluster, breaker) in breakers {
+        if let Some(cause) = causes.get_mut(&*breaker.cause.to_string()) {
+            cause.breakers.push((cluster, breaker));
+        }
+    }
+    let shared = |cause: &SharedCause| cause.releases >= SHARED_BY || !cause.breakers.is_empty();
+    let mut causes: Vec<_> = causes.into_values().filter(shared).collect();
+    causes.sort_by_key(|cause| std::cmp::Reverse(cause.releases));
+    causes
+}
+
+/// What a breaker admits, as a sentence.
+pub(super) fn admission(breaker: &OpenBreaker, now: Timestamp) -> String {
+    let held = breaker.releases;
+    let next = match breaker.admits {
+        Admission::ProbeAt(at) if at > now => {
+            let wait = spoken(at.duration_since(now).unsigned_abs());
+            format!("one of them is restarted in {wait}")
+        }
+        Admission::ProbeAt(_) => "one of them is about to be restarted".to_owned(),
+        Admission::Probe => "one of them is being restarted".to_owned(),
+        Admission::UpTo(many) => {
+            format!("restarted releases recover, so at most {many} are restarted at once")
+        }
+    };
+    format!("The circuit breaker delays {held} restarts; {next}.")
+}
