@@ -32,7 +32,7 @@ process_settings! {
     TLS_CERT_FILE = "tls-cert-file", "HELMREBOOT_TLS_CERT_FILE", Some("tls.certFile"), "", "PEM file with the certificate of the webhook";
     TLS_KEY_FILE = "tls-key-file", "HELMREBOOT_TLS_KEY_FILE", Some("tls.keyFile"), "", "PEM file with the key of that certificate";
     METRICS_BIND_ADDRESS = "metrics-bind-address", "METRICS_BIND_ADDRESS", Some("metricsBindAddress"), ":8080", "address of /metrics";
-    DASHBOARD_BIND_ADDRESS = "dashboard-bind-address", "HELMREBOOT_DASHBOARD_BIND_ADDRESS", Some("dashboardBindAddress"), "metrics", "address of the page; metrics: with /metrics; or off";
+    DASHBOARD_BIND_ADDRESS = "dashboard-bind-address", "HELMREBOOT_DASHBOARD_BIND_ADDRESS", Some("dashboardBindAddress"), "metrics", "address of the page, metrics or off";
     HEALTH_PROBE_BIND_ADDRESS = "health-probe-bind-address", "HEALTH_PROBE_BIND_ADDRESS", Some("healthProbeBindAddress"), ":8081", "address of /healthz and /readyz";
     CLUSTER_NAME = "cluster-name", "HELMREBOOT_CLUSTER", Some("clusterName"), "default", "name of the only cluster";
     TOKEN_FILE = "token-file", "HELMREBOOT_TOKEN_FILE", Some("tokenFile"), "", "file with the key of the only cluster";

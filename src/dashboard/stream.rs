@@ -44,7 +44,8 @@ pub(super) fn events(
                 event.json_data(api::Event::of(id, entry)).ok()
             });
             let mut messages: Vec<_> = facts.map(Ok).collect();
-            let changed = Event::default().event("changed").data("");
+            // Browsers ignore a message without data.
+            let changed = Event::default().event("changed").data("now");
             messages.push(Ok(changed));
             Some((
                 stream::iter(messages),

@@ -25,6 +25,9 @@ use crate::{
 /// A cause is shared if so many releases have it.
 const SHARED_BY: usize = 2;
 
+/// Releases that are named with a cause.
+const EXAMPLES: usize = 3;
+
 /// A cause that several releases have.
 pub(super) struct SharedCause {
     pub(super) id: String,
@@ -34,8 +37,22 @@ pub(super) struct SharedCause {
     pub(super) meaning: &'static str,
     pub(super) releases: usize,
     pub(super) clusters: BTreeSet<String>,
+    /// The names of the first releases.
+    pub(super) examples: Vec<String>,
     /// The breakers that hold releases back for it, by cluster.
     pub(super) breakers: Vec<(Arc<str>, OpenBreaker)>,
+}
+
+impl SharedCause {
+    /// The rule.
+    pub(super) fn rule(&self) -> &str {
+        self.text.split(' ').next().unwrap_or_default()
+    }
+
+    /// What the messages name, if there is anything.
+    pub(super) fn subject(&self) -> Option<&str> {
+        self.text.split_once(' ').map(|(_, subject)| subject)
+    }
 }
 
 /// Everything that is selected.
@@ -144,8 +161,14 @@ fn causes(rows: &[BoardRow], breakers: Vec<(Arc<str>, OpenBreaker)>) -> Vec<Shar
             meaning,
             releases: 0,
             clusters: BTreeSet::new(),
+            examples: Vec::new(),
             breakers: Vec::new(),
         });
+        if cause.examples.len() < EXAMPLES {
+            cause
+                .examples
+                .push(format!("{}/{}", summary.namespace, summary.name));
+        }
         cause.releases += 1;
         if !cause.clusters.contains(&summary.cluster) {
             cause.clusters.insert(summary.cluster.clone());

@@ -10,6 +10,7 @@ mod chart;
 mod classify;
 mod clusters;
 mod corpus;
+mod dashboard;
 mod decisions;
 mod documents;
 mod dumps;

@@ -183,6 +183,7 @@ impl TestApp {
         let deliveries = app.take_deliveries().into_iter();
         workers
             .extend(deliveries.map(|delivery| tokio::spawn(async { drop(delivery.run().await) })));
+        workers.push(tokio::spawn(app.watch_changes()));
         let (resign, resigned) = tokio::sync::watch::channel(false);
         workers.extend(app.take_election(resigned).map(tokio::spawn));
         let (webhook, metrics, journal, registry) =
@@ -223,6 +224,11 @@ impl TestApp {
     /// The webhook as a service.
     pub(crate) fn router(&self) -> Router {
         self.webhook.clone()
+    }
+
+    /// The port of the metrics and the page, as a service.
+    pub(crate) fn metrics_router(&self) -> Router {
+        self.metrics.clone()
     }
 
     /// The Flux of cluster `a`, which reports to the service, or to nobody.

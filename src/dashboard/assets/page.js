@@ -134,7 +134,7 @@ async function load() {
     const answer = await fetch(location.href, { headers: { accept: "text/html" } });
     const text = await answer.text();
     replace(new DOMParser().parseFromString(text, "text/html"));
-    live.textContent = "Live, changed at " + new Date().toLocaleTimeString();
+    live.textContent = "Live updates are on, last change at " + new Date().toLocaleTimeString();
   } catch {
     live.textContent = "No connection; showing what was known before";
   }
@@ -151,7 +151,7 @@ setInterval(countDown, 1000);
 function listen() {
   const events = new EventSource(root + "api/v1/events");
   events.addEventListener("changed", load);
-  events.onopen = () => { live.textContent = "Live"; };
+  events.onopen = () => { live.textContent = "Live updates are on"; };
   events.onerror = () => {
     live.textContent = "No connection; trying again";
     // A server that refuses the stream ends it for good; a lost connection is opened again by the browser.

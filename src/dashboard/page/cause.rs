@@ -17,7 +17,8 @@ pub(super) fn main(cause: &SharedCause, view: &View, query: &Query) -> Markup {
     let end = (query.offset + MANY).min(rows.len());
     html! {
         h1 { "Shared cause" }
-        section .band data-band="cause" aria-label="The cause" {
+        section .band data-band="cause" aria-labelledby="h-cause" {
+            h2 #h-cause { "What they have in common" }
             ol .rows #rows-cause { (cause_row("../", cause, view)) }
         }
         section .band data-band="releases" aria-labelledby="h-releases" {

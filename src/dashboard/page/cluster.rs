@@ -28,7 +28,7 @@ pub(super) fn main(sources: &Sources, query: &Query) -> Markup {
             h2 #h-clusters {
                 @match selected.len() { 1 => "1 cluster", many => { (many) " clusters" } }
             }
-            div .scroll tabindex="0" role="region" aria-labelledby="h-clusters" {
+            div .scroll tabindex="0" role="group" aria-label="The table of clusters" {
                 table {
                     thead { tr {
                         th scope="col" { "Cluster" }

@@ -54,15 +54,16 @@ fn filter(view: &View, query: &Query) -> Markup {
     html! {
         form method="get" role="search" {
             label for="q" { "Filter" }
-            input #q type="search" name="q" value=(query.search) placeholder="cluster, namespace, name or rule; * and !" autocomplete="off" spellcheck="false";
+            input #q type="search" name="q" value=(query.search) placeholder="cluster, namespace, name or rule" autocomplete="off" spellcheck="false";
             @if let Some(band) = query.band { input type="hidden" name="band" value=(band.as_str()); }
             @if let Some(cluster) = &query.cluster { input type="hidden" name="cluster" value=(cluster); }
             @if let Some(namespace) = &query.namespace { input type="hidden" name="namespace" value=(namespace); }
             button type="submit" { "Apply" }
             @if query.filters() { a href="./" { "Remove all filters" } }
             p .where {
-                (view.clusters) @if view.clusters == 1 { " cluster" } @else { " clusters" }
-                @if view.unavailable > 0 { ", " a href="clusters" { (view.unavailable) " not available" } }
+                (view.clusters) @if view.clusters == 1 { " cluster, " } @else { " clusters, " }
+                @if view.unavailable > 0 { a href="clusters" { (view.unavailable) " not available" } } @else { "all available" }
+                ". In the filter, * is any text, and !word leaves out what has that word."
                 @if let Some(cluster) = &query.cluster { "; only cluster " (cluster) }
                 @if let Some(namespace) = &query.namespace { "; only namespace " (namespace) }
             }
@@ -142,12 +143,17 @@ fn causes(view: &View) -> Markup {
 pub(super) fn cause_row(root: &str, cause: &SharedCause, view: &View) -> Markup {
     html! {
         li .row id={ "c" (cause.id) } {
-            h3 { a href={ (root) "causes/" (cause.id) } { (cause.text) } }
-            p .facts {
-                strong { (cause.meaning) }
-                " · " (cause.releases) " releases in "
+            h3 .facts {
+                a href={ (root) "causes/" (cause.id) } {
+                    strong { (cause.meaning) }
+                    @if let Some(subject) = cause.subject() { ": " (subject) }
+                }
+            }
+            p {
+                span .rule { (cause.rule()) } " · " (cause.releases) " releases in "
                 @if cause.clusters.len() == 1 { "cluster " (cause.clusters.first().map_or("", String::as_str)) }
                 @else { (cause.clusters.len()) " clusters" }
+                ": " (cause.examples.join(", ")) @if cause.releases > cause.examples.len() { " …" }
             }
             @for (cluster, breaker) in &cause.breakers {
                 p { "Cluster " (cluster) ": " (admission(breaker, view.now)) }
@@ -182,7 +188,7 @@ fn excluded(view: &View, query: &Query) -> Markup {
     html! {
         @if many > 0 {
             p {
-                a href={ "?" (query.with(Some(Band::Excluded), 0)) } { 
+                a href={ "?" (query.with(Some(Band::Excluded), 0)) } {
                     @if many == 1 { "1 failed release is" } @else { (many) " failed releases are" }
                     " suspended, or helmreboot is switched off for them"
                 }

@@ -7,7 +7,7 @@ use super::{ago, row};
 use crate::{
     clusters::BoardRow,
     dashboard::{api::holds, query::cause_id},
-    domain::{alert::ReleaseRef, decide::TABLE, journal::Entry, link::Link},
+    domain::{alert::ReleaseRef, decide::TABLE, journal::Entry, link::Link, summary::Band},
 };
 
 pub(super) fn main(
@@ -26,7 +26,7 @@ pub(super) fn main(
         section aria-labelledby="h-timeline" {
             h2 #h-timeline { "What happened" }
             @if timeline.is_empty() {
-                p { "This process has reported nothing about it yet." }
+                p { "helmreboot has reported nothing about it since it started." }
             } @else {
                 ol .timeline {
                     @for entry in timeline { li { (ago(entry.at, now)) " ago: " (entry.line) } }
@@ -41,9 +41,9 @@ fn state(row: &BoardRow, links: &[Link], now: Timestamp) -> Markup {
     let release = &*row.summary;
     html! {
         section #state aria-labelledby="h-state" {
-            h2 #h-state { (release.decision) ": " (release.reason) }
+            h2 #h-state { "Decision: " (release.decision) " (" (release.reason) ")" }
             (row::facts(release, now))
-            (row::what_to_do(release))
+            @if release.band == Band::InProgress { p { (release.explanation) } } @else { (row::what_to_do(release)) }
             @if let Some(cause) = &release.shared_cause {
                 p { "Cause: " a href={ "../../../causes/" (cause_id(cause)) } { (cause) } }
             }
@@ -55,7 +55,7 @@ fn state(row: &BoardRow, links: &[Link], now: Timestamp) -> Markup {
             }
             @if let Some(message) = &release.message {
                 h2 { "Failure message of Flux" }
-                (row::marked(message, release.matched.as_deref()))
+                pre { (row::marked(message, release.matched.as_deref())) }
             }
             @if !release.annotations.is_empty() {
                 h2 { "Annotations" }
@@ -70,7 +70,7 @@ fn table(decided: usize) -> Markup {
     html! {
         section aria-labelledby="h-table" {
             h2 #h-table { "Why: the first row that holds decides" }
-            div .scroll tabindex="0" role="region" aria-labelledby="h-table" {
+            div .scroll tabindex="0" role="group" aria-label="The decision table" {
                 table {
                     thead { tr { th scope="col" { "Holds" } th scope="col" { "Reason" } th scope="col" { "The release" } } }
                     tbody {

@@ -6,7 +6,11 @@ use maud::{Markup, html};
 use super::{ago, until};
 use crate::{
     clusters::BoardRow,
-    domain::{link::encoded, short_hash::short_hash, summary::ReleaseSummary},
+    domain::{
+        link::encoded,
+        short_hash::short_hash,
+        summary::{Band, ReleaseSummary},
+    },
 };
 
 /// The address of the page of a release.
@@ -32,7 +36,7 @@ pub(super) fn row(root: &str, row: &BoardRow, now: Timestamp) -> Markup {
                 " " span .where { "in cluster " (cluster) }
             }
             (facts(release, now))
-            (what_to_do(release))
+            @if release.band == Band::InProgress { p { (release.explanation) } } @else { (what_to_do(release)) }
             (message(release))
         }
     }
@@ -48,7 +52,10 @@ pub(super) fn facts(release: &ReleaseSummary, now: Timestamp) -> Markup {
             strong { (cause) }
             @if !release.rule.is_empty() && release.cause.is_some() { " " span .rule { (release.rule) } }
             @if let Some(since) = release.since() { " · failing for " (ago(since, now)) }
-            " · restarted " (release.restarts) " of " (release.limit) " times"
+            @match release.restarts {
+                0 => " · not restarted",
+                restarts => { " · " (restarts) " of " (release.limit) " restarts used" }
+            }
             @if let Some(at) = release.retry_at.as_ref().and_then(|at| at.parse().ok()) {
                 " · next attempt " (until(at, now))
             }
@@ -63,16 +70,17 @@ pub(super) fn what_to_do(release: &ReleaseSummary) -> Markup {
     let words = command.map_or(step, |command| step.strip_suffix(command).unwrap_or(step));
     html! {
         p { (release.explanation) @if !words.is_empty() { " " (words) } }
-        @if let Some(command) = command { (copyable(command)) }
+        @if let Some(command) = command { (copyable(command, &release.cluster)) }
     }
 }
 
 /// A command with a button that copies it. The script shows the button.
-pub(super) fn copyable(command: &str) -> Markup {
+fn copyable(command: &str, cluster: &str) -> Markup {
     html! {
         p .command {
             code { (command) }
             button type="button" data-copy hidden { "Copy" }
+            span .where { "in cluster " (cluster) }
         }
     }
 }
@@ -82,11 +90,53 @@ pub(super) fn message(release: &ReleaseSummary) -> Markup {
     let Some(message) = &release.message else {
         return html! {};
     };
+    let matched = release.matched.as_deref();
+    let excerpt = excerpt(message, matched);
     html! {
-        details {
-            summary { "Failure message of Flux" }
-            (marked(message, release.matched.as_deref()))
+        p .quote { @if excerpt.begins > 0 { "… " } (marked(excerpt.text, matched)) @if excerpt.is_cut { " …" } }
+        @if excerpt.begins > 0 || excerpt.is_cut {
+            details {
+                summary { "The whole failure message" }
+                pre { (marked(message, matched)) }
+            }
         }
+    }
+}
+
+/// A part of a message.
+struct Excerpt<'a> {
+    text: &'a str,
+    /// Bytes before it.
+    begins: usize,
+    /// Whether something follows.
+    is_cut: bool,
+}
+
+/// Characters of an excerpt before the words that matched, and after its beginning.
+const BEFORE: usize = 100;
+const AFTER: usize = 260;
+
+/// The part with the words that the rule matched; without a rule, the beginning.
+fn excerpt<'a>(message: &'a str, matched: Option<&str>) -> Excerpt<'a> {
+    let at = matched.and_then(|words| message.find(words)).unwrap_or(0);
+    let first = message[..at].char_indices().rev().take(BEFORE).last();
+    let begins = match first {
+        Some((first, _)) if first > 0 => {
+            // Not in the middle of a word.
+            let space = message[first..at].find(' ');
+            space.map_or(first, |space| first + space + 1)
+        }
+        _ => 0,
+    };
+    let rest = &message[begins..];
+    let end = rest
+        .char_indices()
+        .nth(AFTER)
+        .map_or(rest.len(), |(end, _)| end);
+    Excerpt {
+        text: &rest[..end],
+        begins,
+        is_cut: end < rest.len(),
     }
 }
 
@@ -94,11 +144,9 @@ pub(super) fn message(release: &ReleaseSummary) -> Markup {
 pub(super) fn marked(message: &str, matched: Option<&str>) -> Markup {
     let found = matched.and_then(|words| message.split_once(words).map(|parts| (words, parts)));
     html! {
-        pre {
-            @match found {
-                Some((words, (before, after))) => { (before) mark { (words) } (after) }
-                None => (message),
-            }
+        @match found {
+            Some((words, (before, after))) => { (before) mark { (words) } (after) }
+            None => (message),
         }
     }
 }

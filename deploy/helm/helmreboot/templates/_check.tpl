@@ -147,7 +147,7 @@
 {{- if and .Values.image.digest (not (regexMatch "^sha256:[0-9a-f]{64}$" .Values.image.digest)) }}
 {{- fail (printf "image.digest is %q: write sha256: and 64 hexadecimal digits" .Values.image.digest) }}
 {{- end }}
-{{- $taken := dict "HELMREBOOT_TOKEN_FILE" "key" "HELMREBOOT_CONFIG" "config" "HELMREBOOT_MODE" "mode" "HELMREBOOT_SWEEP" "sweep" "HELMREBOOT_SWEEP_NAMESPACES" "rbac.namespaces" "HELMREBOOT_CLUSTER" "config.clusterName" "LEADER_ELECT" "leaderElection" "HELMREBOOT_TLS_CERT_FILE" "tls" "HELMREBOOT_TLS_KEY_FILE" "tls" "WEBHOOK_BIND_ADDRESS" "service.port" "METRICS_BIND_ADDRESS" "nothing" "HEALTH_PROBE_BIND_ADDRESS" "nothing" }}
+{{- $taken := dict "HELMREBOOT_TOKEN_FILE" "key" "HELMREBOOT_CONFIG" "config" "HELMREBOOT_MODE" "mode" "HELMREBOOT_SWEEP" "sweep" "HELMREBOOT_SWEEP_NAMESPACES" "rbac.namespaces" "HELMREBOOT_CLUSTER" "config.clusterName" "LEADER_ELECT" "leaderElection" "HELMREBOOT_TLS_CERT_FILE" "tls" "HELMREBOOT_TLS_KEY_FILE" "tls" "WEBHOOK_BIND_ADDRESS" "service.port" "HELMREBOOT_DASHBOARD_BIND_ADDRESS" "dashboard" "POD_IP" "nothing" "METRICS_BIND_ADDRESS" "nothing" "HEALTH_PROBE_BIND_ADDRESS" "nothing" }}
 {{- range .Values.extraEnv }}
 {{- if hasKey $taken .name }}
 {{- fail (printf "extraEnv has %s, which is the chart's own affair: set %s instead" .name (get $taken .name)) }}
