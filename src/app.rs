@@ -101,6 +101,7 @@ impl App {
             queue_capacity,
             dashboard,
             links,
+            replicas: transport,
             max_event_age,
             max_event_ahead,
             salt,
@@ -186,6 +187,8 @@ impl App {
             clusters.push((config, connection));
         }
         let registry = Arc::new(Registry::new(entries));
+        let leader_page = lease.as_ref().map(Lease::leader_page);
+        let leader_page = leader_page.unwrap_or_else(|| watch::channel(None).1);
         let page = Dashboard::new(
             Arc::clone(&registry),
             Arc::clone(&shared.journal),
@@ -193,6 +196,7 @@ impl App {
             shared.pause.clone(),
             shared.leadership.clone(),
             links,
+            (leader_page, transport),
         );
         let names = registry.entries().map(|entry| &entry.name);
         let series = Arc::new(metrics.register(names));

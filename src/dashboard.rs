@@ -3,7 +3,7 @@
 //! It shows what this process knows: the boards of the clusters and the journal. No request causes a call to an API
 //! server. Links are relative, so it works behind a proxy that adds a path.
 
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 
 use axum::{Router, middleware, response::Response, routing::get};
 use http::{HeaderValue, header};
@@ -18,12 +18,14 @@ use crate::{
     clusters::Registry,
     controller::Pause,
     domain::{journal::Journal, link::Link},
+    http_client::Transport,
     leadership::Leadership,
 };
 
 mod api;
 mod assets;
 mod changes;
+mod leader;
 mod page;
 mod query;
 mod stream;
@@ -56,6 +58,10 @@ pub struct Sources {
     pub leadership: Leadership,
     /// Links to other programs.
     pub links: Vec<Link>,
+    /// Where the page of the leader is, if this replica is not the leader.
+    pub leader_page: watch::Receiver<Option<SocketAddr>>,
+    /// How requests get there.
+    pub transport: Transport,
     streams: Arc<Semaphore>,
     revision: watch::Sender<u64>,
 }
@@ -69,6 +75,7 @@ impl Dashboard {
         pause: Pause,
         leadership: Leadership,
         links: Vec<Link>,
+        (leader_page, transport): (watch::Receiver<Option<SocketAddr>>, Transport),
     ) -> Self {
         let sources = Sources {
             registry,
@@ -77,6 +84,8 @@ impl Dashboard {
             pause,
             leadership,
             links,
+            leader_page,
+            transport,
             streams: Arc::new(Semaphore::new(STREAMS)),
             revision: watch::Sender::new(0),
         };
@@ -97,6 +106,10 @@ impl Dashboard {
             .nest("/api/v1", api::router())
             .layer(CompressionLayer::new().compress_when(compressed))
             .layer(middleware::map_response(with_headers))
+            .layer(middleware::from_fn_with_state(
+                self.clone(),
+                leader::pass_on,
+            ))
             .with_state(self.clone())
     }
 }

@@ -57,3 +57,13 @@ pub fn transport(address: &Uri) -> Result<Transport, String> {
             .map_err(BoxError::from),
     ))
 }
+
+/// Sends requests over HTTP without TLS.
+pub fn over_tcp() -> Transport {
+    let client: Client<_, Body> = Client::builder(TokioExecutor::new()).build_http();
+    BoxCloneSyncService::new(
+        client
+            .map_response(|response| response.map(Body::new))
+            .map_err(BoxError::from),
+    )
+}

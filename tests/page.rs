@@ -80,11 +80,9 @@ fn heal(cluster: &FakeCluster, key: &ReleaseKey) {
 fn start(clusters: &[FakeCluster]) {
     let [eu, us] = clusters else { return };
     for (name, minutes) in [("db", 6 * 24 * 60), ("search", 190)] {
-        put(
-            eu,
-            &ReleaseKey::new("shop", name),
-            &status(IMMUTABLE, minutes, true),
-        );
+        let key = ReleaseKey::new("shop", name);
+        let cause = IMMUTABLE.replace("\"db\"", &format!("\"{name}\""));
+        put(eu, &key, &status(&cause, minutes, true));
     }
     let long = format!("{HOSTILE}{}", "x".repeat(39_000));
     put(

@@ -13,6 +13,7 @@ use crate::{
     config::{Config, DashboardPort, SweepMode},
     controller::Intervals,
     domain::{classify::Classifier, limits::LimitConfig, link::Link, policy::Policies},
+    http_client::{self, Transport},
     kubernetes::lease::Lease,
     server::tls::Tls,
 };
@@ -46,6 +47,8 @@ pub struct Options {
     pub dashboard: DashboardPort,
     /// Links on the page of each release.
     pub links: Vec<Link>,
+    /// How a standby reaches the page of the leader.
+    pub replicas: Transport,
     /// The oldest event that is taken.
     pub max_event_age: SignedDuration,
     /// How far an event may be in the future.
@@ -75,6 +78,7 @@ impl Options {
             queue_capacity: config.queue_capacity,
             dashboard: config.dashboard.clone(),
             links: config.links.clone(),
+            replicas: http_client::over_tcp(),
             max_event_age: config.max_event_age,
             max_event_ahead: config.max_event_ahead,
             salt: random(),
@@ -100,6 +104,7 @@ impl Default for Options {
             queue_capacity: 4096,
             dashboard: DashboardPort::Metrics,
             links: Vec::new(),
+            replicas: http_client::over_tcp(),
             max_event_age: SignedDuration::from_mins(15),
             max_event_ahead: SignedDuration::from_mins(5),
             salt: 0,

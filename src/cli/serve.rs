@@ -1,6 +1,6 @@
 //! `helmreboot serve`.
 
-use std::{fmt, process::ExitCode, sync::Arc};
+use std::{fmt, net::SocketAddr, process::ExitCode, sync::Arc};
 
 use anyhow::Context;
 use http::Uri;
@@ -35,6 +35,9 @@ impl fmt::Display for Misconfigured {
     }
 }
 
+/// The variable with the IP address of the pod, from the downward API.
+const POD_IP: &str = "POD_IP";
+
 /// Reads the configuration, makes clients, binds ports, and serves until a signal.
 ///
 /// # Errors
@@ -43,9 +46,6 @@ pub async fn serve(flags: &Flags) -> anyhow::Result<ExitCode> {
     let (config, mut faults) = Config::read(flags, &variable);
     faults.extend(not_unicode());
     telemetry::init(config.log_level, config.log_format, config.log_output);
-    let lease = config
-        .leader_elect
-        .then(|| Lease::at(config.lease.clone(), identity()));
     let tls = config.tls.as_ref().and_then(|files| {
         let opened = Tls::new(tls::Files {
             certificate: files.certificate.clone(),
@@ -96,6 +96,10 @@ pub async fn serve(flags: &Flags) -> anyhow::Result<ExitCode> {
         "helmreboot {} serves {clusters}",
         env!("CARGO_PKG_VERSION")
     );
+    let lease = config.leader_elect.then(|| {
+        let page = page_address(&config, &listeners);
+        Lease::at(config.lease.clone(), identity()).with_page(page)
+    });
     let handles = handles(&config).await;
     let host = host();
     let options = Options {
@@ -109,6 +113,17 @@ pub async fn serve(flags: &Flags) -> anyhow::Result<ExitCode> {
         .run(listeners, signals)
         .await?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Where other replicas reach the page of this one: the address of the pod, which the variable POD_IP holds.
+fn page_address(config: &Config, listeners: &Listeners) -> Option<SocketAddr> {
+    let listener = match config.dashboard {
+        DashboardPort::Metrics => &listeners.metrics,
+        DashboardPort::At(_) => listeners.dashboard.as_ref()?,
+        DashboardPort::Off => return None,
+    };
+    let ip = variable(POD_IP)?.parse().ok()?;
+    Some(SocketAddr::new(ip, address_of(listener).port()))
 }
 
 /// Connections that the webhook may have open: fewer than configured where the system allows too few files.

@@ -60,7 +60,7 @@ impl Frame<'_> {
                         p #live role="status" { "Loaded at " (clock_time(sources.clock.now())) " UTC" }
                     }
                     @if !acts {
-                        p .notice { "This replica is a standby and knows nothing about the releases. Load the page again to reach the leader." }
+                        p .notice { "This replica is a standby, which knows nothing about the releases, and it does not know where the page of the leader is. Set the variable POD_IP in all replicas, as the chart does." }
                     }
                     @if sources.pause.is_on() {
                         p .notice { "helmreboot is paused: it writes nothing until the pause file is removed." }

@@ -3,6 +3,7 @@
 
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
+    net::SocketAddr,
     pin::pin,
     time::Duration,
 };
@@ -12,7 +13,10 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::MicroTime,
 };
 use kube::{Api, Client, api::PostParams};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep, timeout},
+};
 
 use super::Connection;
 use crate::{
@@ -23,6 +27,8 @@ use crate::{
         mask::mask,
     },
 };
+
+mod page;
 
 /// The Lease's name.
 pub const LEASE: &str = "helmreboot";
@@ -57,6 +63,9 @@ pub struct Lease {
     identity: String,
     clock: Clock,
     retry_interval: Duration,
+    /// Where other replicas reach the page of this one.
+    page: Option<SocketAddr>,
+    leader_page: watch::Sender<Option<SocketAddr>>,
 }
 
 /// What was logged about one election.
@@ -75,7 +84,19 @@ impl Lease {
             identity,
             clock,
             retry_interval: RETRY_INTERVAL,
+            page: None,
+            leader_page: watch::Sender::new(None),
         }
+    }
+
+    /// The same, and as the leader it says in the Lease where its page is.
+    pub fn with_page(self, page: Option<SocketAddr>) -> Self {
+        Self { page, ..self }
+    }
+
+    /// Where the page of the leader is, unless this replica is the leader.
+    pub fn leader_page(&self) -> watch::Receiver<Option<SocketAddr>> {
+        self.leader_page.subscribe()
     }
 
     /// The same with another time between two reads by a standby.
@@ -172,6 +193,13 @@ impl Lease {
         let error = |error: kube::Error| self.problem(&error);
         let found = leases.get_opt(LEASE).await.map_err(error)?;
         let next = election.read(found.as_ref().map(holding), start.elapsed());
+        let page = found.as_ref().filter(|_| next == NextStep::Follow);
+        let page = page.and_then(page::announced);
+        self.leader_page.send_if_modified(|known| {
+            let changed = *known != page;
+            *known = page;
+            changed
+        });
         if next == NextStep::Follow {
             return Ok(true);
         }
@@ -185,6 +213,7 @@ impl Lease {
         let transitions = spec.lease_transitions.unwrap_or_default();
         lease.metadata.name = Some(LEASE.into());
         lease.metadata.managed_fields = None;
+        page::announce(&mut lease, self.page);
         lease.spec = Some(LeaseSpec {
             holder_identity: Some(self.identity.clone()),
             lease_duration_seconds: i32::try_from(LEASE_DURATION.as_secs()).ok(),

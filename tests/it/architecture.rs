@@ -137,6 +137,7 @@ const IMPORTS: [(&str, &[&str]); 15] = [
             "controller",
             "dashboard",
             "domain",
+            "http_client",
             "leadership",
         ],
     ),

@@ -1,6 +1,6 @@
 //! Two replicas with one Lease: one acts, and the other takes over.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use helmreboot::{
     app::Options,
@@ -18,17 +18,23 @@ use crate::{
     support::{NOW, TestApp, fault, pass},
 };
 
+/// The address at which the page of a replica would be.
+fn page_of(identity: &str) -> SocketAddr {
+    let last = if identity == "first" { 1 } else { 2 };
+    SocketAddr::from(([10, 0, 0, last], 8082))
+}
+
 const OUTCOMES: &str = "helmreboot_restart_outcomes_total{cluster=\"a\"";
 
 /// Replicas of one installation, and the cluster that they serve and that keeps their Lease.
-struct Installation {
-    cluster: FakeCluster,
+pub(crate) struct Installation {
+    pub(crate) cluster: FakeCluster,
     clock: Clock,
     options: Options,
 }
 
 impl Installation {
-    fn new(options: Options) -> Self {
+    pub(crate) fn new(options: Options) -> Self {
         let clock = Clock::with_tokio(NOW.parse().expect("a time"));
         Self {
             cluster: FakeCluster::new(clock.clone()),
@@ -42,7 +48,10 @@ impl Installation {
         let clock = Clock::new(move || time.now() + ahead);
         let connection = Connection::to(self.cluster.client());
         let options = Options {
-            lease: Some(Lease::new(connection, identity.into(), clock.clone())),
+            lease: Some(
+                Lease::new(connection, identity.into(), clock.clone())
+                    .with_page(Some(page_of(identity))),
+            ),
             ..self.options.clone()
         };
         let clusters = [("a".to_owned(), self.cluster.clone())];
@@ -50,7 +59,7 @@ impl Installation {
     }
 
     /// Two replicas, of which the first leads.
-    async fn two(&self) -> (TestApp, TestApp) {
+    pub(crate) async fn two(&self) -> (TestApp, TestApp) {
         let first = self.replica("first", SignedDuration::ZERO);
         pass(1).await;
         let second = self.replica("second", SignedDuration::ZERO);

@@ -51,6 +51,7 @@ mod rules;
 mod run_once;
 mod running;
 mod simulation;
+mod standby;
 mod status;
 mod stories;
 mod support;

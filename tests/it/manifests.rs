@@ -64,10 +64,18 @@ fn the_deployment_sets_only_variables_that_exist_and_ports_that_are_served() {
             )
         })
         .collect();
+    let of_page = |variable: &&Value| {
+        let name = variable["name"].as_str();
+        name == Some(settings::DASHBOARD_BIND_ADDRESS.env)
+    };
+    let page = variables.iter().find(of_page).expect("the page's address");
+    let page = page["value"].as_str().and_then(|it| it.strip_prefix(':'));
+    let page = page.and_then(|port| port.parse().ok());
     let served = BTreeMap::from([
         ("http-webhook", Some(port(&settings::WEBHOOK_BIND_ADDRESS))),
         ("http-prom", Some(port(&settings::METRICS_BIND_ADDRESS))),
         ("healthz", Some(port(&settings::HEALTH_PROBE_BIND_ADDRESS))),
+        ("http-dashboard", page),
     ]);
     assert_eq!(ports, served);
     for (probe, path) in [("livenessProbe", "/healthz"), ("readinessProbe", "/readyz")] {

@@ -131,7 +131,7 @@ fn causes(view: &View) -> Markup {
             h2 #h-causes {
                 @match many { 0 => "No shared cause", 1 => "1 shared cause", _ => { (many) " shared causes" } }
             }
-            p .where { "Releases with the same cause are likely to recover together." }
+            p .where { "Several releases fail for the same cause: look for what they have in common." }
             ol .rows #rows-causes {
                 @for cause in view.causes.iter().take(FEW) { (cause_row("", cause, view)) }
             }

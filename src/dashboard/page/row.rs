@@ -44,9 +44,7 @@ pub(super) fn row(root: &str, row: &BoardRow, now: Timestamp) -> Markup {
 
 /// The cause, since when, what was tried, and what comes next.
 pub(super) fn facts(release: &ReleaseSummary, now: Timestamp) -> Markup {
-    let cause = release
-        .cause
-        .unwrap_or("no rule matches the failure message");
+    let cause = release.cause.unwrap_or("unknown cause");
     html! {
         p .facts {
             strong { (cause) }
