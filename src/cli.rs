@@ -104,7 +104,7 @@ pub fn command() -> Command {
                     Arg::new("serve")
                         .long("serve")
                         .value_name("ADDRESS")
-                        .help("Keep running until Ctrl-C, with metrics at this address [default: 127.0.0.1:8080]")
+                        .help("Keep running until Ctrl-C, with the page at this address [default: 127.0.0.1:8080]")
                         .num_args(0..=1)
                         .require_equals(true)
                         .default_missing_value("127.0.0.1:8080"),

@@ -30,6 +30,7 @@ use crate::{
 
 pub mod fake_cluster;
 pub mod fake_flux;
+mod later;
 mod narrator;
 mod readers;
 pub mod story;
@@ -77,7 +78,8 @@ pub async fn run(args: Args) -> anyhow::Result<bool> {
         dashboard: None,
     };
     let base = format!("http://{}{}", address_of(&listeners.webhook), webhook::PATH);
-    let metrics = format!("http://{}/metrics", address_of(&listeners.metrics));
+    let page = format!("http://{}/", address_of(&listeners.metrics));
+    let metrics = format!("{page}metrics");
     let (mut spokes, mut handles) = (Vec::new(), Vec::new());
     for name in story::CLUSTERS {
         let secret = Secret::new(format!("the demo's key of {name}")).context("a key")?;
@@ -154,8 +156,14 @@ pub async fn run(args: Args) -> anyhow::Result<bool> {
     if args.serve.is_some() {
         // Until now, Ctrl-C ended it as it ends any program.
         let mut signals = telemetry::signals().context("cannot handle signals")?;
-        narrator.say(&format!("\nThe releases and {metrics} stay until Ctrl-C."));
-        let _ = signals.recv().await;
+        narrator.say(&format!(
+            "\nThe page is at {page}, and the metrics are at {metrics}. Releases fail and recover until Ctrl-C."
+        ));
+        tokio::select! {
+            biased;
+            _ = signals.recv() => {}
+            () = later::go_on(&spokes, speed) => {}
+        }
     }
     finish(stop, service, controllers).await?;
     narrator

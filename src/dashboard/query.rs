@@ -17,7 +17,7 @@ string_enum! {
         Namespace = "namespace",
         /// [`Band`].
         Band = "band",
-        /// [`cause_id`].
+        /// The id of a shared cause.
         Cause = "cause",
         /// The most rows.
         Limit = "limit",

@@ -10,6 +10,9 @@ use super::{Dashboard, api, changes::CLOSED};
 /// How often a stream without news is kept alive. Proxies close idle connections after a minute or so.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
 
+/// Facts that are sent at once. After a burst, all streams together need memory for so many each.
+const MOST: usize = 64;
+
 /// After this time a browser connects again.
 const RETRY: Duration = Duration::from_secs(3);
 
@@ -37,19 +40,21 @@ pub(super) fn events(
             }
             // The process may have started again since the reader saw its last event.
             let from = if next > journal.next() { 0 } else { next };
-            let (entries, after) = journal.since(from);
+            let (entries, after) = journal.page(from, MOST);
             let begins = after - entries.len() as u64;
             let facts = (begins..).zip(&entries).filter_map(|(id, entry)| {
                 let event = Event::default().event("fact").id(id.to_string());
                 event.json_data(api::Event::of(id, entry)).ok()
             });
             let mut messages: Vec<_> = facts.map(Ok).collect();
-            // Browsers ignore a message without data.
-            let changed = Event::default().event("changed").data("now");
-            messages.push(Ok(changed));
+            let more = entries.len() == MOST;
+            if !more {
+                // Browsers ignore a message without data.
+                messages.push(Ok(Event::default().event("changed").data("now")));
+            }
             Some((
                 stream::iter(messages),
-                (permit, journal, changes, after, false),
+                (permit, journal, changes, after, more),
             ))
         },
     );

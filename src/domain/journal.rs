@@ -87,6 +87,17 @@ impl Journal {
         (entries, inner.first + inner.entries.len() as u64)
     }
 
+    /// At most so many entries from number `from` on, and the number of the entry after them.
+    pub fn page(&self, from: u64, most: usize) -> (Vec<Entry>, u64) {
+        let inner = self.lock();
+        let begins = from.max(inner.first);
+        let skip = usize::try_from(begins - inner.first).unwrap_or(usize::MAX);
+        let entries = inner.entries.iter().skip(skip).take(most);
+        let entries: Vec<_> = entries.cloned().collect();
+        let end = begins + entries.len() as u64;
+        (entries, end)
+    }
+
     /// The number of the next entry.
     pub fn next(&self) -> u64 {
         let inner = self.lock();
@@ -128,5 +139,9 @@ mod tests {
         assert_eq!((kept.len(), kept[0].attempt, next), (1024, 6, 1030));
         assert_eq!(journal.since(1029).0.len(), 1);
         assert_eq!(journal.since(next).0.len(), 0);
+        let (page, end) = journal.page(0, 10);
+        assert_eq!((page[0].attempt, page.len(), end), (6, 10, 16));
+        let (page, end) = journal.page(1025, 10);
+        assert_eq!((page[0].attempt, page.len(), end), (1025, 5, next));
     }
 }
