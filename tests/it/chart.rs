@@ -227,3 +227,51 @@ fn what_a_monitor_scrapes_is_not_scraped_by_annotation_too() {
         assert_eq!(scrape.is_some(), annotated, "{set}");
     }
 }
+
+#[test]
+fn the_page_has_a_port_of_its_own_and_alerts_lead_to_it() {
+    let url = "dashboard.url=https://h.example.com/,metrics.prometheusRule.enabled=true,metrics.dashboard.enabled=true,dashboard.service.enabled=true,networkPolicy.enabled=true";
+    let Some(rendered) = chart(&["--set", url]) else {
+        return;
+    };
+    let rendered = rendered.expect("a chart");
+    let container = |rendered: &[Value]| {
+        let pod = &find(rendered, "Deployment", "helmreboot")["spec"]["template"]["spec"];
+        pod["containers"][0].clone()
+    };
+    let variable = |rendered: &[Value]| {
+        let container = container(rendered);
+        let mut variables = container["env"].as_array().expect("variables").iter();
+        let page = variables.find(|it| it["name"] == "HELMREBOOT_DASHBOARD_BIND_ADDRESS");
+        page.expect("the page's address")["value"].clone()
+    };
+    assert_eq!(variable(&rendered), ":8082");
+    let service = find(&rendered, "Service", "helmreboot-dashboard");
+    assert_eq!(service["spec"]["ports"][0]["targetPort"], "http-dashboard");
+    // Only other replicas: the page has no login.
+    let rules = &find(&rendered, "NetworkPolicy", "helmreboot")["spec"]["ingress"];
+    let mut rules = rules.as_array().expect("rules").iter();
+    let page = rules.find(|rule| rule["ports"][0]["port"] == "http-dashboard");
+    let peers = page.expect("a rule")["from"].as_array().expect("peers");
+    assert!(
+        peers.len() == 1 && peers[0]["podSelector"].is_object(),
+        "{peers:?}"
+    );
+    let alerts = find(&rendered, "PrometheusRule", "helmreboot").to_string();
+    assert!(alerts.contains("https://h.example.com/?cluster={{ $labels.cluster }}"));
+    let grafana = find(&rendered, "ConfigMap", "helmreboot-dashboard");
+    let grafana = grafana["data"]["helmreboot.json"]
+        .as_str()
+        .expect("a dashboard");
+    let grafana: Value = serde_json::from_str(grafana).expect("JSON");
+    assert_eq!(grafana["links"][0]["url"], "https://h.example.com/");
+    let off = chart(&["--set", "dashboard.enabled=false"])
+        .expect("helm")
+        .expect("a chart");
+    assert_eq!(variable(&off), "off");
+    assert!(
+        !container(&off)["ports"]
+            .to_string()
+            .contains("http-dashboard")
+    );
+}
