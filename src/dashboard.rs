@@ -62,6 +62,8 @@ pub struct Sources {
     pub leader_page: watch::Receiver<Option<SocketAddr>>,
     /// How requests get there.
     pub transport: Transport,
+    /// Differs between two processes: the numbers of events begin again with each.
+    run: u32,
     streams: Arc<Semaphore>,
     revision: watch::Sender<u64>,
 }
@@ -78,6 +80,7 @@ impl Dashboard {
         (leader_page, transport): (watch::Receiver<Option<SocketAddr>>, Transport),
     ) -> Self {
         let sources = Sources {
+            run: clock_run(&clock),
             registry,
             journal,
             clock,
@@ -105,13 +108,18 @@ impl Dashboard {
             .route("/assets/{file}", get(assets::file))
             .nest("/api/v1", api::router())
             .layer(CompressionLayer::new().compress_when(compressed))
-            .layer(middleware::map_response(with_headers))
             .layer(middleware::from_fn_with_state(
                 self.clone(),
                 leader::pass_on,
             ))
+            .layer(middleware::map_response(with_headers))
             .with_state(self.clone())
     }
+}
+
+/// The nanoseconds of the start.
+fn clock_run(clock: &Clock) -> u32 {
+    clock.now().subsec_nanosecond().unsigned_abs()
 }
 
 async fn with_headers(mut response: Response) -> Response {

@@ -4,7 +4,8 @@
 //! cargo run --example page -- 127.0.0.1:8085
 //! ```
 //!
-//! It reads commands from standard input, one in each line: `fail NAMESPACE/NAME`, `heal NAMESPACE/NAME`, `burst NUMBER`.
+//! It reads commands from standard input, one in each line: `fail NAMESPACE/NAME`,
+//! `hostile NAMESPACE/NAME`, `heal NAMESPACE/NAME`, `burst NUMBER`.
 
 use std::{io::BufRead, sync::Arc};
 
@@ -84,11 +85,11 @@ fn start(clusters: &[FakeCluster]) {
         let cause = IMMUTABLE.replace("\"db\"", &format!("\"{name}\""));
         put(eu, &key, &status(&cause, minutes, true));
     }
-    let long = format!("{HOSTILE}{}", "x".repeat(39_000));
+    let odd = "post-upgrade hooks failed: job report-migration: exit status 3";
     put(
         us,
         &ReleaseKey::new("team", "reports"),
-        &status(&long, 45, true),
+        &status(odd, 45, true),
     );
     put(
         us,
@@ -109,6 +110,10 @@ fn obey(line: &str, clusters: &[FakeCluster]) {
     let us = &clusters[1];
     match line.split_once(' ') {
         Some(("fail", name)) => put(us, &key(name), &status(IMMUTABLE, 1, true)),
+        Some(("hostile", name)) => {
+            let long = format!("{HOSTILE}{}", "x".repeat(39_000));
+            put(us, &key(name), &status(&long, 30, true));
+        }
         Some(("heal", name)) => heal(us, &key(name)),
         Some(("burst", number)) => {
             for number in 0..number.parse().unwrap_or(0) {

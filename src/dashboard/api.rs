@@ -254,8 +254,9 @@ async fn events(
         .and_then(|value| value.to_str().ok())
         .unwrap_or_default();
     if accept.contains("text/event-stream") {
+        let number = |id: &http::HeaderValue| stream::number_of(&page, id.to_str().ok()?);
         let last = headers.get("last-event-id");
-        let last = last.and_then(|value| value.to_str().ok()?.parse().ok());
+        let last = last.and_then(number);
         return stream::events(&page, last)
             .map(IntoResponse::into_response)
             .unwrap_or_else(|| {

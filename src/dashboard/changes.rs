@@ -28,7 +28,8 @@ impl Dashboard {
                 .entries()
                 .map(|entry| entry.board.revision())
                 .sum();
-            let now = boards + sources.journal.next();
+            let acts = u64::from(sources.leadership.acts());
+            let now = (boards + sources.journal.next()) * 2 + acts;
             sources.revision.send_if_modified(|revision| {
                 let changed = *revision != now && *revision != CLOSED;
                 if changed {

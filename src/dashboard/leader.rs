@@ -3,12 +3,14 @@
 use std::{net::SocketAddr, time::Duration};
 
 use axum::{
+    Json,
     body::Body,
     extract::{Request, State},
     middleware::Next,
     response::{IntoResponse, Response},
 };
 use http::{HeaderName, HeaderValue, StatusCode, Uri, header};
+use serde_json::json;
 use tokio::time::timeout;
 use tower::ServiceExt;
 
@@ -46,9 +48,9 @@ pub(super) async fn pass_on(
         Ok(Ok(answer)) => answer.map(Body::new),
         Ok(Err(_)) | Err(_) => {
             let said = format!(
-                "this replica is a standby, and the leader at {leader} does not answer; try again, and check that the NetworkPolicy lets replicas reach each other\n"
+                "this replica is a standby, and the leader at {leader} does not answer; try again, and check that the NetworkPolicy lets replicas reach each other"
             );
-            (StatusCode::BAD_GATEWAY, said).into_response()
+            (StatusCode::BAD_GATEWAY, Json(json!({"error": said}))).into_response()
         }
     }
 }

@@ -59,15 +59,17 @@ impl Frame<'_> {
                         }
                         p #live role="status" { "Loaded at " (clock_time(sources.clock.now())) " UTC" }
                     }
+                    div #notices {
                     @if !acts {
-                        p .notice { "This replica is a standby, which knows nothing about the releases, and it does not know where the page of the leader is. Set the variable POD_IP in all replicas, as the chart does." }
+                        p .notice { "This replica is a standby, which knows nothing about the releases. The page of the leader is not known: either no replica is the leader now, or the variable POD_IP is not set in all replicas." }
                     }
                     @if sources.pause.is_on() {
                         p .notice { "helmreboot is paused: it writes nothing until the pause file is removed." }
                     }
+                    }
                     main #main tabindex="-1" { (main) }
                     footer {
-                        "helmreboot " (env!("CARGO_PKG_VERSION")) ". This page only reads; run the commands with your own rights."
+                        "helmreboot " (env!("CARGO_PKG_VERSION")) ". This page only reads. Run the commands with your own permissions."
                     }
                 }
             }
@@ -90,7 +92,7 @@ fn problem(page: &Dashboard, root: &str, status: StatusCode, text: &str) -> Resp
         p { a href=(here(root)) { "All releases that are not ready" } }
     };
     let frame = Frame {
-        title: "Not found",
+        title: status.canonical_reason().unwrap_or("Error"),
         root,
     };
     (status, frame.around(page, main)).into_response()
@@ -123,7 +125,8 @@ pub(super) async fn release(
         name: name.into(),
     };
     let (row, timeline) = (page.sources.row(&release), page.sources.timeline(&release));
-    if row.is_none() && timeline.is_empty() {
+    let healed = page.sources.healed(&release);
+    if row.is_none() && timeline.is_empty() && healed.is_none() {
         let text = format!(
             "{release} is ready, does not exist, or is of an unknown cluster, and nothing happened to it lately."
         );
@@ -136,10 +139,17 @@ pub(super) async fn release(
     };
     let now = page.sources.clock.now();
     let links = &page.sources.links;
-    frame.around(
-        &page,
-        release::main(&release, row.as_ref(), &timeline, links, now),
-    )
+    let ready = healed.map_or_else(
+        || "This release is ready, or no longer exists.".to_owned(),
+        |healed| {
+            format!(
+                "This release recovered at {:.0}, after a restart by helmreboot.",
+                healed.at
+            )
+        },
+    );
+    let main = release::main(&release, row.as_ref(), &timeline, (links, &ready), now);
+    frame.around(&page, main)
 }
 
 /// `/causes/{id}`.

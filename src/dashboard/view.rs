@@ -5,14 +5,14 @@ use std::{
     sync::Arc,
 };
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{
     Sources,
     query::{Query, cause_id},
 };
 use crate::{
-    clusters::{BoardRow, Healed},
+    clusters::{BoardRow, ClusterEntry, Healed},
     domain::{
         alert::ReleaseRef,
         journal::Entry,
@@ -87,7 +87,8 @@ impl Sources {
             }
             omitted += entry.board.omitted();
             let of_board = entry.board.rows().into_iter();
-            rows.extend(of_board.filter(|row| query.selects(&row.summary)));
+            let shown = |row: &BoardRow| is_current(row, entry, now) && query.selects(&row.summary);
+            rows.extend(of_board.filter(shown));
             let lately = entry.board.all_healed(now).into_iter();
             healed.extend(lately.filter(|healed| selects_healed(query, healed)));
             let held = entry.limits().lock().held_back(now);
@@ -110,7 +111,16 @@ impl Sources {
 
     /// The row of one release.
     pub(super) fn row(&self, release: &ReleaseRef) -> Option<BoardRow> {
-        self.registry.get(&release.cluster)?.board.row(release)
+        let entry = self.registry.get(&release.cluster)?;
+        let row = entry.board.row(release)?;
+        is_current(&row, entry, self.clock.now()).then_some(row)
+    }
+
+    /// When a release recovered lately.
+    pub(super) fn healed(&self, release: &ReleaseRef) -> Option<Arc<Healed>> {
+        let board = &self.registry.get(&release.cluster)?.board;
+        let healed = board.all_healed(self.clock.now()).into_iter();
+        healed.into_iter().find(|healed| healed.release == *release)
     }
 
     /// What the journal says about a release, the newest first.
@@ -132,6 +142,16 @@ impl View {
         let rows = self.rows.iter();
         rows.filter(|row| row.summary.band == band).collect()
     }
+}
+
+/// For so long a release is shown that no watcher sees: nothing says when it recovers.
+const UNWATCHED_FOR: SignedDuration = SignedDuration::from_hours(1);
+
+/// Whether a row still shows how the release is.
+fn is_current(row: &BoardRow, entry: &ClusterEntry, now: Timestamp) -> bool {
+    let watched = entry.watches(&row.summary.namespace)
+        && entry.statuses.iter().any(|status| status.counts());
+    watched || now.duration_since(row.observed) <= UNWATCHED_FOR
 }
 
 fn selects_healed(query: &Query, healed: &Healed) -> bool {
@@ -199,5 +219,5 @@ pub(super) fn admission(breaker: &OpenBreaker, now: Timestamp) -> String {
             format!("restarted releases recover, so at most {many} are restarted at once")
         }
     };
-    format!("The circuit breaker delays {held} restarts; {next}.")
+    format!("The circuit breaker delays the restarts of {held} releases; {next}.")
 }

@@ -14,26 +14,45 @@ static SECRETS: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(&pattern).expect("the pattern compiles, as every test run shows")
 });
 
+/// Characters that are looked at beyond the limit.
+const MARGIN: usize = 1024;
+
 /// At most `limit` characters of `text`, masked, on one line.
 pub fn mask(text: &str, limit: usize) -> String {
     let odd = |char: char| {
         char.is_control()
             || matches!(char, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
     };
-    // Cut first: what is masked must not grow with what a stranger wrote.
-    let line: String = text
-        .chars()
-        .take(limit)
+    // Bounded: what is masked must not grow with what others wrote. More than the limit, because a secret that is cut
+    // in its middle is not recognized.
+    let mut chars = text.chars();
+    let line = chars.by_ref().take(limit.saturating_add(MARGIN));
+    let mut line: String = line
         .map(|char| if odd(char) { ' ' } else { char })
         .collect();
-    SECRETS
-        .replace_all(&line, "$url$bearer$signed$named***")
-        .into_owned()
+    if chars.next().is_some() {
+        // The last word is cut, and may be the beginning of a secret.
+        line.truncate(line.rfind(' ').unwrap_or_default());
+    }
+    let masked = SECRETS.replace_all(&line, "$url$bearer$signed$named***");
+    masked.chars().take(limit).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_secret_at_the_limit_does_not_pass() {
+        let text = "Get https://user:hunter2secret@registry.example.com/v2/: EOF";
+        for limit in 0..text.len() {
+            let shown = mask(text, limit);
+            assert!(!shown.contains("hunt"), "{shown}");
+            assert!(shown.chars().count() <= limit);
+        }
+        let long = format!("x https://user:{}@host", "hunter2".repeat(1000));
+        assert_eq!(mask(&long, 40), "x");
+    }
 
     #[test]
     fn secrets_and_line_breaks_do_not_pass() {

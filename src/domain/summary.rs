@@ -11,6 +11,7 @@ use super::{
     evaluate::Evaluation,
     ledger,
     mask::mask,
+    policy::Mode,
     release::{FORCE_AT, REQUESTED_AT, RESET_AT, Release},
 };
 
@@ -76,7 +77,7 @@ pub struct ReleaseSummary {
     pub cause: Option<&'static str>,
     /// The rule, and what the message names. Releases with the same one are likely to recover together.
     pub shared_cause: Option<String>,
-    /// Restarts that count against its configuration.
+    /// Restarts that are counted for its current configuration.
     pub restarts: u32,
     /// The limit of restarts.
     pub limit: u32,
@@ -156,7 +157,7 @@ impl ReleaseSummary {
             since: ready.and_then(|ready| ready.last_transition_time.clone()),
             retry_at: decision.next().map(|at| format!("{at:.0}")),
             matched: rule.and_then(|_| matched(release, classifier, message?)),
-            message: message.map(|message| mask(message, message_limit)),
+            message: message.map(|message| cut(message, message_limit)),
             command: step.as_deref().and_then(command_of).map(str::to_owned),
             next_step: step,
             policy: policy.name.to_string(),
@@ -178,9 +179,20 @@ fn band(evaluation: &Evaluation, fine: bool, step: bool) -> Band {
         Reason::Suspended | Reason::OptedOut | Reason::Deleting => Band::Excluded,
         _ if !evaluation.invalid.is_empty() => Band::NeedsPerson,
         _ if fine => Band::Ready,
+        // Nothing is written, so nothing continues.
+        _ if step && evaluation.policy.mode == Mode::Observe => Band::NeedsPerson,
         _ if step && !matches!(evaluation.decision, Decision::Restart { .. }) => Band::NeedsPerson,
         _ => Band::InProgress,
     }
+}
+
+/// A message, masked; with dots where it is cut.
+fn cut(message: &str, limit: usize) -> String {
+    let mut text = mask(message, limit);
+    if message.chars().nth(limit).is_some() {
+        text.push_str(" ...");
+    }
+    text
 }
 
 /// The words of the message that the deciding rule matched.

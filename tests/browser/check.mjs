@@ -99,16 +99,20 @@ const tests = {
 
   async "hostile text stays text"() {
     const page = await open();
-    for (const path of ["", "releases/prod-us/team/reports", "?q=%3Cscript%3Ealert(1)%3C/script%3E"]) {
+    say("hostile team/hostile");
+    await until("it is known", async () => (await status()).needsPerson === 4);
+    for (const path of ["", "releases/prod-us/team/hostile", "?q=%3Cscript%3Ealert(1)%3C/script%3E"]) {
       await page.goto(base + path);
       assert.equal(await page.locator("script").count(), 1, path);
       assert.equal(await page.locator("img, style").count(), 0, path);
       assert.match(await page.title(), /helmreboot$/);
     }
-    await page.goto(base + "releases/prod-us/team/reports");
+    await page.goto(base + "releases/prod-us/team/hostile");
     const text = await page.locator("pre").first().textContent();
     assert(text.includes("<script>document.title='owned'"), text);
     assert(!/[\u001b\u202e]/.test(text));
+    say("heal team/hostile");
+    await until("it has healed", async () => (await status()).needsPerson === 3);
   },
 
   async "without JavaScript everything can be read and followed"() {
@@ -146,6 +150,9 @@ const tests = {
     await until("the stream is open", async () => (await page.locator("#live").textContent()) === "Live updates are on");
     await page.evaluate(() => { window.sameDocument = true; });
     await page.locator("#rows-needs-person summary").first().click();
+    const release = await open();
+    await release.goto(base + "releases/prod-us/team/cache");
+    await release.locator("h1").click();
     say("fail team/new");
     await until("the new release is a row", () => page.locator("#rows-needs-person .row", { hasText: "team/new" }).count());
     say("heal team/new");
@@ -155,6 +162,10 @@ const tests = {
     assert.match(await page.locator("#h-needs-person").textContent(), /^3 need a person$/);
     assert(await page.locator("#rows-needs-person details").first().evaluate((it) => it.open));
     assert(await page.evaluate(() => window.sameDocument));
+    await until("the page of the release says so", async () => /recovered at/.test(await release.locator("main").textContent()));
+    say("fail team/a"); say("fail team/b");
+    await until("the words around the rows follow", async () => /^5 need/.test(await page.locator("#h-needs-person").textContent()));
+    say("heal team/a"); say("heal team/b");
   },
 
   async "it works under a path prefix behind a proxy"() {

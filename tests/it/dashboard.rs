@@ -1,7 +1,11 @@
 //! The page and its API: what is shown is what the cluster holds and what the service decided, and nothing else happens.
 
 use axum::body::Body;
-use helmreboot::{app::Options, demo::fake_cluster::FaultKind, domain::link::Link};
+use helmreboot::{
+    app::Options,
+    demo::fake_cluster::FaultKind,
+    domain::{link::Link, policy::Mode},
+};
 use http::{Request, Response, StatusCode, header};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
@@ -161,10 +165,7 @@ async fn what_leaves_the_cluster_or_is_suspended_leaves_the_bands() {
     assert!(names(&app, "band=needs-person").await.is_empty());
     assert_eq!(names(&app, "band=excluded").await, ["other"]);
     let html = page(&app, "/").await;
-    assert!(
-        html.contains("No release needs a person")
-            && html.contains("1 failed release is suspended")
-    );
+    assert!(html.contains("No release needs a person") && html.contains("1 release is excluded"));
     let gone = api(&app, "/releases/a/apps/nowhere").await;
     assert!(
         gone["error"]
@@ -306,7 +307,7 @@ async fn events_are_a_list_and_a_stream_that_continues_where_it_ended() {
             .expect("a list")
             .is_empty()
     );
-    let stream = |last: Option<u64>| {
+    let stream = |last: Option<&str>| {
         let mut request =
             Request::get("/api/v1/events").header(header::ACCEPT, "text/event-stream");
         if let Some(last) = last {
@@ -320,16 +321,25 @@ async fn events_are_a_list_and_a_stream_that_continues_where_it_ended() {
     app.holds(broken("shop"));
     pass(2).await;
     let text = read(&mut new, "\"name\":\"shop\"").await;
-    assert!(text.contains("event: fact"), "{text}");
-    read(&mut new, "event: changed\ndata: now").await;
-    assert!(!text.contains("\"name\":\"db\""), "{text}");
-    // A reader that comes back gets what it missed.
-    let mut resumed = stream(Some(0)).await.expect("a stream").into_body();
-    let text = read(&mut resumed, "event: changed").await;
     assert!(
-        text.contains("\"name\":\"shop\"") && !text.contains("id: 0\n"),
+        text.contains("event: fact") && !text.contains("\"name\":\"db\""),
         "{text}"
     );
+    let id = text.split("id: ").nth(1).expect("an id");
+    let (run, _) = id.split_once('-').expect("the number of the process");
+    read(&mut new, "event: changed\ndata: now").await;
+    // A reader that comes back gets what it missed; one of another process gets everything that is kept.
+    for (last, all) in [(format!("{run}-0"), false), ("7-900".into(), true)] {
+        let mut resumed = stream(Some(&last)).await.expect("a stream").into_body();
+        let text = read(&mut resumed, "\"name\":\"shop\"").await;
+        assert_eq!(text.contains("\"name\":\"db\""), all, "{last}: {text}");
+    }
+    // A number that is not possible.
+    let mut odd = stream(Some("7-18446744073709551615"))
+        .await
+        .expect("a stream")
+        .into_body();
+    read(&mut odd, "connected").await;
 }
 
 /// Reads a stream until it holds this text.
@@ -340,6 +350,32 @@ async fn read(body: &mut Body, until: &str) -> String {
         text += std::str::from_utf8(frame.data_ref().expect("data")).expect("text");
     }
     text
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_nothing_is_written_a_person_has_to_act() {
+    let mut options = Options::default();
+    options.policies.base.mode = Mode::Observe;
+    let app = TestApp::with(options, &["a"]);
+    app.holds(Live::stalled("web"));
+    pass(10).await;
+    assert_eq!(names(&app, "band=needs-person").await, ["web"]);
+    let web = api(&app, "/releases/a/apps/web").await;
+    assert_eq!(
+        web["release"]["command"],
+        "flux reconcile helmrelease web -n apps --reset"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_release_that_no_watcher_sees_is_shown_for_an_hour() {
+    let app = TestApp::new();
+    let db = app.holds(broken("db"));
+    app.alert(&db).await;
+    pass(30 * 60).await;
+    assert_eq!(names(&app, "band=needs-person").await, ["db"]);
+    pass(60 * 60).await;
+    assert!(names(&app, "").await.is_empty());
 }
 
 #[tokio::test(start_paused = true)]

@@ -103,21 +103,46 @@ function replaceRows(list, fresh) {
   for (const gone of known.values()) gone.remove();
 }
 
-function replace(fresh) {
-  const lists = [...document.querySelectorAll("[id^=rows-]")];
-  const sameLists = lists.length && lists.every((list) => fresh.getElementById(list.id));
-  if (!sameLists) {
-    // Another kind of page: everything that differs is replaced, unless a person is at work in it.
-    const main = document.getElementById("main"), next = fresh.getElementById("main");
-    if (!same(main, next) && !main.contains(document.activeElement)) main.replaceChildren(...next.children);
+// Everything of an element but its list of rows is replaced where it differs.
+function replaceAround(old, next) {
+  const list = [...old.children].find((it) => it.id.startsWith("rows-"));
+  const isList = (it) => list && it.id === list.id;
+  const around = (of) => [...of.children].filter((it) => !isList(it));
+  const fresh = around(next), known = around(old);
+  if (fresh.length === known.length && fresh.every((it, at) => same(it, known[at]))) return;
+  for (const it of known) it.remove();
+  let before = true;
+  for (const it of next.children) {
+    if (isList(it)) before = false;
+    else if (before && list) old.insertBefore(document.importNode(it, true), list);
+    else old.append(document.importNode(it, true));
   }
-  for (const list of sameLists ? lists : []) replaceRows(list, fresh.getElementById(list.id));
-  for (const heading of document.querySelectorAll("h2[id]")) {
-    const next = fresh.getElementById(heading.id);
-    if (next && next.textContent !== heading.textContent) {
-      heading.textContent = next.textContent;
-      heading.className = next.className;
+}
+
+function replace(fresh) {
+  const main = document.getElementById("main"), next = fresh.getElementById("main");
+  const notices = document.getElementById("notices"), now = fresh.getElementById("notices");
+  if (!same(notices, now)) notices.replaceChildren(...now.children);
+  const sections = [...main.querySelectorAll("section[data-band]")];
+  const band = (section) => next.querySelector(`section[data-band="${section.dataset.band}"]`);
+  const sameShape = sections.length && sections.length === next.querySelectorAll("section[data-band]").length && sections.every(band);
+  if (sameShape) {
+    for (const section of sections) {
+      replaceAround(section, band(section));
+      const list = section.querySelector("[id^=rows-]"), rows = list && fresh.getElementById(list.id);
+      if (rows) replaceRows(list, rows);
     }
+    // What is beside the sections, apart from the filter, in which a person may write.
+    const beside = (of) => [...of.children].filter((it) => !["SECTION", "FORM"].includes(it.tagName));
+    const known = beside(main), others = beside(next);
+    if (known.length !== others.length || known.some((it, at) => !same(it, others[at]))) {
+      for (const it of known) if (it.tagName !== "H1") it.remove();
+      for (const it of others) if (it.tagName !== "H1") main.append(document.importNode(it, true));
+    }
+    const words = main.querySelector("form .where"), newer = next.querySelector("form .where");
+    if (words && newer && !same(words, newer)) words.replaceWith(document.importNode(newer, true));
+  } else if (!same(main, next)) {
+    main.replaceChildren(...next.children);
   }
   document.title = fresh.title;
   showCopyButtons();
@@ -134,7 +159,7 @@ async function load() {
     const answer = await fetch(location.href, { headers: { accept: "text/html" } });
     const text = await answer.text();
     replace(new DOMParser().parseFromString(text, "text/html"));
-    live.textContent = "Live updates are on, last change at " + new Date().toLocaleTimeString();
+    live.textContent = "Live updates are on";
   } catch {
     live.textContent = "No connection; showing what was known before";
   }
@@ -148,14 +173,22 @@ document.addEventListener("click", (event) => {
 });
 showCopyButtons();
 setInterval(countDown, 1000);
+let events = null;
+
+// A page that nobody sees has no stream: a browser opens only a few connections to one server.
 function listen() {
-  const events = new EventSource(root + "api/v1/events");
+  if (events) events.close();
+  events = null;
+  if (document.hidden) return;
+  events = new EventSource(root + "api/v1/events");
   events.addEventListener("changed", load);
-  events.onopen = () => { live.textContent = "Live updates are on"; };
+  // What changed before the stream was open.
+  events.onopen = () => { live.textContent = "Live updates are on"; load(); };
   events.onerror = () => {
     live.textContent = "No connection; trying again";
-    // A server that refuses the stream ends it for good; a lost connection is opened again by the browser.
-    if (events.readyState === EventSource.CLOSED) setTimeout(() => { listen(); load(); }, 5000);
+    // A server that refuses the stream ends it; a lost connection is opened again by the browser.
+    if (events && events.readyState === EventSource.CLOSED) setTimeout(listen, 5000);
   };
 }
+document.addEventListener("visibilitychange", listen);
 listen();

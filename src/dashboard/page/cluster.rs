@@ -13,9 +13,10 @@ use crate::{
 pub(super) fn main(sources: &Sources, query: &Query) -> Markup {
     let now = sources.clock.now();
     let entries = sources.registry.entries();
-    let mut selected: Vec<_> = entries
-        .filter(|entry| query.finds(&[&entry.name]))
-        .collect();
+    let selected = entries.filter(|entry| {
+        query.finds(&[&entry.name]) && query.cluster.as_deref().is_none_or(|it| *it == *entry.name)
+    });
+    let mut selected: Vec<_> = selected.collect();
     selected.sort_by_key(|entry| entry.is_up());
     html! {
         h1 { "Clusters" }
@@ -57,7 +58,7 @@ fn cluster(entry: &ClusterEntry, now: Timestamp) -> Markup {
             td { (gauges.in_flight) }
             td { (gauges.breakers) }
             td { @match gauges.up_to_date { Some(at) => { (ago(at, now)) " ago" } None => "not watched" } }
-            td { @match entry.credential_expires() { Some(at) => (until(at, now)), None => "not known" } }
+            td { @match entry.credential_expires() { Some(at) if at <= now => "expired", Some(at) => (until(at, now)), None => "not known" } }
         }
     }
 }

@@ -58,14 +58,15 @@ fn filter(view: &View, query: &Query) -> Markup {
             @if let Some(band) = query.band { input type="hidden" name="band" value=(band.as_str()); }
             @if let Some(cluster) = &query.cluster { input type="hidden" name="cluster" value=(cluster); }
             @if let Some(namespace) = &query.namespace { input type="hidden" name="namespace" value=(namespace); }
+            @if let Some(cause) = &query.cause { input type="hidden" name="cause" value=(cause); }
             button type="submit" { "Apply" }
             @if query.filters() { a href="./" { "Remove all filters" } }
             p .where {
                 (view.clusters) @if view.clusters == 1 { " cluster, " } @else { " clusters, " }
                 @if view.unavailable > 0 { a href="clusters" { (view.unavailable) " not available" } } @else { "all available" }
                 ". In the filter, * is any text, and !word leaves out what has that word."
-                @if let Some(cluster) = &query.cluster { "; only cluster " (cluster) }
-                @if let Some(namespace) = &query.namespace { "; only namespace " (namespace) }
+                @if let Some(cluster) = &query.cluster { " Only cluster " (cluster) " is shown." }
+                @if let Some(namespace) = &query.namespace { " Only namespace " (namespace) " is shown." }
             }
         }
     }
@@ -76,11 +77,11 @@ fn heading(band: Band, many: usize) -> (String, &'static str) {
     match band {
         Band::NeedsPerson if many == 0 => (
             "No release needs a person".into(),
-            "helmreboot and Flux take care of everything that is not ready.",
+            "Every listed release that is not ready is in progress or excluded.",
         ),
         Band::NeedsPerson => (
             format!("{many} {} a person", need(many)),
-            "helmreboot does not restart these, or gave up. Longest first.",
+            "helmreboot does not restart these releases, or gave up. Those that fail for the longest time are first.",
         ),
         Band::InProgress => (
             format!("{many} in progress"),
@@ -106,7 +107,7 @@ fn band_of(band: Band, view: &View, query: &Query, most: usize) -> Markup {
     let (heading, meaning) = heading(band, rows.len());
     let name = band.as_str();
     let shown: Vec<&BoardRow> = rows.iter().skip(query.offset).take(most).copied().collect();
-    let end = query.offset + shown.len();
+    let end = query.offset.saturating_add(shown.len());
     html! {
         section .band data-band=(name) aria-labelledby={ "h-" (name) } {
             h2 id={ "h-" (name) } class=[rows.is_empty().then_some("good")] { (heading) }
@@ -133,7 +134,7 @@ fn causes(view: &View) -> Markup {
             }
             p .where { "Several releases fail for the same cause: look for what they have in common." }
             ol .rows #rows-causes {
-                @for cause in view.causes.iter().take(FEW) { (cause_row("", cause, view)) }
+                @for cause in view.causes.iter().take(MANY) { (cause_row("", cause, view)) }
             }
         }
     }
@@ -169,7 +170,7 @@ fn healed(view: &View) -> Markup {
             h2 #h-healed { (many) " healed" }
             p .where { "They recovered after a restart by helmreboot in the last 24 hours." }
             ol .rows.compact #rows-healed {
-                @for one in view.healed.iter().take(FEW) {
+                @for one in view.healed.iter().take(MANY) {
                     @let it = &one.release;
                     li .row id={ "h" (crate::domain::short_hash::short_hash(&format!("{it}{}", one.at))) } {
                         a href=(row::address("", &it.cluster, &it.namespace, &it.name)) { (it.namespace) "/" (it.name) }
@@ -189,8 +190,8 @@ fn excluded(view: &View, query: &Query) -> Markup {
         @if many > 0 {
             p {
                 a href={ "?" (query.with(Some(Band::Excluded), 0)) } {
-                    @if many == 1 { "1 failed release is" } @else { (many) " failed releases are" }
-                    " suspended, or helmreboot is switched off for them"
+                    @if many == 1 { "1 release is excluded" } @else { (many) " releases are excluded" }
+                    ": suspended, being deleted, or helmreboot is switched off"
                 }
             }
         }

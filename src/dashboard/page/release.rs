@@ -14,13 +14,13 @@ pub(super) fn main(
     release: &ReleaseRef,
     row: Option<&BoardRow>,
     timeline: &[Entry],
-    links: &[Link],
+    (links, ready): (&[Link], &str),
     now: Timestamp,
 ) -> Markup {
     html! {
         h1 { (release.namespace) "/" (release.name) " " span .where { "in cluster " (release.cluster) } }
         @match row {
-            None => p { "helmreboot has nothing to do for this release now." },
+            None => p { (ready) },
             Some(row) => (state(row, links, now)),
         }
         section aria-labelledby="h-timeline" {
@@ -69,10 +69,10 @@ fn state(row: &BoardRow, links: &[Link], now: Timestamp) -> Markup {
 fn table(decided: usize) -> Markup {
     html! {
         section aria-labelledby="h-table" {
-            h2 #h-table { "Why: the first row that holds decides" }
+            h2 #h-table { "Why: the first row that matches decides" }
             div .scroll tabindex="0" role="group" aria-label="The decision table" {
                 table {
-                    thead { tr { th scope="col" { "Holds" } th scope="col" { "Reason" } th scope="col" { "The release" } } }
+                    thead { tr { th scope="col" { "Matches" } th scope="col" { "Reason" } th scope="col" { "Condition" } } }
                     tbody {
                         @for (index, shown) in TABLE.iter().enumerate() {
                             @let decides = index == decided;
@@ -81,7 +81,7 @@ fn table(decided: usize) -> Markup {
                                     @match holds(index, decided) {
                                         Some(true) => strong { "yes" },
                                         Some(false) => "no",
-                                        None => span .where { "not tried" },
+                                        None => span .where { "not evaluated" },
                                     }
                                 }
                                 td { @for word in shown.words { code { (word.as_str()) } " " } }

@@ -44,12 +44,17 @@ pub(super) fn row(root: &str, row: &BoardRow, now: Timestamp) -> Markup {
 
 /// The cause, since when, what was tried, and what comes next.
 pub(super) fn facts(release: &ReleaseSummary, now: Timestamp) -> Markup {
-    let cause = release.cause.unwrap_or("unknown cause");
+    let fails = !release.class.is_empty();
+    let cause = match release.cause {
+        Some(cause) => cause,
+        None if fails => "unknown cause",
+        None => "no failure",
+    };
     html! {
         p .facts {
             strong { (cause) }
             @if !release.rule.is_empty() && release.cause.is_some() { " " span .rule { (release.rule) } }
-            @if let Some(since) = release.since() { " · failing for " (ago(since, now)) }
+            @if let Some(since) = release.since() { @if fails { " · failing for " } @else { " · not ready for " } (ago(since, now)) }
             @match release.restarts {
                 0 => " · not restarted",
                 restarts => { " · " (restarts) " of " (release.limit) " restarts used" }
@@ -94,7 +99,7 @@ pub(super) fn message(release: &ReleaseSummary) -> Markup {
         p .quote { @if excerpt.begins > 0 { "… " } (marked(excerpt.text, matched)) @if excerpt.is_cut { " …" } }
         @if excerpt.begins > 0 || excerpt.is_cut {
             details {
-                summary { "The whole failure message" }
+                summary { "The failure message" }
                 pre { (marked(message, matched)) }
             }
         }

@@ -48,7 +48,7 @@ pub(super) fn of(evaluation: &Evaluation, release: &Release) -> String {
             format!("helmreboot gave up after {restarts} without success.")
         }
         Reason::Backoff => "helmreboot waits before the next restart.".into(),
-        Reason::BreakerOpen => "Its restart is delayed: many releases fail for the same cause, and one of them is tried at a time.".into(),
+        Reason::BreakerOpen => "Its restart is delayed: many releases fail for the same cause, so only a few of them are restarted at once.".into(),
         Reason::RateLimited => "Its restart is delayed by the limits of the cluster.".into(),
         Reason::Stalled | Reason::IdleFailed | Reason::TokenResent => "helmreboot is about to restart it.".into(),
     }
