@@ -15,6 +15,7 @@ mod decisions;
 mod documents;
 mod dumps;
 mod episodes;
+mod event_stream;
 mod events;
 mod explain;
 mod fake_cluster;
