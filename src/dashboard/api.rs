@@ -80,6 +80,7 @@ pub(super) fn router() -> Router<Dashboard> {
         .route("/releases", get(releases))
         .route("/releases/{cluster}/{namespace}/{name}", get(release))
         .route("/causes", get(causes))
+        .route("/healed", get(healed))
         .route("/clusters", get(clusters))
         .route("/events", get(events))
         .route("/openapi.json", get(assets::openapi))
@@ -207,6 +208,31 @@ fn of_cause(cause: &SharedCause, view: &View) -> Value {
         "releases": cause.releases,
         "clusters": cause.clusters,
         "breakers": breakers.collect::<Vec<_>>(),
+    })
+}
+
+async fn healed(State(page): State<Dashboard>, RawQuery(query): RawQuery) -> Response {
+    answered(query, |query| {
+        let view = page.sources.view(&query);
+        let limit = query.limit.unwrap_or(LIMIT);
+        let shown = view.healed.iter().skip(query.offset).take(limit);
+        let shown = shown.map(|healed| {
+            let release = &healed.release;
+            json!({
+                "cluster": *release.cluster,
+                "namespace": *release.namespace,
+                "name": *release.name,
+                "at": healed.at,
+                "rule": healed.rule,
+                "restarts": healed.restarts,
+            })
+        });
+        json!({
+            "total": view.healed.len(),
+            "offset": query.offset,
+            "limit": limit,
+            "healed": shown.collect::<Vec<_>>(),
+        })
     })
 }
 

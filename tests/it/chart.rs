@@ -259,6 +259,7 @@ fn the_page_has_a_port_of_its_own_and_alerts_lead_to_it() {
     );
     let alerts = find(&rendered, "PrometheusRule", "helmreboot").to_string();
     assert!(alerts.contains("https://h.example.com/?cluster={{ $labels.cluster }}"));
+    assert!(alerts.contains("https://h.example.com/?q={{ $labels.rule }}"));
     let grafana = find(&rendered, "ConfigMap", "helmreboot-dashboard");
     let grafana = grafana["data"]["helmreboot.json"]
         .as_str()

@@ -126,6 +126,12 @@ async fn a_release_moves_from_in_progress_to_healed_and_a_permanent_one_needs_a_
     let status = api(&app, "/status").await;
     let counts = ["needsPerson", "inProgress", "healed"].map(|name| status[name].clone());
     assert_eq!(counts, [json!(1), json!(0), json!(1)]);
+    let healed = api(&app, "/healed?q=web").await;
+    let one = &healed["healed"][0];
+    assert_eq!(
+        (&one["name"], &one["restarts"], &healed["total"]),
+        (&json!("web"), &json!(1), &json!(1))
+    );
     let timeline = api(&app, "/releases/a/apps/web").await;
     assert_eq!(timeline["release"], Value::Null);
     let what: Vec<_> = timeline["events"]
